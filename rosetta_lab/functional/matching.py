@@ -1,0 +1,68 @@
+"""Best buddies and concepts from correlation tables (paper, Eq. 3 and 4)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def nearest(table: Tensor, k: int, chunk: int = 4096) -> Tensor:
+    """Which columns are among the ``k`` largest of each row.
+
+    Ties go to the lower index. Entries of ``-inf`` are never chosen.
+
+    Args:
+        table: similarities (A, B).
+        k: neighbours per row, 1 to B.
+        chunk: rows at a time.
+
+    Returns:
+        Boolean (A, B) with at most ``k`` True per row.
+    """
+    chosen = []
+    for rows in table.split(chunk):
+        kth = rows.topk(k, dim=1).values[:, -1:]
+        above = rows > kth
+        level = rows == kth
+        room = k - above.sum(dim=1, keepdim=True)
+        chosen.append(above | (level & (level.cumsum(dim=1) <= room)))
+    return torch.cat(chosen) & (table > -torch.inf)
+
+
+def best_buddies(table: Tensor, k_rows: int, k_columns: int) -> Tensor:
+    """Mutual nearest neighbours (paper, Eq. 3).
+
+    Args:
+        table: similarities (A, B); ``-inf`` where a pair may not match.
+        k_rows: each row's neighbours among the columns.
+        k_columns: each column's neighbours among the rows.
+
+    Returns:
+        Boolean (A, B): each of the two units is among the other's nearest.
+    """
+    return nearest(table, k_rows) & nearest(table.t().contiguous(), k_columns).t()
+
+
+def alive(table: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """A copy of ``table`` (A, B) with -inf wherever a unit is not alive (booleans (A,), (B,))."""
+    return table.masked_fill(~(rows[:, None] & columns[None, :]), -torch.inf)
+
+
+def connected_components(adjacency: Tensor) -> list[list[int]]:
+    """Connected components of a symmetric boolean matrix (A, A), each sorted, by first member."""
+    neighbours = [row.nonzero().flatten().tolist() for row in adjacency]
+    seen: set[int] = set()
+    components = []
+    for start in range(len(neighbours)):
+        if start in seen:
+            continue
+        seen.add(start)
+        component, frontier = [], [start]
+        while frontier:
+            node = frontier.pop()
+            component.append(node)
+            new = [other for other in neighbours[node] if other not in seen]
+            seen.update(new)
+            frontier.extend(new)
+        components.append(sorted(component))
+    return components

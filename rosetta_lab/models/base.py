@@ -1,0 +1,70 @@
+"""What every generator and every discriminative model has in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+
+class Generator(nn.Module, ABC):
+    """A fixed network that turns latents into images.
+
+    A family implements :meth:`map` and :meth:`synthesize`; everything else in the project uses
+    only these, :meth:`forward` and the attributes below.
+
+    Args:
+        z_dim: width of the latent z.
+        num_classes: classes of a class-conditional generator, 0 for an unconditional one.
+        resolution: height and width of the images in pixels.
+        pixel_range: range that the images nominally have, for :meth:`to_unit_range`.
+    """
+
+    def __init__(
+        self,
+        z_dim: int,
+        num_classes: int,
+        resolution: int,
+        pixel_range: tuple[float, float] = (-1.0, 1.0),
+    ) -> None:
+        super().__init__()
+        self.z_dim = z_dim
+        self.num_classes = num_classes
+        self.resolution = resolution
+        self.pixel_range = pixel_range
+
+    @abstractmethod
+    def map(
+        self, z: Tensor, c: Tensor | None = None, psi: float = 1.0, cutoff: int | None = None
+    ) -> Tensor:
+        """Latent z (N, z_dim) and class weights c (N, num_classes) to what the synthesis takes."""
+
+    @abstractmethod
+    def synthesize(self, latent: Tensor, psi: float = 1.0) -> Tensor:
+        """Output of :meth:`map` to images (N, 3, R, R) in ``pixel_range`` (not clamped)."""
+
+    def forward(
+        self, z: Tensor, c: Tensor | None = None, psi: float = 1.0, cutoff: int | None = None
+    ) -> Tensor:
+        """z (N, z_dim) and c (N, num_classes) to images (N, 3, R, R) in ``pixel_range``."""
+        return self.synthesize(self.map(z, c, psi, cutoff), psi)
+
+    def to_unit_range(self, images: Tensor) -> Tensor:
+        """Images from ``pixel_range`` to [0, 1], clamped."""
+        low, high = self.pixel_range
+        return ((images - low) / (high - low)).clamp(0.0, 1.0)
+
+    def align(self, layer: str, activation: Tensor) -> Tensor:
+        """A recorded layer output as maps (N, C, H, W) that cover exactly the image.
+
+        Families whose maps carry a margin around the image crop it here.
+        """
+        return activation
+
+    @torch.no_grad()
+    def one_hot(self, labels: Tensor | None) -> Tensor | None:
+        """Class indices (N,) to class weights (N, num_classes); None for an unconditional one."""
+        if not self.num_classes or labels is None:
+            return None
+        return torch.nn.functional.one_hot(labels, self.num_classes).float()

@@ -1,0 +1,83 @@
+"""What every model that looks at images has in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import Tensor, nn
+
+from rosetta_lab.errors import RosettaError
+from rosetta_lab.models.preprocess import Preprocess
+
+
+class DiscriminativeModel(nn.Module):
+    """A fixed network that looks at images, and the layers whose channels are its units.
+
+    Args:
+        network: the network itself; layer names are its module names.
+        preprocess: how the network wants its images.
+        layers: globs over module names; ``NAME:input`` records a module's input instead of its
+            output.
+        source: where the weights came from, ``random`` if from nowhere.
+        sha256: of the weights' file, empty where unknown.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        preprocess: Preprocess,
+        layers: Iterable[str],
+        source: str = "random",
+        sha256: str = "",
+    ) -> None:
+        super().__init__()
+        self.network = network.eval().requires_grad_(False)
+        self.preprocess = preprocess
+        self.layers = tuple(layers)
+        self.source, self.sha256 = source, sha256
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (N, 3, H, W) in [0, 1] to the network's output."""
+        output: Tensor = self.network(self.preprocess(images))
+        return output
+
+    @property
+    def num_prefix_tokens(self) -> int:
+        """Class and register tokens that stand before the patch tokens of a transformer."""
+        return int(getattr(self.network, "num_prefix_tokens", 0))
+
+    @property
+    def grid(self) -> tuple[int, int] | None:
+        """Rows and columns of a transformer's patches; None for a network without patches."""
+        embed = getattr(self.network, "patch_embed", None)
+        if embed is None:
+            return None
+        (height, width), (patch_h, patch_w) = self.preprocess.size, embed.patch_size
+        return height // patch_h, width // patch_w
+
+    def to_map(self, layer: str, activation: Tensor) -> Tensor:
+        """A recorded activation as maps.
+
+        Args:
+            layer: name of the layer, for the message of an error.
+            activation: (N, C, H, W), or tokens (N, T, C) of which the first
+                ``num_prefix_tokens`` have no place in the image.
+
+        Returns:
+            (N, C, H, W); tokens are folded to the grid of patches, row by row.
+
+        Raises:
+            RosettaError: the activation is neither of the two.
+        """
+        if activation.dim() == 4:
+            return activation
+        if activation.dim() == 3 and self.grid is not None:
+            rows, columns = self.grid
+            tokens = activation[:, self.num_prefix_tokens :]  # (N, rows * columns, C)
+            if tokens.shape[1] == rows * columns:
+                return tokens.transpose(1, 2).unflatten(2, (rows, columns))
+        raise RosettaError(
+            f"Layer {layer} puts out {tuple(activation.shape)}: expected maps (N, C, H, W) or "
+            f"{self.num_prefix_tokens} tokens and one for each patch of {self.grid}.\n"
+            "Choose other layers."
+        )

@@ -1,0 +1,343 @@
+"""StyleGAN2 (Karras et al., CVPR 2020), skip architecture, with optional class conditioning.
+
+Parameters carry the names of the official checkpoints. Written for any device without custom
+kernels: styles modulate the activations rather than a copy of the weights per sample, which turns
+every layer into one ordinary convolution over the batch.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rosetta_lab.models.base import Generator
+from rosetta_lab.models.generators.layers import (
+    FullyConnected,
+    depthwise_fir,
+    fir_kernel,
+    lrelu,
+    rms_normalize,
+    truncate,
+)
+
+NoiseMode = Literal["const", "random", "none"]
+
+
+def modulated_conv2d(
+    x: Tensor,
+    weight: Tensor,
+    styles: Tensor,
+    *,
+    demodulate: bool = True,
+    up_kernel: Tensor | None = None,
+) -> Tensor:
+    """Convolution whose weights are scaled per sample (StyleGAN2, Eq. 1 and 3).
+
+    Scaling the weights' input channels by ``styles`` equals scaling the input itself, and the
+    demodulation is one factor per output channel, so no per-sample weight is ever built.
+
+    Args:
+        x: input (N, I, H, W).
+        weight: (O, I, k, k).
+        styles: (N, I).
+        demodulate: scale every output channel to unit expected variance.
+        up_kernel: low-pass kernel (4, 4) of sum 1; where given, the output is twice as large.
+
+    Returns:
+        (N, O, H, W), or (N, O, 2H, 2W) with ``up_kernel``.
+    """
+    x = x * styles[:, :, None, None]
+    if up_kernel is None:
+        x = F.conv2d(x, weight, padding=weight.shape[-1] // 2)
+    else:
+        x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)  # (N, O, 2H+1, 2W+1)
+        x = depthwise_fir(x, up_kernel * 4.0, padding=1)  # (N, O, 2H, 2W)
+    if demodulate:
+        energy = styles.square() @ weight.square().sum(dim=(2, 3)).t()  # (N, O)
+        x = x * (energy + 1e-8).rsqrt()[:, :, None, None]
+    return x
+
+
+def upsample_image(image: Tensor, kernel: Tensor) -> Tensor:
+    """Double an image (N, C, H, W) by zero insertion and the low-pass ``kernel`` (4, 4)."""
+    weight = (kernel * 4.0).to(image.dtype).expand(image.shape[1], 1, *kernel.shape)
+    return F.conv_transpose2d(image, weight, stride=2, padding=1, groups=image.shape[1])
+
+
+class MappingNetwork(nn.Module):
+    """z (and class) to w.
+
+    Both inputs are normalised to unit root mean square before they are joined.
+
+    Args:
+        z_dim: width of z.
+        c_dim: number of classes; 0 for an unconditional network.
+        w_dim: width of w.
+        num_ws: how many slots of the synthesis network w is repeated to.
+        num_layers: fully connected layers.
+        embed_features: width of the class embedding; None means ``w_dim``.
+        layer_features: width of the hidden layers; None means ``w_dim``.
+        lr_multiplier: of the fully connected layers.
+    """
+
+    def __init__(
+        self,
+        z_dim: int,
+        c_dim: int,
+        w_dim: int,
+        num_ws: int,
+        num_layers: int = 8,
+        embed_features: int | None = None,
+        layer_features: int | None = None,
+        lr_multiplier: float = 0.01,
+    ) -> None:
+        super().__init__()
+        self.z_dim, self.c_dim, self.w_dim = z_dim, c_dim, w_dim
+        self.num_ws, self.num_layers = num_ws, num_layers
+        embed = (embed_features or w_dim) if c_dim else 0
+        hidden = layer_features or w_dim
+        widths = [z_dim + embed] + [hidden] * (num_layers - 1) + [w_dim]
+        if c_dim:
+            self.embed = FullyConnected(c_dim, embed)
+        for index in range(num_layers):
+            layer = FullyConnected(
+                widths[index], widths[index + 1], lr_multiplier=lr_multiplier, activate=True
+            )
+            self.add_module(f"fc{index}", layer)
+        self.w_avg: Tensor
+        self.register_buffer("w_avg", torch.zeros(w_dim))
+
+    def forward(
+        self, z: Tensor, c: Tensor | None = None, psi: float = 1.0, cutoff: int | None = None
+    ) -> Tensor:
+        """z (N, z_dim), c (N, c_dim) to w (N, num_ws, w_dim)."""
+        x = rms_normalize(z)
+        if self.c_dim:
+            assert c is not None
+            x = torch.cat([x, rms_normalize(self.embed(c))], dim=1)
+        for index in range(self.num_layers):
+            x = self.get_submodule(f"fc{index}")(x)
+        w = x[:, None].expand(-1, self.num_ws, -1)  # (N, num_ws, w_dim)
+        return truncate(w, self.w_avg, psi, cutoff)
+
+
+class SynthesisLayer(nn.Module):
+    """Modulated 3x3 convolution, noise, bias, leaky ReLU."""
+
+    noise_const: Tensor
+    resample_filter: Tensor
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        w_dim: int,
+        resolution: int,
+        *,
+        up: bool = False,
+        conv_clamp: float | None = None,
+        resample_filter: tuple[float, ...] = (1, 3, 3, 1),
+    ) -> None:
+        super().__init__()
+        self.resolution, self.up, self.conv_clamp = resolution, up, conv_clamp
+        self.affine = FullyConnected(w_dim, in_channels, bias_init=1.0)
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.noise_strength = nn.Parameter(torch.zeros([]))
+        self.register_buffer("noise_const", torch.randn(resolution, resolution))
+        self.register_buffer("resample_filter", fir_kernel(resample_filter))
+
+    def forward(self, x: Tensor, w: Tensor, noise: NoiseMode = "const") -> Tensor:
+        """(N, I, H, W) and w (N, w_dim) to (N, O, R, R)."""
+        x = modulated_conv2d(
+            x, self.weight, self.affine(w), up_kernel=self.resample_filter if self.up else None
+        )
+        if noise == "const":
+            x = x + self.noise_const * self.noise_strength
+        elif noise == "random":
+            x = x + torch.randn_like(x[:, :1]) * self.noise_strength
+        return lrelu(x + self.bias[:, None, None], clamp=self.conv_clamp)
+
+
+class ToRGBLayer(nn.Module):
+    """Modulated 1x1 convolution to colours, without demodulation."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, w_dim: int, conv_clamp: float | None = None
+    ) -> None:
+        super().__init__()
+        self.conv_clamp = conv_clamp
+        self.affine = FullyConnected(w_dim, in_channels, bias_init=1.0)
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.style_gain = 1.0 / math.sqrt(in_channels)
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        styles = self.affine(w) * self.style_gain
+        x = modulated_conv2d(x, self.weight, styles, demodulate=False)
+        x = x + self.bias[:, None, None]
+        return x if self.conv_clamp is None else x.clamp(-self.conv_clamp, self.conv_clamp)
+
+
+class SynthesisBlock(nn.Module):
+    """One resolution: (upsampling) convolutions and this resolution's share of the image."""
+
+    resample_filter: Tensor
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        w_dim: int,
+        resolution: int,
+        img_channels: int,
+        conv_clamp: float | None,
+        resample_filter: tuple[float, ...],
+    ) -> None:
+        super().__init__()
+        self.first = in_channels == 0
+        self.register_buffer("resample_filter", fir_kernel(resample_filter))
+        if self.first:
+            self.const = nn.Parameter(torch.randn(out_channels, resolution, resolution))
+        else:
+            self.conv0 = SynthesisLayer(
+                in_channels,
+                out_channels,
+                w_dim,
+                resolution,
+                up=True,
+                conv_clamp=conv_clamp,
+                resample_filter=resample_filter,
+            )
+        self.conv1 = SynthesisLayer(
+            out_channels,
+            out_channels,
+            w_dim,
+            resolution,
+            conv_clamp=conv_clamp,
+            resample_filter=resample_filter,
+        )
+        self.torgb = ToRGBLayer(out_channels, img_channels, w_dim, conv_clamp)
+
+    def forward(
+        self, x: Tensor | None, image: Tensor | None, ws: Tensor, noise: NoiseMode
+    ) -> tuple[Tensor, Tensor]:
+        """Consumes the slots of ``ws`` (N, 2 or 3, w_dim) in the order conv0, conv1, torgb."""
+        if x is None:
+            x = self.const.expand(ws.shape[0], -1, -1, -1)
+            x = x.contiguous(memory_format=torch.channels_last)
+        else:
+            x = self.conv0(x, ws[:, 0], noise)
+        x = self.conv1(x, ws[:, -2], noise)
+        rgb = self.torgb(x, ws[:, -1])
+        if image is not None:
+            rgb = rgb + upsample_image(image, self.resample_filter)
+        return x, rgb
+
+
+class SynthesisNetwork(nn.Module):
+    """w (N, num_ws, w_dim) to images, from 4x4 up to ``img_resolution``."""
+
+    def __init__(
+        self,
+        w_dim: int,
+        img_resolution: int,
+        img_channels: int = 3,
+        channel_base: int = 32768,
+        channel_max: int = 512,
+        conv_clamp: float | None = None,
+        resample_filter: tuple[float, ...] = (1, 3, 3, 1),
+    ) -> None:
+        super().__init__()
+        levels = int(math.log2(img_resolution))
+        self.resolutions = [2**level for level in range(2, levels + 1)]
+        self.num_ws = 2 * levels - 2
+        channels = {r: min(channel_base // r, channel_max) for r in self.resolutions}
+        for resolution in self.resolutions:
+            block = SynthesisBlock(
+                channels.get(resolution // 2, 0),
+                channels[resolution],
+                w_dim,
+                resolution,
+                img_channels,
+                conv_clamp,
+                tuple(resample_filter),
+            )
+            self.add_module(f"b{resolution}", block)
+
+    def forward(self, ws: Tensor, noise: NoiseMode = "const") -> Tensor:
+        x: Tensor | None = None
+        image: Tensor | None = None
+        for level, resolution in enumerate(self.resolutions):
+            # A block's last slot (torgb) is shared with the next block's first convolution.
+            slots = ws[:, 0:2] if level == 0 else ws[:, 2 * level - 1 : 2 * level + 2]
+            x, image = self.get_submodule(f"b{resolution}")(x, image, slots, noise)
+        assert image is not None
+        return image
+
+
+class StyleGAN2(Generator):
+    """StyleGAN2 generator with the official parameter names.
+
+    Args:
+        z_dim: width of z.
+        c_dim: number of classes, 0 for none.
+        w_dim: width of w.
+        img_resolution: a power of two.
+        img_channels: colours.
+        mapping_kwargs: of :class:`MappingNetwork`.
+        channel_base: a resolution R has ``min(channel_base // R, channel_max)`` channels.
+        channel_max: see ``channel_base``.
+        conv_clamp: activations are clamped to ``[-conv_clamp, conv_clamp]``; None for no clamp.
+        resample_filter: taps of the low-pass filter.
+        noise: ``const`` (stored noise, deterministic), ``random`` or ``none``.
+        pixel_range: range that the images nominally have.
+    """
+
+    def __init__(
+        self,
+        z_dim: int = 512,
+        c_dim: int = 0,
+        w_dim: int = 512,
+        img_resolution: int = 256,
+        img_channels: int = 3,
+        mapping_kwargs: dict[str, int | float | None] | None = None,
+        channel_base: int = 32768,
+        channel_max: int = 512,
+        conv_clamp: float | None = None,
+        resample_filter: tuple[float, ...] = (1, 3, 3, 1),
+        noise: NoiseMode = "const",
+        pixel_range: tuple[float, float] = (-1.0, 1.0),
+    ) -> None:
+        super().__init__(z_dim, c_dim, img_resolution, pixel_range)
+        self.noise: NoiseMode = noise
+        self.synthesis = SynthesisNetwork(
+            w_dim,
+            img_resolution,
+            img_channels,
+            channel_base,
+            channel_max,
+            conv_clamp,
+            resample_filter,
+        )
+        self.mapping = MappingNetwork(
+            z_dim,
+            c_dim,
+            w_dim,
+            self.synthesis.num_ws,
+            **(mapping_kwargs or {}),  # type: ignore[arg-type]
+        )
+
+    def map(
+        self, z: Tensor, c: Tensor | None = None, psi: float = 1.0, cutoff: int | None = None
+    ) -> Tensor:
+        w: Tensor = self.mapping(z, c, psi, cutoff)
+        return w
+
+    def synthesize(self, latent: Tensor, psi: float = 1.0) -> Tensor:
+        image: Tensor = self.synthesis(latent, self.noise)
+        return image
