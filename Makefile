@@ -1,0 +1,58 @@
+# Everything from a fresh clone, with Python >= 3.11, git and make:
+#
+#   make mine     set up, then mine the shipped zoo; ARGS="k=3 num_images=400" passes options on
+#   make test     set up, then run the tests; ARGS="-m slow" passes options on
+#   make check    lint, types and tests: what CI runs
+#   make setup    the development environment alone, in .venv
+#
+# Another interpreter: make mine PYTHON=python3.12
+# PyTorch's small CPU build instead of the CUDA one (when .venv is first made):
+#   make mine PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+
+PYTHON ?= python3
+VENV ?= .venv
+PIP_ARGS ?=
+ARGS ?=
+BIN := $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install $(PIP_ARGS)
+
+.PHONY: mine test check setup lint types system-packages
+
+mine: $(VENV)/.run
+	$(BIN)/python -m rosetta_lab.mine $(ARGS)
+
+test: system-packages $(VENV)/.test
+	$(BIN)/python -m pytest $(ARGS)
+
+check: lint types test
+
+setup: system-packages $(VENV)/.dev
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+system-packages:
+	@sh .ci/system-packages
+
+# The stamps make later calls instant and independent of the network; a larger set of packages
+# stands for the smaller ones too.
+$(VENV)/.run: pyproject.toml | $(BIN)/python
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(BIN)/python
+	$(INSTALL) -e '.[test]'
+	@touch $(VENV)/.run $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(INSTALL) -e '.[dev]'
+	@touch $(VENV)/.run $(VENV)/.test $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "rosetta_lab needs Python 3.11 or newer; name one: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { rm -f $@; exit 1; }

@@ -1,0 +1,80 @@
+"""The wheel works without the clone, from any folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built by way of the source distribution, so that this must be complete as well."""
+    folder = tmp_path_factory.mktemp("dist")
+    subprocess.run(
+        [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)],
+        check=True,
+    )
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with the unpacked package; its dependencies are those of the running interpreter."""
+    target = tmp_path_factory.mktemp("site")
+    pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--no-compile"]
+    subprocess.run([*pip, "--target", str(target), str(wheel)], check=True)
+    return target
+
+
+def run(installed: Path, folder: Path, *arguments: str) -> str:
+    """Run python with the installed package in ``folder``; what it printed."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def tracked(*patterns: str) -> set[str]:
+    """Files of the clone, relative to its root."""
+    return {
+        str(path.relative_to(ROOT))
+        for pattern in patterns
+        for path in ROOT.glob(pattern)
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def test_wheel_holds_the_package_and_its_assets_and_nothing_else(wheel: Path) -> None:
+    code = tracked("rosetta_lab/**/*")
+    assets = {f"rosetta_lab/{name}" for name in tracked("conf/**/*", "experiments/**/*.yaml")}
+    assert any(name.startswith("rosetta_lab/conf/") for name in assets)
+    assert any(name.endswith(".safetensors") for name in code)
+    inside = set(zipfile.ZipFile(wheel).namelist())
+    assert {name for name in inside if ".dist-info/" not in name} == code | assets
+
+
+def test_help_from_another_folder(installed: Path, tmp_path: Path) -> None:
+    origin = run(installed, tmp_path, "-c", "import rosetta_lab; print(rosetta_lab.__file__)")
+    assert Path(origin.strip()).is_relative_to(installed)
+    text = run(installed, tmp_path, "-m", "rosetta_lab.mine", "--help")
+    assert "num_images" in text
+
+
+def test_a_small_run_from_another_folder(installed: Path, tmp_path: Path) -> None:
+    run(installed, tmp_path, "-m", "rosetta_lab.mine", "num_images=8", "cache=false")
+    (dictionary,) = tmp_path.rglob("dictionary.json")
+    assert dictionary.with_name("index.html").is_file()
+    assert not list(installed.rglob("outputs"))
