@@ -15,7 +15,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from hydra.utils import instantiate
+from hydra.utils import get_class, instantiate
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger
 from omegaconf import DictConfig, OmegaConf
@@ -61,11 +61,18 @@ class Stopwatch(Callback):
         self.seconds = state_dict["seconds"]
 
 
-def export(network: torch.nn.Module, folder: Path, name: str, card: dict[str, Any]) -> Path:
-    """Write ``name.safetensors`` and its card ``name.json``; whole files or none."""
+def export(
+    network: torch.nn.Module, folder: Path, name: str, card: dict[str, Any], half: bool = False
+) -> Path:
+    """Write ``name.safetensors`` and its card ``name.json``; whole files or none.
+
+    ``half`` stores float16, half the size.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / f"{name}.safetensors"
     state = {k: v.detach().contiguous().clone() for k, v in network.state_dict().items()}
+    if half:
+        state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
     save_file(state, weights.with_suffix(".tmp"))
     card = {
         "name": name,
@@ -87,10 +94,9 @@ def main(cfg: DictConfig) -> None:
     folder = Path(cfg.run_dir)
     module: L.LightningModule = instantiate(model.module)
     module.to(memory_format=torch.channels_last)
-    dataset = FashionScenes("train", root=cfg.data.root)
-    loader = DataLoader(
-        dataset, model.batch_size, shuffle=True, drop_last=True, collate_fn=as_is
-    )
+    kind = get_class(model.dataset) if "dataset" in model else FashionScenes
+    dataset = kind("train", root=cfg.data.root)
+    loader = DataLoader(dataset, model.batch_size, shuffle=True, drop_last=True, collate_fn=as_is)
     stopwatch = Stopwatch()
     trainer = L.Trainer(
         accelerator=cfg.accelerator,
@@ -127,7 +133,7 @@ def main(cfg: DictConfig) -> None:
         "torch": str(torch.__version__),
         "config": OmegaConf.to_container(model, resolve=True),
     }
-    weights = export(module.trained(), Path(cfg.weights_dir), model.name, card)
+    weights = export(module.trained(), Path(cfg.weights_dir), model.name, card, model.get("half", False))
     print(f"{weights}: {weights.stat().st_size / 1e6:.1f} MB")
 
 

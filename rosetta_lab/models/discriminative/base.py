@@ -42,26 +42,32 @@ class DiscriminativeModel(nn.Module):
         return output
 
     @property
+    def backbone(self) -> nn.Module:
+        """The part of the network that knows its patches."""
+        return self.network
+
+    @property
     def num_prefix_tokens(self) -> int:
         """Class and register tokens that stand before the patch tokens of a transformer."""
-        return int(getattr(self.network, "num_prefix_tokens", 0))
+        fallback = int(hasattr(self.backbone, "class_embedding"))  # open_clip's own transformers
+        return int(getattr(self.backbone, "num_prefix_tokens", fallback))
 
     @property
     def grid(self) -> tuple[int, int] | None:
         """Rows and columns of a transformer's patches; None for a network without patches."""
-        embed = getattr(self.network, "patch_embed", None)
-        if embed is None:
+        embed = getattr(self.backbone, "patch_embed", self.backbone)
+        patch: tuple[int, int] | None = getattr(embed, "patch_size", None)
+        if patch is None:
             return None
-        (height, width), (patch_h, patch_w) = self.preprocess.size, embed.patch_size
-        return height // patch_h, width // patch_w
+        return self.preprocess.size[0] // patch[0], self.preprocess.size[1] // patch[1]
 
     def to_map(self, layer: str, activation: Tensor) -> Tensor:
         """A recorded activation as maps.
 
         Args:
             layer: name of the layer, for the message of an error.
-            activation: (N, C, H, W), or tokens (N, T, C) of which the first
-                ``num_prefix_tokens`` have no place in the image.
+            activation: (N, C, H, W), or tokens (N, T, C): one for each patch, after
+                ``num_prefix_tokens`` that have no place in the image or none.
 
         Returns:
             (N, C, H, W); tokens are folded to the grid of patches, row by row.
@@ -71,13 +77,15 @@ class DiscriminativeModel(nn.Module):
         """
         if activation.dim() == 4:
             return activation
-        if activation.dim() == 3 and self.grid is not None:
-            rows, columns = self.grid
-            tokens = activation[:, self.num_prefix_tokens :]  # (N, rows * columns, C)
-            if tokens.shape[1] == rows * columns:
+        grid = self.grid
+        if activation.dim() == 3 and grid is not None:
+            rows, columns = grid
+            prefix = activation.shape[1] - rows * columns
+            if prefix in (0, self.num_prefix_tokens):
+                tokens = activation[:, prefix:]  # (N, rows * columns, C)
                 return tokens.transpose(1, 2).unflatten(2, (rows, columns))
         raise RosettaError(
             f"Layer {layer} puts out {tuple(activation.shape)}: expected maps (N, C, H, W) or "
-            f"{self.num_prefix_tokens} tokens and one for each patch of {self.grid}.\n"
+            f"{self.num_prefix_tokens} tokens and one for each patch of {grid}.\n"
             "Choose other layers."
         )

@@ -1,0 +1,81 @@
+"""Any open_clip architecture as a discriminative model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import open_clip
+from torch import Tensor, nn
+
+from rosetta_lab.errors import RosettaError
+from rosetta_lab.models.checkpoints import load_into, load_weights
+from rosetta_lab.models.discriminative.base import DiscriminativeModel
+from rosetta_lab.models.discriminative.timm import plain
+from rosetta_lab.models.preprocess import Preprocess
+
+
+class OpenClipModel(DiscriminativeModel):
+    """The image tower of an ``open_clip`` model; layer names begin with ``visual.``.
+
+    The text tower is kept, for zero-shot classification, but never runs in a forward pass.
+
+    Args:
+        architecture: open_clip's name (``RN50``, ``ViT-B-32``).
+        weights: one of open_clip's tags for the architecture (``openai``), ``random``, or a source
+            that :func:`rosetta_lab.models.checkpoints.load_weights` understands.
+        layers: see :class:`DiscriminativeModel`.
+        preprocess: fields of :class:`Preprocess`; None takes them from the published config.
+        model_kwargs: entries of open_clip's model config to replace (``embed_dim``, ``vision_cfg``,
+            ``text_cfg``).
+
+    Raises:
+        RosettaError: open_clip does not know the architecture.
+    """
+
+    def __init__(
+        self,
+        architecture: str,
+        weights: str,
+        layers: Iterable[str],
+        preprocess: Mapping[str, Any] | None = None,
+        model_kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
+        if architecture not in open_clip.list_models():
+            near = [m for m in open_clip.list_models() if m[:3].lower() == architecture[:3].lower()]
+            raise RosettaError(
+                f"open_clip has no architecture {architecture}; "
+                f"it has {', '.join(near or open_clip.list_models())}."
+            )
+        published = weights in open_clip.list_pretrained_tags_by_model(architecture)
+        network = open_clip.create_model(
+            architecture, weights if published else None, **plain(model_kwargs)
+        )
+        source, sha256 = "random", ""
+        if published:
+            source = f"open_clip://{architecture}/{weights}"
+        elif weights != "random":
+            loaded = load_weights(weights)
+            load_into(network, loaded)
+            source, sha256 = loaded.source, loaded.sha256
+        super().__init__(
+            network,
+            Preprocess.from_open_clip(network.visual.preprocess_cfg)
+            if preprocess is None
+            else Preprocess(**plain(preprocess)),
+            layers,
+            source,
+            sha256,
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (N, 3, H, W) in [0, 1] to embeddings (N, D)."""
+        network: Any = self.network
+        output: Tensor = network.encode_image(self.preprocess(images))
+        return output
+
+    @property
+    def backbone(self) -> nn.Module:
+        visual: Any = self.network.visual
+        trunk: nn.Module = getattr(visual, "trunk", visual)  # towers that come from timm
+        return trunk

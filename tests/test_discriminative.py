@@ -1,0 +1,137 @@
+"""The adapters: every shipped config, and tokens folded to maps."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from safetensors.torch import save_file
+
+from rosetta_lab.config import asset_root
+from rosetta_lab.errors import RosettaError
+from rosetta_lab.hooks import record
+from rosetta_lab.models.discriminative.base import DiscriminativeModel
+from rosetta_lab.models.discriminative.open_clip import OpenClipModel
+from rosetta_lab.models.discriminative.timm import TimmModel
+from rosetta_lab.units import resolve_layers
+
+CONFIGS = sorted((asset_root() / "conf" / "disc").glob("*.yaml"))
+SMALL = {"img_size": (32, 64), "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2}
+
+
+def random_model(path: Path) -> DiscriminativeModel:
+    config = OmegaConf.load(path)
+    config.weights = "random"
+    with torch.device("meta"):
+        model: DiscriminativeModel = instantiate(config)
+    return model
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_config_instantiates_and_its_layers_give_maps(path: Path) -> None:
+    model = random_model(path)
+    assert path.read_text().startswith(f"# @package disc.{path.stem}\n")
+    layers = resolve_layers(model.network, model.layers, path.stem)
+    with torch.device("meta"), record(model.network, layers) as activations:
+        model(torch.zeros(2, 3, 64, 64))
+    for layer in layers:
+        maps = model.to_map(layer, activations[layer])
+        assert maps.dim() == 4 and maps.shape[0] == 2
+        assert 1 < maps.shape[1] and max(maps.shape[2:]) < model.preprocess.size[0]
+
+
+@pytest.mark.parametrize("name", ["resnet50", "resnet_fashion", "clip", "clip_fashion", "mae"])
+def test_layers_are_taken_after_the_activation(name: str) -> None:
+    """The last thing that happens to a unit is ReLU or GELU: no value below GELU's minimum."""
+    config = OmegaConf.load(asset_root() / "conf" / "disc" / f"{name}.yaml")
+    config.weights = "random"
+    torch.manual_seed(0)
+    model: DiscriminativeModel = instantiate(config)
+    layer = resolve_layers(model.network, model.layers, name)[0]
+    with record(model.network, [layer]) as activations, torch.no_grad():
+        model(torch.rand(1, 3, 64, 64))
+    assert -0.171 < activations[layer].min() <= 0.0 < activations[layer].max()
+
+
+@pytest.mark.parametrize("registers", [0, 3])
+def test_timm_tokens_fold_as_timm_folds_them(registers: int) -> None:
+    model = TimmModel(
+        "vit_tiny_patch16_224",
+        "random",
+        ["blocks.*"],
+        {"size": [32, 64]},
+        {**SMALL, "num_classes": 0, "reg_tokens": registers},
+    )
+    images = torch.rand(2, 3, 32, 64)
+    network: Any = model.network
+    expected = network.forward_intermediates(
+        model.preprocess(images), output_fmt="NCHW", intermediates_only=True
+    )
+    with record(network, ["blocks.0", "blocks.1"]) as activations:
+        model(images)
+    for i, maps in enumerate(expected):
+        ours = model.to_map(f"blocks.{i}", activations[f"blocks.{i}"])
+        assert ours.shape == (2, 24, 4, 8)
+        torch.testing.assert_close(ours, maps)
+
+
+def test_a_planted_blob_is_found_at_its_place() -> None:
+    """A patch that alone is bright is the only one to change in the map of the embedding."""
+    model = TimmModel(
+        "vit_tiny_patch16_224", "random", ["patch_embed"], {"size": [32, 64]}, dict(SMALL)
+    )
+    images = torch.zeros(1, 3, 32, 64)
+    images[:, :, 16:24, 40:48] = 1.0  # row 2, column 5
+    with record(model.network, ["patch_embed"]) as activations:
+        model(images)
+    maps = model.to_map("patch_embed", activations["patch_embed"])
+    changed = (maps - maps[:, :, :1, :1]).abs().sum(dim=(0, 1))  # (4, 8)
+    assert changed.nonzero().tolist() == [[2, 5]]
+
+
+def test_open_clip_transformer_folds_as_open_clip_does() -> None:
+    vision = {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8}
+    text = {"context_length": 4, "vocab_size": 8, "width": 16, "heads": 2, "layers": 1}
+    model = OpenClipModel(
+        "ViT-B-32",
+        "random",
+        ["visual.transformer.resblocks.*"],
+        {"size": 32},
+        {"embed_dim": 8, "vision_cfg": vision, "text_cfg": text},
+    )
+    images = torch.rand(2, 3, 32, 32)
+    visual: Any = model.network.visual
+    expected = visual.forward_intermediates(
+        model.preprocess(images), output_fmt="NCHW", intermediates_only=True
+    )["image_intermediates"]
+    layer = "visual.transformer.resblocks.1"
+    with record(model.network, [layer]) as activations:
+        assert model(images).shape == (2, 8)
+    torch.testing.assert_close(model.to_map(layer, activations[layer]), expected[1])
+
+
+def test_tokens_that_are_no_grid_are_refused() -> None:
+    model = TimmModel("vit_tiny_patch16_224", "random", ["norm"], {"size": [32, 64]}, dict(SMALL))
+    with pytest.raises(RosettaError, match="head"):
+        model.to_map("head", torch.zeros(2, 31, 24))
+
+
+def test_weights_from_a_file(tmp_path: Path) -> None:
+    options = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_width": 8}
+    saved = TimmModel("resnet18", "random", ["layer1"], None, options)
+    save_file(saved.network.state_dict(), tmp_path / "small.safetensors")
+    loaded = TimmModel("resnet18", str(tmp_path / "small.safetensors"), ["layer1"], None, options)
+    for name, value in saved.network.state_dict().items():
+        assert torch.equal(loaded.network.state_dict()[name], value), name
+    assert "small.safetensors" in loaded.source and len(loaded.sha256 or "") == 64
+    assert saved.source == "random"
+    assert not loaded.network.training
+    assert not any(p.requires_grad for p in loaded.parameters())
+
+
+@pytest.mark.parametrize("kind", [TimmModel, OpenClipModel])
+def test_an_unknown_architecture_is_named(kind: Any) -> None:
+    with pytest.raises(RosettaError, match="resnet5000"):
+        kind("resnet5000", "random", ["layer1"])
