@@ -1,0 +1,135 @@
+"""From the name of a checkpoint to a file on this machine.
+
+    path = resolve("https://example.org/stylegan2-cat.pkl")
+    path = resolve("~/models/stylegan2-cat.pkl")
+    path = resolve("package://zoo/weights/stylegan2_fashion.safetensors")
+
+A download is resumable, appears under its final name only when it is complete, and is made by one
+process at a time. Its SHA-256 is recorded beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
+
+from rosetta_lab.config import PACKAGE
+from rosetta_lab.errors import RosettaError
+from rosetta_lab.files import atomic_write
+from rosetta_lab.models.checkpoints.cache import cache_dir, is_offline, locked, sha256_of
+from rosetta_lab.models.checkpoints.transfer import transfer
+
+
+def resolve(
+    source: str,
+    *,
+    sha256: str | None = None,
+    cache: Path | None = None,
+    offline: bool | None = None,
+) -> Path:
+    """Path of a local file with the contents of ``source``, downloaded if need be.
+
+    Args:
+        source: an http(s) or file URL, a path, or ``package://PATH`` for a file of this package.
+        sha256: what the contents must have, where it is known.
+        cache: folder of the downloads; default ``$ROSETTA_CACHE`` or ~/.cache/rosetta_lab.
+        offline: never use the network; default ``$ROSETTA_OFFLINE`` or ``$HF_HUB_OFFLINE``.
+
+    Raises:
+        RosettaError: there is no such file, it cannot be had, or its contents are not as expected.
+    """
+    return fetch(source, sha256=sha256, cache=cache, offline=offline)[0]
+
+
+def fetch(
+    source: str,
+    *,
+    sha256: str | None = None,
+    cache: Path | None = None,
+    offline: bool | None = None,
+) -> tuple[Path, str]:
+    """As :func:`resolve`; returns the path and the SHA-256 of the contents."""
+    if urlsplit(source).scheme in {"http", "https"}:
+        path = _downloaded(source, sha256, cache_dir(cache), is_offline(offline))
+        expected = sha256 or _record(path)
+        hint = f"Delete {path} and try again; it will be downloaded anew."
+    else:
+        path, expected = _local(source), sha256
+        hint = "Get the file again from its source, or drop the sha256 if you mean this file."
+    digest = sha256_of(path)
+    if expected and digest != expected.lower():
+        raise RosettaError(f"{path} has SHA-256 {digest}, expected {expected}.\n{hint}")
+    return path, digest
+
+
+def _local(source: str) -> Path:
+    """Path behind ``package://``, ``file://`` or a plain path."""
+    parts = urlsplit(source)
+    if parts.scheme == "package":
+        path = PACKAGE / source.removeprefix("package://")
+        if PACKAGE not in path.resolve().parents:
+            raise RosettaError(f"{source} lies outside the package.")
+    elif parts.scheme == "file":
+        path = Path(url2pathname(parts.path))
+    elif "://" in source:
+        raise RosettaError(
+            f"{source}: unknown scheme {parts.scheme!r}.\n"
+            "Expected http://, https://, file://, package:// or a path."
+        )
+    else:
+        path = Path(source).expanduser()
+    if not path.is_file():
+        raise RosettaError(
+            f"no such file: {path} (from {source}).\n"
+            "Pass weights=PATH with the path of a checkpoint."
+        )
+    return path
+
+
+def _downloaded(url: str, sha256: str | None, cache: Path, offline: bool) -> Path:
+    """The cached copy of ``url``, made now if there is none."""
+    target = cached_path(url, cache)
+    if target.is_file():
+        return target
+    if offline:
+        raise RosettaError(
+            f"offline, and {url} is not in the cache folder {cache}.\n"
+            "Go online once, or download it elsewhere and pass weights=PATH."
+        )
+    with locked(target):
+        if not target.is_file():  # another process may have finished while this one waited
+            part = target.with_name(target.name + ".part")
+            transfer(url, part, cache)
+            digest = sha256_of(part)
+            if sha256 and digest != sha256.lower():
+                part.unlink()
+                raise RosettaError(
+                    f"{url} has SHA-256 {digest}, expected {sha256}; the download was deleted.\n"
+                    "The file has changed or was tampered with: check the source, or pass "
+                    "weights=PATH."
+                )
+            atomic_write(_record_path(target), f"{digest}  {target.name}\n".encode())
+            part.replace(target)
+    return target
+
+
+def cached_path(url: str, cache: Path) -> Path:
+    """Where the download of ``url`` lies or would lie: one folder per URL, the name kept."""
+    name = re.sub(r"[^\w.-]", "_", unquote(urlsplit(url).path).rsplit("/", 1)[-1]).lstrip(".")
+    folder = hashlib.sha256(url.encode()).hexdigest()[:12]
+    return cache / "downloads" / folder / (name[-100:] or "weights")
+
+
+def _record_path(path: Path) -> Path:
+    return path.with_name(path.name + ".sha256")
+
+
+def _record(path: Path) -> str | None:
+    """SHA-256 that was recorded when ``path`` was downloaded (same format as ``sha256sum``)."""
+    try:
+        return _record_path(path).read_text().split()[0]
+    except (FileNotFoundError, IndexError):
+        return None

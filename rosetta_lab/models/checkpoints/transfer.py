@@ -1,0 +1,177 @@
+"""One HTTP download into one partial file: resumed, retried, checked."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import logging
+import re
+import shutil
+import socket
+import time
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+from tqdm import tqdm
+
+from rosetta_lab.errors import RosettaError
+from rosetta_lab.files import atomic_write
+
+log = logging.getLogger(__name__)
+
+RETRIES = 4  # in a row without a single new byte
+BACKOFF = 1.0  # seconds before the first retry; doubles with each further one
+TIMEOUT = 30.0  # seconds without any answer
+CHUNK = 1 << 20  # bytes
+
+# Statuses that may pass: request timeout, too many requests, and the server's own troubles.
+TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
+
+WAY_OUT = "Or download it elsewhere and pass weights=PATH (cache folder: {cache})."
+
+
+def transfer(url: str, part: Path, cache: Path) -> None:
+    """Download ``url`` into ``part``, going on from what is there already.
+
+    Args:
+        url: http or https.
+        part: partial file; complete on return.
+        cache: cache folder, named in messages.
+
+    Raises:
+        RosettaError: the server refuses, gives something that is no checkpoint, or is out of reach.
+    """
+    way_out = WAY_OUT.format(cache=cache)
+    failures = 0
+    started_with = _size(part)
+    while True:
+        before = _size(part)
+        try:
+            _attempt(url, part)
+            break
+        except HTTPError as error:
+            error.close()
+            reason = f"HTTP {error.code} {error.reason}"
+            if error.code == 416:  # the partial file does not fit what the server has now
+                part.unlink(missing_ok=True)
+            elif error.code not in TRANSIENT:
+                raise RosettaError(
+                    f"{url} answers {reason}: it has moved or wants a login.\n{way_out}"
+                ) from error
+        except (OSError, http.client.HTTPException) as error:
+            cause = error.reason if isinstance(error, URLError) else error
+            reason = str(cause) or type(cause).__name__
+            if isinstance(cause, socket.gaierror) and _size(part) == started_with:
+                failures = RETRIES  # no network at all: waiting would only annoy
+        failures = 1 if _size(part) > before else failures + 1
+        if failures > RETRIES:
+            raise RosettaError(
+                f"cannot download {url}: {reason}. What has arrived is kept; running again goes "
+                f"on from there.\n{way_out}"
+            )
+        pause = BACKOFF * 2 ** (failures - 1)
+        log.warning("%s: %s; trying again in %g s", url, reason, pause)
+        time.sleep(pause)
+    _notes_path(part).unlink(missing_ok=True)
+    refuse_page(url, part)
+
+
+def _attempt(url: str, part: Path) -> None:
+    """One request; appends to ``part`` where the server agrees that it is the same file."""
+    notes = _read_notes(part)
+    total, validator = notes.get("total"), notes.get("validator")
+    offset = _size(part) if total is not None else 0
+    if offset and offset == total:  # complete, but not renamed: the last run was killed just then
+        return
+    headers = {"User-Agent": "rosetta_lab", "Accept-Encoding": "identity"}
+    if offset:
+        headers["Range"] = f"bytes={offset}-"
+        if validator:
+            headers["If-Range"] = validator  # otherwise the server sends the new file whole
+    with urlopen(Request(url, headers=headers), timeout=TIMEOUT) as response:
+        if response.status == 206:
+            span = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers["Content-Range"] or "")
+            if span is None or (int(span[1]), int(span[2])) != (offset, total):
+                part.unlink()
+                raise ConnectionError("the file changed on the server")
+        else:
+            offset = 0
+            length = response.headers["Content-Length"]
+            total = int(length) if length else None
+        if response.headers.get_content_type() == "text/html":
+            raise _page(url)
+        _refuse_full_disk(url, part, (total or 0) - offset)
+        _write_notes(part, {"total": total, "validator": _validator(response.headers)})
+        progress = tqdm(
+            total=total,
+            initial=offset,
+            unit="B",
+            unit_scale=True,
+            desc=part.name.removesuffix(".part"),
+            disable=None,  # off where nobody looks at a terminal
+        )
+        with part.open("ab" if offset else "wb") as file, progress:
+            while chunk := response.read(CHUNK):
+                file.write(chunk)
+                progress.update(len(chunk))
+    if total is not None and _size(part) != total:
+        raise ConnectionError(f"the connection closed after {_size(part)} of {total} bytes")
+
+
+def refuse_page(url: str, path: Path) -> None:
+    """Delete ``path`` and raise if it holds a web page or a stand-in rather than a checkpoint."""
+    with path.open("rb") as file:
+        head = file.read(512).lstrip().lower()
+    if re.match(rb"<(!doctype|html|\?xml|!--)", head):
+        path.unlink()
+        raise _page(url)
+    if head.startswith(b"version https://git-lfs"):
+        path.unlink()
+        raise RosettaError(
+            f"{url} gave a Git LFS pointer instead of the file.\nUse the link that downloads it."
+        )
+
+
+def _page(url: str) -> RosettaError:
+    return RosettaError(
+        f"{url} gave a web page instead of a checkpoint: it has moved or wants a login.\n"
+        "Download it in a browser and pass weights=PATH."
+    )
+
+
+def _refuse_full_disk(url: str, part: Path, needed: int) -> None:
+    free = shutil.disk_usage(part.parent).free
+    if needed > free:
+        raise RosettaError(
+            f"{url} needs {needed / 1e9:.1f} GB, but {part.parent} has {free / 1e9:.1f} GB left.\n"
+            "Set ROSETTA_CACHE to a folder with more room."
+        )
+
+
+def _validator(headers: http.client.HTTPMessage) -> str | None:
+    """What ``If-Range`` may carry: a strong ETag, otherwise the date."""
+    etag = headers["ETag"]
+    return etag if etag and not etag.startswith("W/") else headers["Last-Modified"]
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _notes_path(part: Path) -> Path:
+    return part.with_name(part.name + ".json")
+
+
+def _read_notes(part: Path) -> dict[str, Any]:
+    """Length and validator of the file that ``part`` is the beginning of."""
+    try:
+        notes = json.loads(_notes_path(part).read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return notes if isinstance(notes, dict) else {}
+
+
+def _write_notes(part: Path, notes: dict[str, Any]) -> None:
+    atomic_write(_notes_path(part), json.dumps(notes).encode())
