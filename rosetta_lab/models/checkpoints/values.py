@@ -1,0 +1,246 @@
+"""The values that network pickles are made of, built by functions of our own.
+
+Arrays and tensors stay undecoded bytes until somebody wants them, so what a file holds beside the
+wanted network costs nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from rosetta_lab.errors import RosettaError
+from rosetta_lab.models.checkpoints.pickles import Buildable, Record, Rules, Symbol, refusal
+from rosetta_lab.models.checkpoints.tensors import dense
+
+NDARRAY = Symbol("numpy", "ndarray")
+NUMERIC = re.compile(r"[<>=|]?(b1|[iu][1248]|f[248])")
+
+
+class ArrayType(Buildable):
+    """``numpy.dtype(code, align, copy)`` followed by a state whose second entry is the order."""
+
+    def __init__(self, code: object = None, *_: object) -> None:
+        self.code, self.order = code, ""
+
+    def build(self, state: object) -> None:
+        if isinstance(state, tuple) and len(state) > 1 and isinstance(state[1], str):
+            self.order = state[1].replace("|", "")
+
+    def numpy(self) -> np.dtype[np.generic]:
+        """The type, if it is a plain number (never an object, a record or text)."""
+        code = f"{self.order}{self.code}"
+        if not NUMERIC.fullmatch(code):
+            raise refusal(f"an array of type {code!r}")
+        return np.dtype(code)
+
+
+class Array(Buildable):
+    """A NumPy array or scalar: type, shape and bytes."""
+
+    def __init__(self, kind: object = None, shape: object = (), data: object = b"") -> None:
+        self.kind, self.shape, self.data, self.fortran = kind, shape, data, False
+
+    def build(self, state: object) -> None:
+        """Take the state of an array: (version,) shape, type, Fortran order, bytes."""
+        if not isinstance(state, tuple) or len(state) not in (4, 5):
+            raise TypeError("an array without its state")
+        self.shape, self.kind, fortran, self.data = state[-4:]
+        self.fortran = bool(fortran)
+
+    def numpy(self) -> npt.NDArray[np.generic]:
+        """The array, copied, in native byte order."""
+        if not isinstance(self.kind, ArrayType):
+            raise RosettaError("the pickle holds an array without a type: the file is damaged.")
+        kind = self.kind.numpy()
+        if not isinstance(self.data, bytes | bytearray):
+            raise refusal("an array whose contents are not numbers")
+        shape = _whole_numbers(self.shape)
+        if math.prod(shape) * kind.itemsize != len(self.data):
+            raise RosettaError(
+                f"the pickle holds {len(self.data)} bytes for an array {shape} of {kind}: "
+                "the file is damaged."
+            )
+        flat = np.frombuffer(self.data, kind).astype(kind.newbyteorder("="))
+        return flat.reshape(shape, order="F" if self.fortran else "C")
+
+
+@dataclass(eq=False)
+class Storage:
+    """Bytes of ``torch.save(storage)``: a pickle of its own, read by torch's restricted reader."""
+
+    data: object
+
+    @cached_property
+    def tensor(self) -> Tensor:
+        """All elements as one vector."""
+        if not isinstance(self.data, bytes):
+            raise RosettaError("the pickle holds a tensor without bytes: the file is damaged.")
+        try:
+            with warnings.catch_warnings():  # typed storages are deprecated; these files have them
+                warnings.simplefilter("ignore")
+                stored = torch.load(io.BytesIO(self.data), map_location="cpu", weights_only=True)
+                if not isinstance(stored, torch.storage.TypedStorage):
+                    raise TypeError(f"a {type(stored).__name__}")
+                return torch.empty(0, dtype=stored.dtype).set_(stored)
+        except Exception as error:  # any kind, since the bytes may be anything
+            raise RosettaError(
+                "refused: the bytes of a tensor are not those of a plain storage "
+                f"({' '.join(str(error).split())[-300:]}). Nothing was run.\n"
+                "Get the checkpoint from its official source and pass weights=PATH."
+            ) from error
+
+
+@dataclass(eq=False)
+class StoredTensor:
+    """A tensor as a view of a storage."""
+
+    storage: object
+    offset: object
+    size: object
+    stride: object
+
+    def tensor(self) -> Tensor:
+        """The tensor, contiguous, after checking that the view lies inside the storage."""
+        if not isinstance(self.storage, Storage):
+            raise RosettaError("the pickle holds a tensor without a storage: the file is damaged.")
+        elements = self.storage.tensor
+        (offset,) = _whole_numbers((self.offset,))
+        size, stride = _whole_numbers(self.size), _whole_numbers(self.stride)
+        count = math.prod(size)
+        last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=False))
+        if len(size) != len(stride) or (count and last >= len(elements)) or count > len(elements):
+            raise RosettaError(
+                f"the pickle holds a tensor {size} with strides {stride} at {offset} in a storage "
+                f"of {len(elements)} elements: the file is damaged."
+            )
+        return dense(elements.as_strided(size, stride, offset))
+
+
+def _whole_numbers(values: object) -> tuple[int, ...]:
+    """``values`` if they are whole numbers of 0 or more."""
+    if not isinstance(values, tuple) or not all(type(v) is int and v >= 0 for v in values):
+        raise RosettaError(f"the pickle holds the shape {values!r:.100}: the file is damaged.")
+    return values
+
+
+def _new_tensor(
+    storage: object, offset: object, size: object, stride: object, *_: object
+) -> object:
+    return StoredTensor(storage, offset, size, stride)
+
+
+def _parameter(tensor: object, *_: object) -> object:
+    return tensor
+
+
+def _persistent(meta: object) -> object:
+    """A network object of the NVlabs tools: keep class name and state, drop the source code."""
+    if not isinstance(meta, dict) or not isinstance(meta.get("class_name"), str):
+        raise TypeError("a persistent object without a class name")
+    return Record(Symbol("", meta["class_name"]), state=meta.get("state"))
+
+
+def _ndarray(kind: object, *_: object) -> object:
+    if kind != NDARRAY:
+        raise refusal(f"an array of class {kind}")
+    return Array()
+
+
+def _scalar(kind: object, data: object) -> object:
+    return Array(kind, (), data)
+
+
+def _from_buffer(data: object, kind: object, shape: object, order: object) -> object:
+    array = Array(kind, shape, data)
+    array.fortran = order == "F"
+    return array
+
+
+def _dill_array(make: object, args: object, state: object, *_: object) -> object:
+    if make not in RECONSTRUCT or not isinstance(args, tuple):
+        raise refusal(make)
+    array = Array()
+    array.build(state)
+    return array
+
+
+def _dill_type(name: object) -> object:
+    return Symbol("types" if str(name).endswith("Type") else "builtins", str(name))
+
+
+def _encode(text: object, encoding: object) -> object:
+    """Bytes, as Python 3 writes them in protocol 2."""
+    if not isinstance(text, str) or encoding != "latin1":
+        raise TypeError("bytes in an unusual encoding")
+    return text.encode("latin1")
+
+
+def _ordered_dict(pairs: object = ()) -> object:
+    if not isinstance(pairs, list | tuple | dict):
+        raise TypeError("a dict made of something else")
+    return dict(pairs)
+
+
+def _collection(kind: Callable[[Iterable[object]], object]) -> Callable[..., object]:
+    def make(values: object = ()) -> object:
+        if not isinstance(values, list | tuple | set | frozenset):
+            raise TypeError("a collection made of something else")
+        return kind(values)
+
+    return make
+
+
+MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
+RECONSTRUCT = {Symbol(module, "_reconstruct") for module in MULTIARRAY}
+ARRAY_CALLS: dict[Symbol, Callable[..., object]] = {
+    Symbol("numpy", "dtype"): ArrayType,
+    Symbol("_codecs", "encode"): _encode,
+    **dict.fromkeys(RECONSTRUCT, _ndarray),
+    **{Symbol(module, "scalar"): _scalar for module in MULTIARRAY},
+    Symbol("numpy.core.numeric", "_frombuffer"): _from_buffer,
+    Symbol("numpy._core.numeric", "_frombuffer"): _from_buffer,
+}
+
+RULES = Rules(
+    calls={
+        **ARRAY_CALLS,
+        Symbol("torch_utils.persistence", "_reconstruct_persistent_obj"): _persistent,
+        Symbol("torch._utils", "_rebuild_tensor_v2"): _new_tensor,
+        Symbol("torch._utils", "_rebuild_parameter"): _parameter,
+        Symbol("torch.storage", "_load_from_bytes"): Storage,
+        Symbol("collections", "OrderedDict"): _ordered_dict,
+        Symbol("dnnlib.util", "EasyDict"): _ordered_dict,
+        Symbol("dill._dill", "_create_array"): _dill_array,
+        Symbol("dill._dill", "_load_type"): _dill_type,
+        Symbol("builtins", "dict"): _ordered_dict,
+        Symbol("builtins", "list"): _collection(list),
+        Symbol("builtins", "tuple"): _collection(tuple),
+        Symbol("builtins", "set"): _collection(set),
+        Symbol("builtins", "frozenset"): _collection(frozenset),
+    },
+    names={NDARRAY},
+    # Noted, never called. They occur in discriminators and feature networks, which nobody reads.
+    stubs={
+        Symbol("collections", "defaultdict"),
+        Symbol("functools", "partial"),
+        Symbol("types", "MethodType"),
+        Symbol("pathlib", "PosixPath"),
+        Symbol("torch", "device"),
+        Symbol("torch", "Size"),
+        Symbol("dill._dill", "_create_function"),
+        Symbol("dill._dill", "_create_code"),
+        Symbol("dill._dill", "_create_cell"),
+    },
+    stub_packages=("timm.", "torch.nn.", "torchvision."),
+)
