@@ -8,6 +8,7 @@ every layer into one ordinary convolution over the batch.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -251,16 +252,19 @@ class SynthesisNetwork(nn.Module):
         channel_max: int = 512,
         conv_clamp: float | None = None,
         resample_filter: tuple[float, ...] = (1, 3, 3, 1),
+        channels: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         levels = int(math.log2(img_resolution))
         self.resolutions = [2**level for level in range(2, levels + 1)]
         self.num_ws = 2 * levels - 2
-        channels = {r: min(channel_base // r, channel_max) for r in self.resolutions}
+        if channels is None:
+            channels = [min(channel_base // r, channel_max) for r in self.resolutions]
+        widths = dict(zip(self.resolutions, channels, strict=True))
         for resolution in self.resolutions:
             block = SynthesisBlock(
-                channels.get(resolution // 2, 0),
-                channels[resolution],
+                widths.get(resolution // 2, 0),
+                widths[resolution],
                 w_dim,
                 resolution,
                 img_channels,
@@ -294,6 +298,7 @@ class StyleGAN2(Generator):
         channel_max: see ``channel_base``.
         conv_clamp: activations are clamped to ``[-conv_clamp, conv_clamp]``; None for no clamp.
         resample_filter: taps of the low-pass filter.
+        channels: of each resolution from 4 px up, in place of the formula.
         noise: ``const`` (stored noise, deterministic), ``random`` or ``none``.
         pixel_range: range that the images nominally have.
     """
@@ -310,6 +315,7 @@ class StyleGAN2(Generator):
         channel_max: int = 512,
         conv_clamp: float | None = None,
         resample_filter: tuple[float, ...] = (1, 3, 3, 1),
+        channels: Sequence[int] | None = None,
         noise: NoiseMode = "const",
         pixel_range: tuple[float, float] = (-1.0, 1.0),
     ) -> None:
@@ -323,6 +329,7 @@ class StyleGAN2(Generator):
             channel_max,
             conv_clamp,
             resample_filter,
+            channels,
         )
         self.mapping = MappingNetwork(
             z_dim,
