@@ -1,0 +1,200 @@
+"""StyleGAN2 checkpoints of the TensorFlow era (versions 4 and 5, configurations E and F).
+
+The pickle is a tuple (G, D, Gs) of networks; Gs is the moving average. A network's state is a dict
+with the arguments it was made with, its variables as arrays, its components, and the source text
+of the function that builds it, which is not looked at.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rosetta_lab.errors import RosettaError
+from rosetta_lab.models.checkpoints.arguments import stylegan2_arguments
+from rosetta_lab.models.checkpoints.nvlabs import plain
+from rosetta_lab.models.checkpoints.pickles import Pickle, Record, Symbol, refusal
+from rosetta_lab.models.checkpoints.values import ARRAY_CALLS, NDARRAY, Array
+from rosetta_lab.models.generators.layers import fir_kernel
+
+NETWORK = Symbol("dnnlib.tflib.network", "Network")
+EXPECTED = "Expected StyleGAN2 of version 4 or 5, skip architecture (configuration E or F)."
+
+RENAMED = {
+    "latent_size": "z_dim",
+    "label_size": "c_dim",
+    "dlatent_size": "w_dim",
+    "resolution": "img_resolution",
+    "num_channels": "img_channels",
+    "fmap_max": "channel_max",
+    "resample_kernel": "resample_filter",
+    "nonlinearity": "activation",
+}
+SAME = {"num_fp16_res", "conv_clamp", "architecture", "use_noise"}
+DEFAULTS = {"z_dim": 512, "c_dim": 0, "w_dim": 512, "img_resolution": 1024, "img_channels": 3}
+IGNORED = {
+    *("truncation_psi", "truncation_cutoff", "style_mixing_prob", "structure", "conditioning"),
+    *("fused_modconv", "randomize_noise", "w_avg_beta", "mapping_layers", "mapping_fmaps"),
+    *("label_fmaps", "fmap_base", "mapping_lrmul", "mapping_nonlinearity"),
+}
+NEUTRAL = {
+    "fmap_min": 1,
+    "fmap_decay": 1,
+    "normalize_latents": True,
+    "dtype": "float32",
+    "dlatent_avg_beta": 0.995,
+}
+
+
+def read_tensorflow(pickle: Pickle) -> tuple[dict[str, Tensor], dict[str, Any], str]:
+    """Weights under the official PyTorch names, arguments of ``StyleGAN2``, and the family.
+
+    Raises:
+        RosettaError: the file names a global that no such file needs, or holds another network.
+    """
+    strange = pickle.symbols - ARRAY_CALLS.keys() - {NETWORK, NDARRAY}
+    if strange:
+        raise refusal(min(strange, key=str))
+    root = pickle.root
+    if not isinstance(root, tuple) or len(root) != 3:
+        raise RosettaError(f"the pickle is not a tuple (G, D, Gs).\n{EXPECTED}")
+    network = _state(root[2])
+    variables = _variables(network)
+    function = str(network.get("build_func_name"))
+    if network.get("version") not in (4, 5) or function != "G_main":
+        raise RosettaError(
+            f"the network is {function[:60]!r} of version {network.get('version')!r:.20}.\n"
+            f"{EXPECTED}"
+        )
+    given = _arguments(plain(network.get("static_kwargs")))
+    state = _convert(variables, given["img_resolution"], given.get("resample_filter"))
+    return state, stylegan2_arguments(given, state), "stylegan2"
+
+
+def _state(network: object) -> dict[str, Any]:
+    if (
+        not isinstance(network, Record)
+        or network.kind != NETWORK
+        or not isinstance(network.state, dict)
+    ):
+        raise RosettaError(f"the pickle holds something else than networks.\n{EXPECTED}")
+    return network.state
+
+
+def _variables(network: dict[str, Any]) -> dict[str, Tensor]:
+    """All variables by name, those of a component below its key: ``mapping/Dense0/weight``."""
+    listed: list[tuple[str, Any]] = list(network.get("variables") or [])
+    for key, component in (network.get("components") or {}).items():
+        own = _state(component).get("variables") or []
+        listed += [(f"{key}/{name}", value) for name, value in own]
+    variables: dict[str, Tensor] = {}
+    for name, value in listed:
+        if name in variables:
+            raise RosettaError(f"the variable {name} occurs twice.\nThe file is damaged.")
+        if not isinstance(value, Array):
+            raise refusal(f"a {type(value).__name__} as the variable {name}")
+        array = value.numpy()
+        if not np.issubdtype(array.dtype, np.floating):
+            raise RosettaError(f"the variable {name} is {array.dtype}; expected floats.")
+        variables[name] = torch.from_numpy(array).float()
+    return variables
+
+
+def _arguments(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The TensorFlow keyword arguments under the names of the PyTorch implementation."""
+    given = DEFAULTS | {RENAMED[name]: v for name, v in kwargs.items() if name in RENAMED}
+    given |= {name: v for name, v in kwargs.items() if name in SAME}
+    given["channel_base"] = 2 * kwargs.get("fmap_base", 16384)
+    given["mapping_kwargs"] = {
+        "lr_multiplier": kwargs.get("mapping_lrmul", 0.01),
+        "activation": kwargs.get("mapping_nonlinearity", "lrelu"),
+    }
+    neutral = NEUTRAL | dict.fromkeys(("resolution_w", "resolution_h"), given["img_resolution"])
+    for name, value in kwargs.items():
+        if name in RENAMED or name in SAME or name in IGNORED:
+            continue
+        if name not in neutral or value != neutral[name]:
+            raise RosettaError(
+                f"the network was made with {name}={value!r:.60}, which is not implemented.\n"
+                f"{EXPECTED}"
+            )
+    if "resample_kernel" in kwargs and kwargs["resample_kernel"] is None:
+        given["resample_filter"] = [1, 1]
+    return given
+
+
+class _Names:
+    """Hands out variables by name and knows which are left."""
+
+    def __init__(self, variables: dict[str, Tensor]) -> None:
+        self.left = dict(variables)
+
+    def __call__(self, name: str) -> Tensor:
+        try:
+            return self.left.pop(name)
+        except KeyError:
+            raise RosettaError(f"the network has no variable {name}.\n{EXPECTED}") from None
+
+
+def _convert(
+    variables: dict[str, Tensor], resolution: int, taps: list[float] | None
+) -> dict[str, Tensor]:
+    """Official PyTorch names and layouts for the TensorFlow ones."""
+    take = _Names(variables)
+    take.left.pop("lod", None)  # progressive growing, which StyleGAN2 no longer does
+    state = {"mapping.w_avg": take("dlatent_avg")}
+    if "mapping/LabelEmbed/weight" in variables:
+        state |= _dense("mapping.embed", "mapping/LabelEmbed", take)
+    index = 0
+    while f"mapping/Dense{index}/weight" in take.left:
+        state |= _dense(f"mapping.fc{index}", f"mapping/Dense{index}", take)
+        index += 1
+    state["synthesis.b4.const"] = take("synthesis/4x4/Const/const")[0]
+    fir = fir_kernel(taps or [1, 3, 3, 1])
+    noise = 0
+    for level in range(2, int(resolution).bit_length()):
+        size = 2**level
+        block, source = f"synthesis.b{size}", f"synthesis/{size}x{size}"
+        layers = {"conv0": "Conv0_up", "conv1": "Conv1"} if level > 2 else {"conv1": "Conv"}
+        for layer, name in layers.items():
+            own = _modulated(f"{block}.{layer}", f"{source}/{name}", take, mirror=layer == "conv0")
+            own[f"{block}.{layer}.noise_strength"] = take(f"{source}/{name}/noise_strength")
+            own[f"{block}.{layer}.noise_const"] = take(f"synthesis/noise{noise}")[0, 0]
+            own[f"{block}.{layer}.resample_filter"] = fir
+            state |= own
+            noise += 1
+        state |= _modulated(f"{block}.torgb", f"{source}/ToRGB", take)
+        state[f"{block}.resample_filter"] = fir
+    if take.left:
+        raise RosettaError(f"the network has a variable {min(take.left)} too many.\n{EXPECTED}")
+    return {
+        name: value.clone(memory_format=torch.contiguous_format) for name, value in state.items()
+    }
+
+
+def _dense(target: str, source: str, take: _Names) -> dict[str, Tensor]:
+    return {
+        f"{target}.weight": take(f"{source}/weight").t(),
+        f"{target}.bias": take(f"{source}/bias"),
+    }
+
+
+def _modulated(
+    target: str, source: str, take: _Names, *, mirror: bool = False
+) -> dict[str, Tensor]:
+    """A modulated convolution.
+
+    TensorFlow correlates with the stored weight everywhere; our upsampling layer is a transposed
+    convolution, hence the mirrored kernel. TensorFlow adds 1 to the style after its bias; ours
+    keeps the 1 in the bias.
+    """
+    weight = take(f"{source}/weight").permute(3, 2, 0, 1)  # (kh, kw, I, O) to (O, I, kh, kw)
+    return {
+        f"{target}.weight": weight.flip(2, 3) if mirror else weight,
+        f"{target}.bias": take(f"{source}/bias"),
+        f"{target}.affine.weight": take(f"{source}/mod_weight").t(),
+        f"{target}.affine.bias": take(f"{source}/mod_bias") + 1,
+    }

@@ -1,0 +1,76 @@
+"""Files of ``torch.save``, read with torch's own restricted reader."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rosetta_lab.errors import RosettaError
+from rosetta_lab.models.checkpoints.pickles import Record
+
+LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # how files older than torch 1.6 begin
+# torch.save does not compress, so the contents are never larger than the file; some tools that
+# pack such archives anew do.
+MAX_EXPANSION = 10
+
+
+def read_torch(path: Path) -> Any:
+    """Contents of a file of ``torch.save``: tensors, numbers, text and containers of those.
+
+    Training options (``argparse.Namespace``), which many checkpoints carry, become inert records.
+
+    Raises:
+        RosettaError: the file asks for anything else, is damaged, or claims an absurd size.
+    """
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"PK"
+    if zipped:
+        _check_archive(path)
+    try:
+        with torch.serialization.safe_globals([(Record, "argparse.Namespace")]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # any kind, since the file may hold anything
+        text = " ".join(str(error).split())
+        if match := re.search(r"(?:GLOBAL|[Uu]nsupported (?:class|operand)) ([\w.]+)", text):
+            raise RosettaError(
+                f"{path}: refused: the pickle asks for {match[1]}, which no network needs. "
+                "Nothing was run.\n"
+                "Get a file with the bare state dict, or safetensors, and pass weights=PATH."
+            ) from error
+        raise RosettaError(
+            f"{path} is damaged, truncated or not a checkpoint: {text[-200:]}\n"
+            "Delete it and download it again."
+        ) from error
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse archives of code, and those that unpack to far more than they are."""
+    size = path.stat().st_size
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except zipfile.BadZipFile as error:
+        raise RosettaError(
+            f"{path} is damaged or truncated: {error}.\nDelete it and download it again."
+        ) from error
+    unpacked = sum(entry.file_size for entry in entries)
+    if unpacked > MAX_EXPANSION * size:
+        raise RosettaError(
+            f"{path}: refused: {size:,} bytes that claim to unpack to {unpacked:,}.\n"
+            "No checkpoint shrinks like that; get it from its official source."
+        )
+    names = {entry.filename.rsplit("/", 1)[-1] for entry in entries}
+    if "constants.pkl" in names:
+        raise RosettaError(
+            f"{path} is a TorchScript archive, which carries code.\n"
+            "Get the same model as a state dict or safetensors and pass weights=PATH."
+        )
+    if "data.pkl" not in names:
+        raise RosettaError(
+            f"{path} is a zip archive without a checkpoint in it.\n"
+            "Unpack it and pass weights=PATH with the file inside."
+        )
