@@ -1,0 +1,400 @@
+"""Every checkpoint format against golden numbers: same tensors, same images."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from checkpoint_files import (
+    EasyDict,
+    Golden,
+    Reduced,
+    _create_array,
+    _load_type,
+    nvlabs_network,
+    nvlabs_pickle,
+    rosinality_checkpoint,
+    tensorflow_network,
+    tensorflow_pickle,
+)
+from safetensors.torch import save_file
+from torch import Tensor
+
+from rosetta_lab.errors import RosettaError
+from rosetta_lab.models.base import Generator
+from rosetta_lab.models.checkpoints import Weights, load_into, load_weights
+from rosetta_lab.models.generators.biggan_deep import BigGANDeep
+from rosetta_lab.models.generators.stylegan2 import StyleGAN2
+from rosetta_lab.models.generators.stylegan3 import StyleGAN3
+from rosetta_lab.models.generators.stylegan_xl import StyleGANXL
+
+
+@pytest.fixture(autouse=True)
+def private_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROSETTA_CACHE", str(tmp_path / "cache"))
+
+
+def write(path: Path, data: bytes) -> str:
+    path.write_bytes(data)
+    return str(path)
+
+
+def assert_same_state(weights: Weights, expected: dict[str, Tensor]) -> None:
+    assert weights.state_dict.keys() == expected.keys()
+    for name, value in expected.items():
+        assert torch.equal(weights.state_dict[name], value), name
+        assert weights.state_dict[name].shape == value.shape, name
+
+
+def assert_close(ours: Tensor, golden: Tensor) -> None:
+    assert (ours - golden).abs().max() <= 1e-4 * golden.std()
+
+
+def assert_same_images(kind: type[Generator], weights: Weights, golden: Golden) -> None:
+    """The generator that the file itself describes paints the golden images."""
+    assert weights.config is not None
+    generator = kind(**weights.config).eval()
+    load_into(generator, weights)
+    z, c = golden.tensors["in/z"], golden.tensors.get("in/c")
+    with torch.no_grad():
+        for key, psi in {"image_psi1": 1.0, "image_psi07": 0.7}.items():
+            assert_close(generator(z, c, psi), golden.tensors[f"out/{key}"])
+
+
+def twice(source: str) -> list[Weights]:
+    """Weights as converted, and again from the safetensors file that the conversion left."""
+    weights = load_weights(source)
+    (converted,) = Path(source).parent.glob("cache/converted/*.safetensors")
+    assert weights.sha256 in converted.name
+    Path(source).touch()
+    again = load_weights(source)
+    direct = load_weights(str(converted))
+    assert direct.config == again.config == weights.config
+    assert direct.family == again.family == weights.family
+    return [weights, again, direct]
+
+
+# TensorFlow ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["stylegan2_tf", "stylegan2_tf_cond"])
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_tensorflow(name: str, protocol: int, tmp_path: Path) -> None:
+    golden = Golden.read(name)
+    data = tensorflow_pickle(tensorflow_network(golden), protocol)
+    if protocol < 4:  # globals are lines of text there; write those of NumPy 1
+        assert b"cnumpy._core.multiarray\n" in data
+        data = data.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+    for weights in twice(write(tmp_path / "gs.pkl", data)):
+        assert weights.family == "stylegan2"
+        assert_same_state(weights, golden.below("param/"))
+        assert_same_images(StyleGAN2, weights, golden)
+
+
+def test_tensorflow_arguments(tmp_path: Path) -> None:
+    golden = Golden.read("stylegan2_tf_cond")
+    source = write(tmp_path / "gs.pkl", tensorflow_pickle(tensorflow_network(golden)))
+    expected = golden.json("config")
+    config = load_weights(source).config
+    assert config is not None
+    for name in ("z_dim", "c_dim", "w_dim", "img_resolution", "channel_base", "conv_clamp"):
+        assert config[name] == expected[name]
+    assert config["mapping_kwargs"]["num_layers"] == expected["mapping_kwargs"]["num_layers"]
+
+
+def edited(golden: Golden, **static: Any) -> Any:
+    network = tensorflow_network(golden)
+    network.state["static_kwargs"] = network.state["static_kwargs"] | static
+    return network
+
+
+REFUSED: dict[str, Any] = {
+    "architecture='resnet'": lambda g: edited(g, architecture="resnet"),
+    "synthesis_func='G_synthesis_stylegan_revised'": lambda g: edited(
+        g, synthesis_func="G_synthesis_stylegan_revised"
+    ),
+    "fmap_decay=2": lambda g: edited(g, fmap_decay=2),
+    "resample_filter=": lambda g: edited(g, resample_kernel=None),
+    "activation='relu'": lambda g: edited(g, mapping_nonlinearity="relu"),
+    "resolution_w=64": lambda g: edited(g, resolution_w=64),
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_tensorflow_variants_are_refused(message: str, tmp_path: Path) -> None:
+    network = REFUSED[message](Golden.read("stylegan2_tf"))
+    with pytest.raises(RosettaError, match=message):
+        load_weights(write(tmp_path / "gs.pkl", tensorflow_pickle(network)))
+
+
+def test_tensorflow_neutral_arguments_are_accepted(tmp_path: Path) -> None:
+    network = edited(Golden.read("stylegan2_tf"), fmap_min=1, resolution_w=32, truncation_psi=0.5)
+    assert load_weights(write(tmp_path / "gs.pkl", tensorflow_pickle(network))).config
+
+
+def test_tensorflow_version_and_variables(tmp_path: Path) -> None:
+    golden = Golden.read("stylegan2_tf")
+    network = tensorflow_network(golden)
+    network.state["version"], network.state["build_func_name"] = 3, "G_style"
+    with pytest.raises(RosettaError, match=r"'G_style' of version 3"):
+        load_weights(write(tmp_path / "old.pkl", tensorflow_pickle(network)))
+
+    mapping = tensorflow_network(golden)
+    mapping.state["components"]["mapping"].state["variables"].append(
+        ("LabelConcat/weight", np.ones((2, 2), np.float32))
+    )
+    with pytest.raises(RosettaError, match="mapping/LabelConcat/weight too many"):
+        load_weights(write(tmp_path / "more.pkl", tensorflow_pickle(mapping)))
+
+    synthesis = tensorflow_network(golden)
+    variables = synthesis.state["components"]["synthesis"].state["variables"]
+    del variables[[name for name, _ in variables].index("8x8/Conv1/mod_bias")]
+    with pytest.raises(RosettaError, match="no variable synthesis/8x8/Conv1/mod_bias"):
+        load_weights(write(tmp_path / "less.pkl", tensorflow_pickle(synthesis)))
+
+    integers = tensorflow_network(golden)
+    integers.state["variables"] = [("dlatent_avg", np.ones(28, np.int64))]
+    with pytest.raises(RosettaError, match="dlatent_avg is int64"):
+        load_weights(write(tmp_path / "integers.pkl", tensorflow_pickle(integers)))
+
+
+# rosinality ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_rosinality(zipped: bool, tmp_path: Path) -> None:
+    golden = Golden.read("stylegan2_rosinality")
+    path = tmp_path / "550000.pt"
+    torch.save(rosinality_checkpoint(golden), path, _use_new_zipfile_serialization=zipped)
+    for weights in twice(str(path)):
+        assert weights.family == "stylegan2"
+        assert_same_images(StyleGAN2, weights, golden)
+
+
+def test_rosinality_reports_strange_tensors(tmp_path: Path) -> None:
+    checkpoint = rosinality_checkpoint(Golden.read("stylegan2_rosinality"))
+    torch.save({"g_ema": checkpoint["g_ema"]}, tmp_path / "no_mean.pt")
+    with pytest.raises(RosettaError, match="no latent_avg"):
+        load_weights(str(tmp_path / "no_mean.pt"))
+    checkpoint["g_ema"]["convs.0.attention.weight"] = torch.zeros(1)
+    torch.save(checkpoint, tmp_path / "fork.pt")
+    with pytest.raises(RosettaError, match=r"unknown tensor convs\.0\.attention\.weight"):
+        load_weights(str(tmp_path / "fork.pt"))
+
+
+# NVlabs ----------------------------------------------------------------------------------------
+
+CONSTRUCTOR = ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels")
+
+
+def network_of(golden: Golden, *, ada: bool = False) -> Reduced:
+    """The golden generator as an NVlabs object, with the attributes that matter."""
+    config = golden.json("config")
+    config = {k: v for k, v in config.items() if k != "embedding"}
+    live: dict[str, dict[str, Any]] = {}
+    for layer in golden.json("layer_specs") if "layer_specs" in golden.metadata else []:
+        sizes = {key: np.array([layer[key]] * 2) for key in ("in_size", "out_size")}
+        live[f"synthesis.{layer['name']}"] = {"conv_clamp": layer["conv_clamp"], **sizes}
+    if "stem" in config:
+        kwargs: dict[str, Any] = {"path_stem": "/home/somebody/stem.pkl", **config["superres"][-1]}
+        kind, top = "SuperresGenerator", dict.fromkeys(CONSTRUCTOR[:3], 1)
+    else:
+        kwargs, kind, top = dict(config), "Generator", {k: config[k] for k in CONSTRUCTOR}
+        if ada:
+            kwargs = {k: v for k, v in config.items() if k in (*CONSTRUCTOR, "mapping_kwargs")}
+            kwargs["synthesis_kwargs"] = EasyDict(
+                {k: v for k, v in config.items() if k not in kwargs}
+            )
+    return nvlabs_network(
+        golden.below("param/"),
+        golden.json("buffers"),
+        kind,
+        live,
+        _init_args=(),
+        _init_kwargs=EasyDict(kwargs),
+        **top,
+    )
+
+
+@pytest.mark.parametrize("protocol", [3, 4])
+@pytest.mark.parametrize(
+    ("name", "family", "kind"),
+    [
+        ("stylegan2_uncond", "stylegan2", StyleGAN2),
+        ("stylegan2_cond", "stylegan2", StyleGAN2),
+        ("stylegan3_t", "stylegan3", StyleGAN3),
+        ("stylegan3_r", "stylegan3", StyleGAN3),
+        ("stylegan_xl_stem", "stylegan_xl", StyleGANXL),
+    ],
+)
+def test_nvlabs(
+    name: str, family: str, kind: type[Generator], protocol: int, tmp_path: Path
+) -> None:
+    golden = Golden.read(name)
+    source = write(tmp_path / "network.pkl", nvlabs_pickle(network_of(golden), protocol))
+    for weights in twice(source):
+        assert weights.family == family
+        assert_same_state(weights, golden.below("param/"))
+    assert_same_images(kind, weights, golden)
+
+
+def test_nvlabs_of_the_ada_era(tmp_path: Path) -> None:
+    golden = Golden.read("stylegan2_cond")
+    source = write(tmp_path / "ada.pkl", nvlabs_pickle(network_of(golden, ada=True), 3))
+    weights = load_weights(source)
+    assert weights.config is not None and weights.config["conv_clamp"] == 3.5
+    assert_same_images(StyleGAN2, weights, golden)
+
+
+def test_superresolution_tells_no_constructor_arguments(tmp_path: Path) -> None:
+    golden = Golden.read("stylegan_xl_superres")
+    source = write(tmp_path / "xl.pkl", nvlabs_pickle(network_of(golden)))
+    for weights in twice(source):
+        assert (weights.family, weights.config) == ("stylegan_xl", None)
+        assert_same_state(weights, golden.below("param/"))
+
+
+def test_arguments_that_are_not_stored_are_the_official_defaults(tmp_path: Path) -> None:
+    golden = Golden.read("stylegan2_uncond")
+    network = nvlabs_network(
+        golden.below("param/"), golden.json("buffers"), _init_kwargs={"z_dim": 32}
+    )
+    weights = load_weights(write(tmp_path / "bare.pkl", nvlabs_pickle(network)))
+    assert weights.config is not None and weights.config["conv_clamp"] == 256
+
+
+def test_dill_arrays_and_types(tmp_path: Path) -> None:
+    """StyleGAN-XL files are written by dill, which has ways of its own to spell sets and arrays."""
+    golden = Golden.read("stylegan2_uncond")
+    size = np.array([32, 32])
+    make, args, state = size.__reduce__()[:3]
+    extra = {
+        "size": Reduced(_create_array, make, args, state, None),
+        "kinds": [Reduced(_load_type, "set"), Reduced(_load_type, "dict")],
+    }
+    network = nvlabs_network(golden.below("param/"), golden.json("buffers"), **extra)
+    weights = load_weights(write(tmp_path / "dill.pkl", nvlabs_pickle(network)))
+    assert_same_state(weights, golden.below("param/"))
+
+
+def test_a_network_of_another_kind(tmp_path: Path) -> None:
+    network = nvlabs_network({"layer.weight": torch.ones(2)}, [], "Classifier")
+    with pytest.raises(RosettaError, match=r"\(Classifier\) is none that is known"):
+        load_weights(write(tmp_path / "c.pkl", nvlabs_pickle(network)))
+
+
+# BigGAN ----------------------------------------------------------------------------------------
+
+
+def test_biggan(tmp_path: Path) -> None:
+    golden = Golden.read("biggan_deep")
+    state = golden.below("param/")
+    path = tmp_path / "biggan-deep-pytorch_model.bin"
+    redundant = {"generator.gen_z.weight": torch.zeros(1)}
+    torch.save(state | redundant, path, _use_new_zipfile_serialization=False)
+    config = golden.json("config") | {"model_type": "biggan"}
+    (tmp_path / "biggan-deep-config.json").write_text(json.dumps(config))
+    for _ in range(2):
+        weights = load_weights(str(path))
+        assert weights.family == "biggan_deep"
+        assert_same_state(weights, state)
+    assert weights.config is not None
+    generator = BigGANDeep(**weights.config).eval()
+    load_into(generator, weights)
+    with torch.no_grad():
+        images = generator(golden.tensors["in/z"], golden.tensors["in/c"], 0.4)
+    assert_close(images, golden.tensors["out/image_psi04"])
+
+
+def test_biggan_without_its_config(tmp_path: Path) -> None:
+    path = tmp_path / "pytorch_model.bin"
+    torch.save(Golden.read("biggan_deep").below("param/"), path)
+    with pytest.raises(RosettaError, match=r"no such file: .*config\.json"):
+        load_weights(str(path))
+    (tmp_path / "config.json").write_text('{"z_dim": 20}')
+    with pytest.raises(RosettaError, match="lacks output_dim, channel_width"):
+        load_weights(str(path))
+
+
+# plain state dicts -----------------------------------------------------------------------------
+
+PLAIN = {"conv1.weight": torch.arange(4.0), "bn1.num_batches_tracked": torch.tensor(3)}
+
+
+def prefixed(prefix: str) -> dict[str, Tensor]:
+    return {prefix + name: value for name, value in PLAIN.items()}
+
+
+@pytest.mark.parametrize(
+    "checkpoint",
+    [
+        PLAIN,
+        PLAIN | {"epoch": 3},
+        {"model": PLAIN, "epoch": 3},
+        {"state_dict": prefixed("module.")},
+        {"state_dict": prefixed("model.module."), "optimizer": {"state": {}}},
+        {"state_dict_ema": PLAIN, "state_dict": {"conv1.weight": torch.zeros(4)}},
+        {
+            "student": {"module.backbone.conv1.weight": torch.zeros(4)},
+            "teacher": prefixed("backbone.") | {"head.mlp.0.weight": torch.zeros(2)},
+        },
+        {"model": {"state_dict": prefixed("_orig_mod.")}},
+    ],
+    ids=["flat", "with_epoch", "mae", "ddp", "lightning", "timm_ema", "dino", "compiled"],
+)
+def test_state_dicts(checkpoint: dict[str, Any], tmp_path: Path) -> None:
+    torch.save(checkpoint, tmp_path / "model.pth")
+    weights = load_weights(str(tmp_path / "model.pth"))
+    assert weights.family is None and weights.config is None
+    assert_same_state(weights, PLAIN)
+
+
+def test_views_and_shared_tensors_are_untangled(tmp_path: Path) -> None:
+    base = torch.arange(12.0).reshape(3, 4)
+    state = {"a": base, "b": base.t(), "c": base[1], "d": base}
+    torch.save(state, tmp_path / "views.pth")
+    assert_same_state(load_weights(str(tmp_path / "views.pth")), state)
+
+
+def test_safetensors_are_read_as_they_are(tmp_path: Path) -> None:
+    save_file(PLAIN, tmp_path / "plain.weights")
+    weights = load_weights(str(tmp_path / "plain.weights"))
+    assert_same_state(weights, PLAIN)
+    assert not (tmp_path / "cache" / "converted").exists()
+
+
+def test_no_state_dict(tmp_path: Path) -> None:
+    torch.save({"epoch": 3, "losses": [1.0]}, tmp_path / "log.pth")
+    with pytest.raises(RosettaError, match=r"no state dict in a dict \[epoch, losses\]"):
+        load_weights(str(tmp_path / "log.pth"))
+
+
+# into a module ---------------------------------------------------------------------------------
+
+
+def test_load_into_reports_every_kind_of_difference() -> None:
+    module = torch.nn.Linear(3, 2)
+    state = {"weight": torch.zeros(2, 4), "scale": torch.ones(1)}
+    weights = Weights(state, None, None, "somewhere.pth", "")
+    with pytest.raises(RosettaError) as caught:
+        load_into(module, weights)
+    first, second = str(caught.value).splitlines()
+    assert first.startswith("somewhere.pth does not fit Linear")
+    assert "1 missing (bias)" in first and "1 unexpected (scale)" in first
+    assert "1 of another shape (weight (2, 4) instead of (2, 3))" in first
+    assert second.startswith("Choose")
+
+
+def test_load_into_ignores_on_request_and_lists_few() -> None:
+    module = torch.nn.Linear(3, 2)
+    state = {"weight": torch.ones(2, 3), **{f"head.{i}": torch.ones(1) for i in range(9)}}
+    weights = Weights(state, None, None, "w", "")
+    with pytest.raises(RosettaError, match=r"9 unexpected \(head\.0, head\.1, head\.2, \.\.\.\)"):
+        load_into(module, weights, ignore=("bias",))
+    bias = module.bias.clone()
+    load_into(module, weights, ignore=("bias", "head.*"))
+    assert torch.equal(module.weight, state["weight"]) and torch.equal(module.bias, bias)
