@@ -6,11 +6,17 @@ import functools
 import logging
 import os
 import sys
+import tempfile
+import warnings
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import hydra
+import lightning as L
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import TQDMProgressBar
 from omegaconf import DictConfig, OmegaConf
 
 from rosetta_lab.errors import RosettaError
@@ -23,6 +29,30 @@ def asset_root() -> Path:
     return PACKAGE if (PACKAGE / "conf").is_dir() else PACKAGE.parent
 
 
+def run_folder(command: str, resume: str | None) -> str:
+    """Where a run writes: ``outputs/<command>/<date>_<time>``, or the folder that it resumes.
+
+    Processes that torchrun or SLURM started beside the first write nothing; their folder is a
+    temporary one, so that a run with many processes leaves one run folder.
+    """
+    if resume:
+        return str(resume)
+    if int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) > 0:
+        return tempfile.mkdtemp(prefix="rosetta_lab_")
+    return f"outputs/{command}/{datetime.now():%Y-%m-%d_%H-%M-%S}"
+
+
+def wandb_offline() -> bool:
+    """Whether W&B has to stay offline: it was told to, or there is no login."""
+    if os.environ.get("WANDB_MODE"):
+        return os.environ["WANDB_MODE"] != "online"
+    import wandb  # takes a second, and only this logger needs it
+
+    return wandb.api.api_key is None
+
+
+OmegaConf.register_new_resolver("rosetta_run_dir", run_folder, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("wandb_offline", wandb_offline, replace=True)
 OmegaConf.register_new_resolver("rosetta_root", lambda: str(asset_root()), replace=True)
 OmegaConf.register_new_resolver("rosetta_package", lambda: str(PACKAGE), replace=True)
 
@@ -37,6 +67,7 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
     def decorate(main: Callable[[DictConfig], Any]) -> Callable[[], None]:
         @functools.wraps(main)
         def guarded(cfg: DictConfig) -> Any:
+            quiet()
             try:
                 return main(cfg)
             except RosettaError as error:
@@ -45,8 +76,73 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
                 logging.getLogger("rosetta_lab").error("%s", error)
                 sys.exit(1)
 
-        return hydra.main(  # type: ignore[no-any-return]
+        run = hydra.main(
             version_base="1.3", config_path=str(asset_root() / "conf"), config_name=config_name
         )(guarded)
 
+        @functools.wraps(main)
+        def start() -> None:
+            try:
+                sys.argv[1:] = resumed_arguments(sys.argv[1:])
+            except RosettaError as error:
+                sys.exit(str(error))
+            run()
+
+        return start
+
     return decorate
+
+
+def resumed_arguments(arguments: list[str]) -> list[str]:
+    """Command-line arguments with those of the run that ``resume=FOLDER`` names before them.
+
+    An argument given now replaces the one of the same name given then.
+
+    Raises:
+        RosettaError: the folder is not a run folder.
+    """
+    folders = [a.removeprefix("resume=") for a in arguments if a.startswith("resume=")]
+    if not folders or folders[-1] in ("", "null"):
+        return arguments
+    record = Path(folders[-1]) / ".hydra" / "overrides.yaml"
+    if not record.is_file():
+        raise RosettaError(
+            f"resume={folders[-1]}: this is not a run folder (no .hydra/overrides.yaml in it).\n"
+            "Name a folder such as outputs/mine/<date>_<time>."
+        )
+    given = {argument.split("=")[0].lstrip("+~") for argument in arguments}
+    then = [str(argument) for argument in OmegaConf.load(record)]
+    return [a for a in then if a.split("=")[0].lstrip("+~") not in given] + arguments
+
+
+def quiet() -> None:
+    """Let only our own messages, and other libraries' warnings, through."""
+    logging.getLogger().setLevel(logging.WARNING)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("rosetta_lab").setLevel(logging.INFO)
+    warnings.filterwarnings("ignore", module="lightning.pytorch.utilities._pytree")
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")  # ours make data in place
+
+
+def make_trainer(cfg: DictConfig, folder: Path) -> L.Trainer:
+    """The Lightning trainer of a run: its loggers, a progress bar, nothing that writes elsewhere.
+
+    Args:
+        cfg: with ``trainer`` (arguments of ``lightning.Trainer``) and ``logger`` (by name).
+        folder: the run folder.
+    """
+    loggers = [instantiate(entry) for entry in (cfg.logger or {}).values()]
+    bar: list[L.Callback] = (
+        [TQDMProgressBar(refresh_rate=1)] if cfg.trainer.enable_progress_bar else []
+    )
+    return L.Trainer(
+        logger=loggers,
+        callbacks=bar,
+        default_root_dir=folder,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        # Latents are shared out by our own sampler, which never repeats an image.
+        use_distributed_sampler=False,
+        **cfg.trainer,
+    )

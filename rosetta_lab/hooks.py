@@ -1,8 +1,8 @@
 """Recording activation maps.
 
-    with record(network, ["layer1.0", "head.fc:input"]) as activations:
-        network(images)
-    activations["layer1.0"]  # (N, C, H, W)
+with record(network, ["layer1.0", "head.fc:input"]) as activations:
+    network(images)
+activations["layer1.0"]  # (N, C, H, W)
 """
 
 from __future__ import annotations

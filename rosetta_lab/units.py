@@ -102,9 +102,7 @@ def resolve_layers(network: nn.Module, globs: Sequence[str], model: str) -> list
         pattern = _pattern(glob.removesuffix(INPUT_SUFFIX))
         matches = [name for name in names if pattern.fullmatch(name)]
         if not matches:
-            raise RosettaError(
-                f"{model}: no layer matches '{glob}'.\nThere is: {_summary(names)}."
-            )
+            raise RosettaError(f"{model}: no layer matches '{glob}'.\nThere is: {_summary(names)}.")
         found |= {name + suffix: order[name] for name in matches}
     return sorted(found, key=lambda name: (found[name], name))
 

@@ -132,7 +132,9 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     with opener(path, "rb") as stream:
         data = stream.read()
     if data[:3] != b"\x00\x00\x08":
-        raise RosettaError(f"{path} is not an idx file of bytes (its first bytes are {data[:3]!r}).")
+        raise RosettaError(
+            f"{path} is not an idx file of bytes (its first bytes are {data[:3]!r})."
+        )
     shape = np.frombuffer(data, ">u4", data[3], offset=4)
     values = np.frombuffer(data, np.uint8, offset=4 + 4 * data[3])
     if values.size != int(shape.prod()):

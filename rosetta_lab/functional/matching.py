@@ -20,7 +20,7 @@ def nearest(table: Tensor, k: int, chunk: int = 4096) -> Tensor:
         Boolean (A, B) with at most ``k`` True per row.
     """
     chosen = []
-    for rows in table.split(chunk):
+    for rows in torch.split(table, chunk):
         kth = rows.topk(k, dim=1).values[:, -1:]
         above = rows > kth
         level = rows == kth

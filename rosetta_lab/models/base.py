@@ -19,7 +19,14 @@ class Generator(nn.Module, ABC):
         num_classes: classes of a class-conditional generator, 0 for an unconditional one.
         resolution: height and width of the images in pixels.
         pixel_range: range that the images nominally have, for :meth:`to_unit_range`.
+
+    Attributes:
+        source: where the weights came from; "random" until some are loaded.
+        sha256: of the weights file.
     """
+
+    source: str = "random"
+    sha256: str | None = None
 
     def __init__(
         self,
@@ -61,6 +68,12 @@ class Generator(nn.Module, ABC):
         Families whose maps carry a margin around the image crop it here.
         """
         return activation
+
+    def track_mean_latent(self, latent: Tensor) -> None:
+        """While training: let the mean latent, if the family has one, follow :meth:`map`'s output.
+
+        Truncation needs it. The default keeps none.
+        """
 
     @torch.no_grad()
     def one_hot(self, labels: Tensor | None) -> Tensor | None:

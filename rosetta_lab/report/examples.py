@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from rosetta_lab.data.latents import Latents
+from rosetta_lab.dictionary import RosettaDictionary
+from rosetta_lab.observer import Observer
 from rosetta_lab.units import Unit
 
 
@@ -24,3 +28,39 @@ class Examples:
     images: Tensor
     captions: list[str]
     maps: dict[tuple[str, Unit], Tensor]
+
+
+def collect_examples(
+    observer: Observer,
+    latents: Latents,
+    dictionary: RosettaDictionary,
+    psi: float,
+    count: int = 64,
+    batch_size: int = 16,
+    device: str | torch.device = "cpu",
+) -> Examples:
+    """Run the first ``count`` latents once more and keep the maps that the page shows."""
+    wanted: dict[str, set[Unit]] = {name: set() for name in observer.names}
+    for neuron in dictionary.neurons:
+        wanted[observer.generator_name].add(neuron.unit)
+        for name, matches in neuron.matches.items():
+            wanted[name].add(matches[0].unit)
+
+    images, captions = [], []
+    maps: dict[tuple[str, Unit], list[Tensor]] = {}
+    numbers = range(min(count, len(latents)))
+    for start in range(0, len(numbers), batch_size):
+        batch = latents.batch(list(numbers[start : start + batch_size]))
+        label = None if batch.label is None else batch.label.to(device)
+        observation = observer(batch.z.to(device), label, psi)
+        images.append(observation.images.cpu())
+        for place, index in enumerate(batch.index.tolist()):
+            kind = "" if batch.label is None else f", class {int(batch.label[place])}"
+            captions.append(f"image {index}{kind}")
+        for name, units in wanted.items():
+            for unit in units:
+                activation = observation.maps[name][unit.layer][:, unit.channel]
+                maps.setdefault((name, unit), []).append(activation.float().cpu())
+    return Examples(
+        torch.cat(images), captions, {key: torch.cat(parts) for key, parts in maps.items()}
+    )

@@ -182,8 +182,7 @@ class GANModule(L.LightningModule):
             self.ema.parameters(), self.generator.parameters(), strict=True
         ):
             average.lerp_(current, 1.0 - keep)
-        if hasattr(self.ema, "mapping"):  # mean latent, for truncation
-            self.ema.mapping.w_avg.lerp_(w[:, 0].mean(dim=0), 1.0 - 0.995)
+        self.ema.track_mean_latent(w)
 
     def trained(self) -> nn.Module:
         """The network to ship."""

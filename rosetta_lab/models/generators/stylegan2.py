@@ -345,6 +345,10 @@ class StyleGAN2(Generator):
         w: Tensor = self.mapping(z, c, psi, cutoff)
         return w
 
+    @torch.no_grad()
+    def track_mean_latent(self, latent: Tensor) -> None:
+        self.mapping.w_avg.lerp_(latent[:, 0].mean(dim=0), 1.0 - 0.995)
+
     def synthesize(self, latent: Tensor, psi: float = 1.0) -> Tensor:
         image: Tensor = self.synthesis(latent, self.noise)
         return image

@@ -1,0 +1,1 @@
+"""Benchmarks: each measures its ratios within one run."""

@@ -1,0 +1,159 @@
+"""Latents as a data set: latent i depends only on (seed, i), never on batches or processes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from rosetta_lab.errors import RosettaError
+
+Distribution = Literal["normal", "truncated_normal"]
+
+
+@dataclass
+class LatentBatch:
+    """Latents of a batch: index (N,), z (N, z_dim), label (N,) or None without classes."""
+
+    index: Tensor
+    z: Tensor
+    label: Tensor | None
+
+
+def sample_z(
+    seed: int, index: int, z_dim: int, distribution: Distribution = "normal", bound: float = 1.0
+) -> Tensor:
+    """Latent ``index`` of the stream ``seed``, (z_dim,).
+
+    ``truncated_normal`` is N(0, 1) restricted to [-bound, bound], by inverting its distribution
+    function.
+    """
+    source = torch.Generator().manual_seed((seed * 0x9E3779B1 + index) % 2**63)
+    if distribution == "normal":
+        return torch.randn(z_dim, generator=source)
+    mass = math.erf(bound / math.sqrt(2.0))
+    u = torch.rand(z_dim, generator=source, dtype=torch.float64) * 2.0 - 1.0
+    return (torch.erfinv(u * mass) * math.sqrt(2.0)).float()
+
+
+class Latents(Dataset[LatentBatch]):
+    """The latents of one run.
+
+    Args:
+        num_images: how many.
+        seed: of the stream.
+        z_dim: width of z.
+        num_classes: classes of the generator, 0 for an unconditional one.
+        classes: class indices to use, in turn; None means all.
+        distribution: see :func:`sample_z`.
+        bound: see :func:`sample_z`.
+
+    Raises:
+        RosettaError: no images, or a class that the generator does not have.
+    """
+
+    def __init__(
+        self,
+        num_images: int,
+        seed: int,
+        z_dim: int,
+        num_classes: int = 0,
+        classes: Sequence[int] | int | None = None,
+        distribution: Distribution = "normal",
+        bound: float = 1.0,
+    ) -> None:
+        if num_images < 1:
+            raise RosettaError(f"num_images={num_images}: at least one image is needed.")
+        if classes is not None and not num_classes:
+            raise RosettaError(
+                f"classes={classes}, but the generator has no classes.\nLeave classes=null."
+            )
+        chosen = [classes] if isinstance(classes, int) else classes
+        self.classes = list(range(num_classes)) if chosen is None else list(chosen)
+        for label in self.classes:
+            if not 0 <= label < num_classes:
+                raise RosettaError(
+                    f"classes={self.classes}: there is no class {label}.\n"
+                    f"The generator has the classes 0 to {num_classes - 1}."
+                )
+        if num_classes and not self.classes:
+            raise RosettaError("classes=[]: name at least one class, or null for all.")
+        self.num_images, self.seed, self.z_dim = num_images, seed, z_dim
+        self.distribution: Distribution = distribution
+        self.bound = bound
+
+    def __len__(self) -> int:
+        return self.num_images
+
+    def batch(self, indices: Sequence[int]) -> LatentBatch:
+        """The latents with these numbers."""
+        z = [sample_z(self.seed, i, self.z_dim, self.distribution, self.bound) for i in indices]
+        label = None
+        if self.classes:
+            label = torch.tensor([self.classes[i % len(self.classes)] for i in indices])
+        return LatentBatch(torch.tensor(indices), torch.stack(z), label)
+
+    def __getitem__(self, index: int) -> LatentBatch:
+        return self.batch([index])
+
+    def __getitems__(self, indices: list[int]) -> LatentBatch:
+        return self.batch(indices)
+
+
+class Shard(Sampler[int]):
+    """Every ``world``-th number from ``rank`` on, without the padding of DistributedSampler.
+
+    Padding would count images twice; shards that differ by one are fine where processes meet only
+    at the end.
+    """
+
+    def __init__(self, total: int, rank: int, world: int, skip: int = 0) -> None:
+        self.numbers = range(rank, total, world)[skip:]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.numbers)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+
+def as_is(batch: Any) -> Any:
+    """Collate function for data sets that build whole batches."""
+    return batch
+
+
+class LatentDataModule(L.LightningDataModule):
+    """Latents in batches, shared out over the processes.
+
+    Args:
+        latents: all of them.
+        batch_size: per process.
+        done: how many of a process's images are done already, by rank and number of processes
+            (a resumed run).
+    """
+
+    def __init__(
+        self,
+        latents: Latents,
+        batch_size: int,
+        done: Callable[[int, int], int] = lambda rank, world: 0,
+    ) -> None:
+        super().__init__()
+        self.latents, self.batch_size, self.done = latents, batch_size, done
+
+    def val_dataloader(self) -> DataLoader[LatentBatch]:
+        rank, world = (
+            (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        )
+        return DataLoader(
+            self.latents,
+            self.batch_size,
+            sampler=Shard(len(self.latents), rank, world, self.done(rank, world)),
+            collate_fn=as_is,
+        )

@@ -1,0 +1,106 @@
+"""From configs to models and data."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+from torch import nn
+
+from rosetta_lab.data.latents import Latents
+from rosetta_lab.errors import RosettaError
+from rosetta_lab.models.base import Generator
+from rosetta_lab.models.checkpoints import load_into, load_weights
+from rosetta_lab.models.discriminative.base import DiscriminativeModel
+from rosetta_lab.observer import Observer
+
+
+def load_generator(cfg: DictConfig, seed: int = 0) -> Generator:
+    """The generator of a ``conf/gen`` entry.
+
+    Args:
+        cfg: ``network`` (a ``_target_`` and its arguments) and ``weights`` (a source that
+            :func:`rosetta_lab.models.checkpoints.load_weights` takes, or ``random``).
+        seed: of random weights.
+    """
+    torch.manual_seed(seed)
+    generator: Generator = instantiate(cfg.network)
+    if cfg.weights != "random":
+        weights = load_weights(cfg.weights)
+        load_into(generator, weights)
+        generator.source, generator.sha256 = weights.source, weights.sha256
+    return generator.eval().requires_grad_(False)
+
+
+def load_models(cfg: Mapping[str, DictConfig], seed: int = 0) -> dict[str, DiscriminativeModel]:
+    """The discriminative models of ``conf/disc`` entries, by name."""
+    models: dict[str, DiscriminativeModel] = {}
+    for name, entry in cfg.items():
+        torch.manual_seed(seed)
+        models[name] = instantiate(entry).eval().requires_grad_(False)
+    return models
+
+
+def apply_overrides(cfg: DictConfig) -> None:
+    """Carry ``weights=``, ``pretrained=`` and ``layers=`` into the models' own entries.
+
+    Raises:
+        RosettaError: ``layers`` names a model that is not part of the run.
+    """
+    entries = {cfg.gen.name: cfg.gen, **cfg.disc}
+    with open_dict(cfg):
+        for name, globs in (cfg.layers or {}).items():
+            if name not in entries:
+                raise RosettaError(
+                    f"layers: there is no model '{name}' in this run.\n"
+                    f"Choose from {', '.join(entries)}."
+                )
+            entries[name].layers = [globs] if isinstance(globs, str) else globs
+        if not cfg.pretrained:
+            for entry in cfg.disc.values():
+                entry.weights = "random"
+        if cfg.weights is not None:
+            for entry in entries.values():
+                entry.weights = cfg.weights
+
+
+def load_observer(cfg: DictConfig) -> Observer:
+    """Generator, discriminative models and their layers, from a run's config."""
+    if not cfg.disc:
+        raise RosettaError("disc=[]: name at least one discriminative model.")
+    generator = load_generator(cfg.gen, cfg.seed)
+    return Observer(generator, cfg.gen.layers, load_models(cfg.disc, cfg.seed), cfg.gen.name)
+
+
+def load_latents(cfg: DictConfig, generator: Generator) -> Latents:
+    """The latents that a run's config asks for."""
+    classes: Sequence[int] | int | None = cfg.classes
+    if isinstance(classes, ListConfig):
+        classes = list(classes)
+    return Latents(
+        num_images=cfg.num_images,
+        seed=cfg.seed,
+        z_dim=generator.z_dim,
+        num_classes=generator.num_classes,
+        classes=classes,
+        **cfg.gen.latent,
+    )
+
+
+def state_hash(module: nn.Module) -> str:
+    """SHA-256 over the names and values of a module's parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def plain(cfg: DictConfig) -> dict[str, object]:
+    """A config as plain values, interpolations resolved."""
+    container = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}

@@ -1,0 +1,63 @@
+"""Unfinished sums on disk, so that an interrupted run goes on where it stopped."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import safe_open
+
+from rosetta_lab.files import save_tensors
+from rosetta_lab.metrics.correlation import SumMetric
+
+
+class PartialSums:
+    """One file per process with its sums and the number of its images behind them.
+
+    Args:
+        folder: belongs to one fingerprint (everything that the sums depend on).
+        minutes: between two writes.
+    """
+
+    def __init__(self, folder: Path, minutes: float = 5.0) -> None:
+        self.folder, self.seconds = folder, minutes * 60.0
+        self._images = 0
+        self._written = time.monotonic()
+
+    def _file(self, rank: int, world: int) -> Path:
+        return self.folder / f"rank-{rank}-of-{world}.safetensors"
+
+    def done(self, rank: int, world: int) -> int:
+        """Images of this process that are summed up already."""
+        path = self._file(rank, world)
+        if not path.exists():
+            return 0
+        with safe_open(path, "pt") as stream:
+            return int(stream.metadata()["images"])
+
+    def load(self, metrics: Mapping[str, SumMetric], rank: int, world: int) -> None:
+        """Fill fresh metrics with the sums on disk, if there are any."""
+        self._images = self.done(rank, world)
+        if self._images:
+            with safe_open(self._file(rank, world), "pt") as stream:
+                for name, metric in metrics.items():
+                    metric.load_sums({s: stream.get_tensor(f"{name}/{s}") for s in metric.sums()})
+
+    def advance(self, images: int, metrics: Mapping[str, SumMetric], rank: int, world: int) -> None:
+        """Count the images of a finished batch; write the sums when it is time."""
+        self._images += images
+        if time.monotonic() - self._written < self.seconds:
+            return
+        tensors = {
+            f"{name}/{key}": value
+            for name, metric in metrics.items()
+            for key, value in metric.sums().items()
+        }
+        save_tensors(self._file(rank, world), tensors, {"images": str(self._images)})
+        self._written = time.monotonic()
+
+    def remove(self) -> None:
+        """The run is finished: forget its partial sums."""
+        shutil.rmtree(self.folder, ignore_errors=True)
