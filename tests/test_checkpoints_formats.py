@@ -389,6 +389,20 @@ def test_load_into_reports_every_kind_of_difference() -> None:
     assert second.startswith("Choose")
 
 
+def test_wrong_shapes_and_missing_tensors_of_a_file(tmp_path: Path) -> None:
+    golden = Golden.read("stylegan2_uncond")
+    params = golden.below("param/")
+    del params["synthesis.b8.conv0.weight"]
+    params["synthesis.b16.torgb.bias"] = torch.zeros(4)
+    network = nvlabs_network(params, golden.json("buffers"), _init_kwargs=golden.json("config"))
+    weights = load_weights(write(tmp_path / "odd.pkl", nvlabs_pickle(network)))
+    assert weights.config is not None
+    with pytest.raises(RosettaError) as caught:
+        load_into(StyleGAN2(**weights.config), weights)
+    assert "1 missing (synthesis.b8.conv0.weight)" in str(caught.value)
+    assert "synthesis.b16.torgb.bias (4,) instead of (3,)" in str(caught.value)
+
+
 def test_load_into_ignores_on_request_and_lists_few() -> None:
     module = torch.nn.Linear(3, 2)
     state = {"weight": torch.ones(2, 3), **{f"head.{i}": torch.ones(1) for i in range(9)}}

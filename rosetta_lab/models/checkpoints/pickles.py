@@ -113,6 +113,10 @@ def refusal(wanted: object) -> RosettaError:
     )
 
 
+def damage(what: str) -> RosettaError:
+    return RosettaError(f"damaged: the pickle holds {what}.\nDelete it and download it again.")
+
+
 @dataclass(frozen=True)
 class Pickle:
     """Result of :func:`read_pickle`: the value, and all globals that were named on the way."""
@@ -135,7 +139,7 @@ def read_pickle(path: Path, rules: Rules) -> Pickle:
         raise RosettaError(f"{path}: {error}") from error
     except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
         raise RosettaError(
-            f"{path} is damaged or truncated: {str(error).splitlines()[0] or type(error).__name__}."
+            f"{path}: damaged or truncated: {str(error).splitlines()[0] or type(error).__name__}."
             "\nDelete it and download it again."
         ) from error
 

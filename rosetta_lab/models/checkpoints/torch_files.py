@@ -34,17 +34,23 @@ def read_torch(path: Path) -> Any:
         with torch.serialization.safe_globals([(Record, "argparse.Namespace")]):
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # any kind, since the file may hold anything
-        text = " ".join(str(error).split())
-        if match := re.search(r"(?:GLOBAL|[Uu]nsupported (?:class|operand)) ([\w.]+)", text):
-            raise RosettaError(
-                f"{path}: refused: the pickle asks for {match[1]}, which no network needs. "
-                "Nothing was run.\n"
-                "Get a file with the bare state dict, or safetensors, and pass weights=PATH."
-            ) from error
-        raise RosettaError(
-            f"{path} is damaged, truncated or not a checkpoint: {text[-200:]}\n"
-            "Delete it and download it again."
-        ) from error
+        raise explained(error, str(path)) from error
+
+
+def explained(error: Exception, subject: str) -> RosettaError:
+    """What torch's reader did not like about ``subject``, in our words."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if match := re.search(r"(?:GLOBAL|[Uu]nsupported (?:class|operand)) ([\w.]+)", text):
+        wanted = match[1] if "." in match[1] else f"builtins.{match[1]}"
+        return RosettaError(
+            f"{subject}: refused: the pickle asks for {wanted}, which no network needs. "
+            "Nothing was run.\n"
+            "Get a file with the bare state dict, or safetensors, and pass weights=PATH."
+        )
+    return RosettaError(
+        f"{subject}: damaged, truncated or not a checkpoint: {text[-200:]}\n"
+        "Delete it and download it again."
+    )
 
 
 def _check_archive(path: Path) -> None:
@@ -55,7 +61,7 @@ def _check_archive(path: Path) -> None:
             entries = archive.infolist()
     except zipfile.BadZipFile as error:
         raise RosettaError(
-            f"{path} is damaged or truncated: {error}.\nDelete it and download it again."
+            f"{path}: damaged or truncated: {error}.\nDelete it and download it again."
         ) from error
     unpacked = sum(entry.file_size for entry in entries)
     if unpacked > MAX_EXPANSION * size:

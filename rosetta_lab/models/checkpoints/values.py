@@ -19,9 +19,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from rosetta_lab.errors import RosettaError
-from rosetta_lab.models.checkpoints.pickles import Buildable, Record, Rules, Symbol, refusal
+from rosetta_lab.models.checkpoints.pickles import Buildable, Record, Rules, Symbol, damage, refusal
 from rosetta_lab.models.checkpoints.tensors import dense
+from rosetta_lab.models.checkpoints.torch_files import explained
 
 NDARRAY = Symbol("numpy", "ndarray")
 NUMERIC = re.compile(r"[<>=|]?(b1|[iu][1248]|f[248])")
@@ -61,16 +61,13 @@ class Array(Buildable):
     def numpy(self) -> npt.NDArray[np.generic]:
         """The array, copied, in native byte order."""
         if not isinstance(self.kind, ArrayType):
-            raise RosettaError("the pickle holds an array without a type: the file is damaged.")
+            raise damage("an array without a type")
         kind = self.kind.numpy()
         if not isinstance(self.data, bytes | bytearray):
             raise refusal("an array whose contents are not numbers")
         shape = _whole_numbers(self.shape)
         if math.prod(shape) * kind.itemsize != len(self.data):
-            raise RosettaError(
-                f"the pickle holds {len(self.data)} bytes for an array {shape} of {kind}: "
-                "the file is damaged."
-            )
+            raise damage(f"{len(self.data)} bytes for an array {shape} of {kind}")
         flat = np.frombuffer(self.data, kind).astype(kind.newbyteorder("="))
         return flat.reshape(shape, order="F" if self.fortran else "C")
 
@@ -85,7 +82,7 @@ class Storage:
     def tensor(self) -> Tensor:
         """All elements as one vector."""
         if not isinstance(self.data, bytes):
-            raise RosettaError("the pickle holds a tensor without bytes: the file is damaged.")
+            raise damage("a tensor without bytes")
         try:
             with warnings.catch_warnings():  # typed storages are deprecated; these files have them
                 warnings.simplefilter("ignore")
@@ -94,11 +91,7 @@ class Storage:
                     raise TypeError(f"a {type(stored).__name__}")
                 return torch.empty(0, dtype=stored.dtype).set_(stored)
         except Exception as error:  # any kind, since the bytes may be anything
-            raise RosettaError(
-                "refused: the bytes of a tensor are not those of a plain storage "
-                f"({' '.join(str(error).split())[-300:]}). Nothing was run.\n"
-                "Get the checkpoint from its official source and pass weights=PATH."
-            ) from error
+            raise explained(error, "the bytes of a tensor") from error
 
 
 @dataclass(eq=False)
@@ -113,16 +106,15 @@ class StoredTensor:
     def tensor(self) -> Tensor:
         """The tensor, contiguous, after checking that the view lies inside the storage."""
         if not isinstance(self.storage, Storage):
-            raise RosettaError("the pickle holds a tensor without a storage: the file is damaged.")
+            raise damage("a tensor without a storage")
         elements = self.storage.tensor
         (offset,) = _whole_numbers((self.offset,))
         size, stride = _whole_numbers(self.size), _whole_numbers(self.stride)
         count = math.prod(size)
         last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=False))
         if len(size) != len(stride) or (count and last >= len(elements)) or count > len(elements):
-            raise RosettaError(
-                f"the pickle holds a tensor {size} with strides {stride} at {offset} in a storage "
-                f"of {len(elements)} elements: the file is damaged."
+            raise damage(
+                f"a tensor {size} with strides {stride} at {offset} in {len(elements)} elements"
             )
         return dense(elements.as_strided(size, stride, offset))
 
@@ -130,7 +122,7 @@ class StoredTensor:
 def _whole_numbers(values: object) -> tuple[int, ...]:
     """``values`` if they are whole numbers of 0 or more."""
     if not isinstance(values, tuple) or not all(type(v) is int and v >= 0 for v in values):
-        raise RosettaError(f"the pickle holds the shape {values!r:.100}: the file is damaged.")
+        raise damage(f"the shape {values!r:.100}")
     return values
 
 

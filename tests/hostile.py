@@ -1,0 +1,78 @@
+"""Pickles that would run something if anybody let them.
+
+Every payload, when it runs, creates a file; :func:`payloads` gives them by the name that a reader
+has to refuse them by.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from checkpoint_files import Reduced
+
+
+def payloads(marker: Path) -> dict[str, Any]:
+    """Objects whose unpickling creates ``marker``, by what they call."""
+    path = str(marker)
+    return {
+        f"{os.system.__module__}.system": Reduced(os.system, f"touch {path}"),
+        "builtins.eval": Reduced(eval, f"open({path!r}, 'w').close()"),
+        "builtins.exec": Reduced(exec, f"open({path!r}, 'w').close()"),
+        "subprocess.check_call": Reduced(subprocess.check_call, ["touch", path]),
+        "subprocess.Popen": Reduced(subprocess.Popen, ["touch", path]),
+        # A bound method is pickled as a call of getattr; only its result is called then.
+        "builtins.getattr": Reduced(marker.touch),
+        "io.open": Reduced(open, path, "w"),
+    }
+
+
+def text(value: str) -> bytes:
+    """Opcodes that push ``value``."""
+    data = value.encode()
+    return b"X" + struct.pack("<I", len(data)) + data
+
+
+def by_name(module: str, name: str) -> bytes:
+    """Opcodes that push a global, by the protocol 4 way that walks dotted names."""
+    return text(module) + text(name) + b"\x93"
+
+
+def raw(body: bytes, protocol: int = 4) -> bytes:
+    return b"\x80" + bytes([protocol]) + body + b"."
+
+
+def opcode_streams(marker: Path) -> dict[str, tuple[str, bytes]]:
+    """Hand-written pickles: what they are refused for, and their bytes, by the trick."""
+    touch = text(f"touch {marker}")
+    system = by_name("posix", "system")
+    return {
+        "reduce": ("posix.system", raw(system + touch + b"\x85R")),
+        "windows": ("nt.system", raw(by_name("nt", "system") + touch + b"\x85R")),
+        "instance": ("posix.system", raw(b"(" + touch + b"iposix\nsystem\n", 2)),
+        "object": ("posix.system", raw(b"(" + system + touch + b"o")),
+        "new_object": ("posix.system", raw(system + touch + b"\x85\x81")),
+        "new_object_with_keywords": ("posix.system", raw(system + touch + b"\x85}\x92")),
+        "dotted": (
+            "numpy.ndarray.tofile",
+            raw(by_name("numpy", "ndarray.tofile") + text(str(marker)) + b"\x85R"),
+        ),
+        "dotted_builtin": ("builtins.dict.fromkeys", raw(by_name("builtins", "dict.fromkeys"))),
+        "numpy_load": ("numpy.load", raw(by_name("numpy", "load") + text("x") + b"\x85R")),
+        "torch_hub": ("torch.hub.load", raw(by_name("torch.hub", "load") + text("x") + b"\x85R")),
+        "training_code": ("training.run.main", raw(by_name("training.run", "main") + b")R")),
+        "result_of_a_call": (
+            "a call of a value of type Record",
+            raw(by_name("functools", "partial") + touch + b"\x85R" + b")R"),
+        ),
+        "set_state_of_a_function": (
+            "damaged",
+            raw(by_name("collections", "OrderedDict") + b"}" + text("x") + b"Ns" + b"b"),
+        ),
+        "persistent_id": ("the opcode BINPERSID", raw(text("x") + b"Q")),
+        "extension": ("the opcode EXT1", raw(b"\x82\x01")),
+        "buffer": ("the opcode NEXT_BUFFER", raw(b"\x97", 5)),
+    }
