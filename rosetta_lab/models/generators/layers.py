@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rosetta_lab.errors import RosettaError
+
 LRELU_SLOPE = 0.2
 
 
@@ -88,3 +90,18 @@ def depthwise_fir(x: Tensor, kernel: Tensor, padding: int = 0) -> Tensor:
     """Convolve every channel of ``x`` (N, C, H, W) with ``kernel`` (kh, kw), no spatial flip."""
     weight = kernel.to(x.dtype).expand(x.shape[1], 1, *kernel.shape)
     return F.conv2d(x, weight, padding=padding, groups=x.shape[1])
+
+
+def require_classes(c: Tensor | None, num_classes: int) -> Tensor:
+    """The class weights ``c`` (N, num_classes), checked.
+
+    Raises:
+        RosettaError: when they are missing or of another width.
+    """
+    if c is None or c.shape[-1] != num_classes:
+        got = "no class weights" if c is None else f"class weights of shape {tuple(c.shape)}"
+        raise RosettaError(
+            f"Got {got}, but the generator is conditional on {num_classes} classes; "
+            f"pass c of shape (N, {num_classes})."
+        )
+    return c

@@ -1,0 +1,141 @@
+"""BigGAN-deep: truncation statistics, spectral normalisation, sizes of the real network."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from rosetta_lab.errors import RosettaError
+from rosetta_lab.models.generators.biggan_deep import (
+    BigGANDeep,
+    SelfAttention,
+    SpectralConv2d,
+    TruncatedBatchNorm,
+)
+
+
+def tiny() -> BigGANDeep:
+    return BigGANDeep(
+        output_dim=16,
+        z_dim=4,
+        channel_width=4,
+        num_classes=3,
+        layers=[(True, 8, 4), (True, 4, 2)],
+        attention_layer_position=1,
+    ).eval()
+
+
+def test_imagenet_256() -> None:
+    with torch.device("meta"):
+        generator = BigGANDeep()
+    convolutions = {name: m for name, m in generator.named_modules() if "conv" in name}
+    assert len(convolutions) == 53
+    assert sum(m.weight_orig.shape[0] for m in convolutions.values()) == 23296
+    attention = [
+        i for i, m in enumerate(generator.generator.layers) if isinstance(m, SelfAttention)
+    ]
+    assert attention == [8]
+    assert generator.generator.layers[8].snconv1x1_o_conv.weight_orig.shape[:2] == (512, 256)
+    assert generator.generator.gen_z.weight_orig.shape == (4 * 4 * 2048, 256)
+
+
+@pytest.mark.parametrize(
+    ("psi", "row"),
+    # Double rounding puts 0.58 and 0.94 just below 29 and 47 steps of 0.02.
+    [(1.0, 50), (0.5, 25), (0.02, 1), (0.58, 28), (0.94, 46)],
+)
+def test_stored_statistics(psi: float, row: int) -> None:
+    norm = TruncatedBatchNorm(1, 51, eps=0.0)
+    norm.running_means.copy_(torch.arange(51.0)[:, None])
+    norm.running_vars.copy_(100 + torch.arange(51.0)[:, None])
+    mean, var = norm.statistics(psi)
+    assert float(mean) == pytest.approx(row, abs=1e-4)
+    assert float(var) == pytest.approx(100 + row, abs=1e-4)
+
+
+def test_blended_statistics() -> None:
+    """A quarter of the way from row 2 to row 3 counts row 2 by a quarter."""
+    norm = TruncatedBatchNorm(1, 5, eps=0.0)
+    norm.running_means.copy_(torch.tensor([0.0, 0.0, 1.0, 100.0, 0.0])[:, None])
+    mean, _ = norm.statistics(2.25 / 4)
+    assert float(mean) == pytest.approx(0.25 * 1 + 0.75 * 100)
+
+
+def test_one_row_of_statistics_serves_every_truncation() -> None:
+    norm = TruncatedBatchNorm(2, 1, eps=0.0)
+    norm.running_means.fill_(3.0)
+    assert norm.statistics(0.3)[0].tolist() == [3.0, 3.0]
+
+
+def test_spectral_norm_starts_exact() -> None:
+    torch.manual_seed(0)
+    conv = SpectralConv2d(6, 4, 3)
+    with torch.no_grad():
+        conv.weight_orig.mul_(7.0)
+    matrix = conv.weight.detach().flatten(1)
+    assert float(torch.linalg.matrix_norm(matrix, ord=2)) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_spectral_norm_takes_the_stored_vectors_as_they_are() -> None:
+    conv = SpectralConv2d(1, 1, 1)
+    state = {
+        "weight_orig": torch.full((1, 1, 1, 1), 6.0),
+        "weight_u": torch.tensor([2.0]),
+        "weight_v": torch.tensor([0.5]),
+        "bias": torch.zeros(1),
+        "weight": torch.full((1, 1, 1, 1), 123.0),  # some files have it; it follows from the rest
+    }
+    conv.load_state_dict(state)
+    assert conv.weight.item() == 1.0
+    assert "weight" in state
+
+
+@torch.no_grad()
+def test_psi_acts_on_the_statistics_only() -> None:
+    torch.manual_seed(0)
+    generator = tiny()
+    z, c = torch.randn(2, 4), generator.one_hot(torch.tensor([0, 2]))
+    assert torch.equal(generator.map(z, c, psi=0.3), generator.map(z, c))
+    before = generator(z, c, psi=0.3)
+    for module in generator.modules():
+        if isinstance(module, TruncatedBatchNorm):
+            module.running_means[15] += 1.0  # the row for 0.3
+    assert not torch.equal(generator(z, c, psi=0.3), before)
+    assert torch.equal(generator(z, c, psi=0.5), generator(z, c, psi=1.0))
+
+
+def test_gradient_reaches_the_classes() -> None:
+    c = torch.full((1, 3), 1 / 3).requires_grad_()
+    tiny()(torch.randn(1, 4), c).sum().backward()
+    assert c.grad is not None
+    assert c.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"psi": 0.0}, "psi=0.0"),
+        ({"psi": 1.1}, "psi=1.1"),
+        ({"cutoff": 2}, "cutoff=2"),
+        ({"c": None}, "conditional on 3 classes"),
+    ],
+)
+def test_mistakes(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(RosettaError, match=message):
+        tiny()(torch.zeros(1, 4), **{"c": torch.eye(3)[:1], **arguments})
+
+
+def test_layers_that_miss_the_image_size() -> None:
+    with pytest.raises(RosettaError, match="lead to 8 px"):
+        BigGANDeep(output_dim=16, layers=[(True, 2, 1)])
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_compiled() -> None:
+    torch.manual_seed(0)
+    generator = tiny()
+    z, c = torch.randn(2, 4), generator.one_hot(torch.tensor([0, 2]))
+    torch.testing.assert_close(
+        torch.compile(generator)(z, c, psi=0.43), generator(z, c, psi=0.43), rtol=1e-4, atol=1e-5
+    )
