@@ -16,11 +16,13 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
-from rosetta_lab.config import PACKAGE
+import rosetta_lab
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import atomic_write
 from rosetta_lab.models.checkpoints.cache import cache_dir, is_offline, locked, sha256_of
 from rosetta_lab.models.checkpoints.transfer import transfer
+
+PACKAGE = Path(rosetta_lab.__file__).parent
 
 
 def resolve(

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 RETRIES = 4  # in a row without a single new byte
 BACKOFF = 1.0  # seconds before the first retry; doubles with each further one
 TIMEOUT = 30.0  # seconds without any answer
-CHUNK = 1 << 20  # bytes
+CHUNK = 1 << 18  # bytes
 
 # Statuses that may pass: request timeout, too many requests, and the server's own troubles.
 TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
@@ -113,7 +113,7 @@ def _attempt(url: str, part: Path) -> None:
             disable=None,  # off where nobody looks at a terminal
         )
         with part.open("ab" if offset else "wb") as file, progress:
-            while chunk := response.read(CHUNK):
+            while chunk := response.read1(CHUNK):  # whatever has arrived, so that it is kept
                 file.write(chunk)
                 progress.update(len(chunk))
     if total is not None and _size(part) != total:
