@@ -332,6 +332,19 @@ def test_modules_shared_without_end(tmp_path: Path) -> None:
     refused(nvlabs_pickle(module), tmp_path, "more than 10000 modules")
 
 
+def test_values_shared_without_end(tmp_path: Path) -> None:
+    """Thirty lists, each holding the next one twice, wherever something could print them."""
+    value: Any = [0]
+    for _ in range(30):
+        value = [value, value]
+    for endless in (value, (value,), {"a": value}):
+        refused(nvlabs_pickle(network(_init_kwargs={"z_dim": endless})), tmp_path, "plain values")
+        refused(tensorflow(static_kwargs=endless), tmp_path, "")
+        refused(tensorflow(version=endless), tmp_path, "of version")
+        refused(tensorflow(variables=[("lod", Misshapen(endless))]), tmp_path, "")
+        refused(tensorflow(variables=[("lod", endless)]), tmp_path, "as the variable lod")
+
+
 def test_a_module_that_holds_itself(tmp_path: Path) -> None:
     state: dict[str, Any] = {"_parameters": {}, "_modules": {}}
 

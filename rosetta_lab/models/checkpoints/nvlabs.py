@@ -6,6 +6,7 @@ module, and its attributes. The attributes are all that is used.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +22,7 @@ from rosetta_lab.models.checkpoints.pickles import Record, refusal
 from rosetta_lab.models.checkpoints.values import Array, StoredTensor
 
 MAX_MODULES = 10_000  # a pickle can share one module so often that walking it never ends
+MAX_NODES = 10_000  # values among the constructor arguments, for the same reason
 POSITIONAL = ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels")
 
 
@@ -106,24 +108,30 @@ def _given(network: Record, modules: dict[str, dict[str, Any]]) -> dict[str, Any
     clamps = {plain(m["conv_clamp"]) for m in synthesis.values() if "conv_clamp" in m}
     if len(clamps) == 1:
         given["conv_clamp"] = clamps.pop()
-    return {str(name): plain(value) for name, value in given.items()}
+    return dict(plain(given))
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any, nodes: Iterator[int] | None = None) -> Any:
     """``value`` with numbers and lists in place of arrays.
 
+    Args:
+        value: what a pickle holds.
+        nodes: counts the values that were looked at, which nesting can make endless.
+
     Raises:
-        RosettaError: it holds anything but numbers, text, lists and dicts.
+        RosettaError: it holds anything but numbers, text, lists and dicts, or no end of them.
     """
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, Array):
-        return value.numpy().tolist()
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, dict):
-        return {str(name): plain(item) for name, item in value.items()}
+    nodes = nodes or itertools.count()
+    if next(nodes) < MAX_NODES:
+        if value is None or isinstance(value, bool | int | float | str):
+            return value
+        if isinstance(value, Array):
+            return value.numpy().tolist()
+        if isinstance(value, list | tuple):
+            return [plain(item, nodes) for item in value]
+        if isinstance(value, dict) and all(isinstance(name, str) for name in value):
+            return {name: plain(item, nodes) for name, item in value.items()}
     raise RosettaError(
-        f"the network's constructor argument is a {type(value).__name__}; expected plain values.\n"
+        f"the network's constructor was given a {type(value).__name__}; expected plain values.\n"
         "The file is damaged or of another kind."
     )

@@ -106,7 +106,9 @@ class Rules:
 
 
 def refusal(wanted: object) -> RosettaError:
-    name = " ".join(str(wanted).split())[:200]
+    """An error that names a symbol, or what ``wanted`` says; never the whole of some value."""
+    known = isinstance(wanted, Symbol | str)
+    name = " ".join(str(wanted).split())[:200] if known else f"a {type(wanted).__name__}"
     return RosettaError(
         f"refused: the pickle asks for {name}, which no network needs. Nothing was run.\n"
         "Get the checkpoint from its official source, or as safetensors, and pass weights=PATH."
@@ -138,9 +140,9 @@ def read_pickle(path: Path, rules: Rules) -> Pickle:
     except RosettaError as error:
         raise RosettaError(f"{path}: {error}") from error
     except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise RosettaError(
-            f"{path}: damaged or truncated: {str(error).splitlines()[0] or type(error).__name__}."
-            "\nDelete it and download it again."
+            f"{path}: damaged or truncated: {reason}.\nDelete it and download it again."
         ) from error
 
 

@@ -13,7 +13,7 @@ from rosetta_lab.models.checkpoints.tensors import dense
 # Where trainers put the network, best first: moving averages before what was being trained.
 NESTED = (
     *("state_dict_ema", "model_ema", "ema", "teacher", "state_dict", "model_state_dict"),
-    *("model", "network", "net", "generator", "student"),
+    *("model", "network", "net", "generator", "netG_state_dict", "student"),
 )
 WRAPPERS = ("module.", "_orig_mod.", "model.", "backbone.")
 HEADS = ("head.", "projector.", "predictor.", "prototypes.")

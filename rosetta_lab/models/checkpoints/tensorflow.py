@@ -7,6 +7,7 @@ of the function that builds it, which is not looked at.
 
 from __future__ import annotations
 
+import reprlib
 from typing import Any
 
 import numpy as np
@@ -63,12 +64,10 @@ def read_tensorflow(pickle: Pickle) -> tuple[dict[str, Tensor], dict[str, Any], 
         raise RosettaError(f"the pickle is not a tuple (G, D, Gs).\n{EXPECTED}")
     network = _state(root[2])
     variables = _variables(network)
-    function = str(network.get("build_func_name"))
-    if network.get("version") not in (4, 5) or function != "G_main":
-        raise RosettaError(
-            f"the network is {function[:60]!r} of version {network.get('version')!r:.20}.\n"
-            f"{EXPECTED}"
-        )
+    version, function = network.get("version"), network.get("build_func_name")
+    if version not in (4, 5) or function != "G_main":
+        found = f"{reprlib.repr(function)} of version {reprlib.repr(version)}"
+        raise RosettaError(f"the network is {found}.\n{EXPECTED}")
     given = _arguments(plain(network.get("static_kwargs")))
     state = _convert(variables, given["img_resolution"], given.get("resample_filter"))
     return state, stylegan2_arguments(given, state), "stylegan2"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import reprlib
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ class ArrayType(Buildable):
 
     def numpy(self) -> np.dtype[np.generic]:
         """The type, if it is a plain number (never an object, a record or text)."""
-        code = f"{self.order}{self.code}"
+        code = f"{self.order}{self.code}" if isinstance(self.code, str) else ""
         if not NUMERIC.fullmatch(code):
             raise refusal(f"an array of type {code!r}")
         return np.dtype(code)
@@ -122,7 +123,7 @@ class StoredTensor:
 def _whole_numbers(values: object) -> tuple[int, ...]:
     """``values`` if they are whole numbers of 0 or more."""
     if not isinstance(values, tuple) or not all(type(v) is int and v >= 0 for v in values):
-        raise damage(f"the shape {values!r:.100}")
+        raise damage(f"the shape {reprlib.repr(values)}")
     return values
 
 
@@ -145,7 +146,7 @@ def _persistent(meta: object) -> object:
 
 def _ndarray(kind: object, *_: object) -> object:
     if kind != NDARRAY:
-        raise refusal(f"an array of class {kind}")
+        raise refusal(kind)
     return Array()
 
 
@@ -168,7 +169,9 @@ def _dill_array(make: object, args: object, state: object, *_: object) -> object
 
 
 def _dill_type(name: object) -> object:
-    return Symbol("types" if str(name).endswith("Type") else "builtins", str(name))
+    if not isinstance(name, str):
+        raise TypeError("a type without a name")
+    return Symbol("types" if name.endswith("Type") else "builtins", name)
 
 
 def _encode(text: object, encoding: object) -> object:
