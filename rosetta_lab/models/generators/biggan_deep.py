@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +17,7 @@ from rosetta_lab.models.base import Generator
 from rosetta_lab.models.generators.layers import require_classes
 
 COLOURS = 3
+POWER_ITERATIONS = 5  # of new weights: the largest singular value to about a tenth
 
 
 class SpectralModule(nn.Module):
@@ -36,25 +36,22 @@ class SpectralModule(nn.Module):
 
     def __init__(self, *shape: int, bias: bool = True) -> None:
         super().__init__()
-        self.weight_orig = nn.Parameter(nn.init.orthogonal_(torch.empty(*shape)))
+        self.weight_orig = nn.Parameter(torch.randn(*shape))
         self.bias = nn.Parameter(torch.zeros(shape[0])) if bias else None
-        # All singular values of an orthogonal matrix are 1, so any u with v = W'u is exact.
-        u = F.normalize(torch.randn(shape[0]), dim=0)
+        matrix = self.weight_orig.detach().flatten(1)
+        u = torch.randn(shape[0])
+        for _ in range(POWER_ITERATIONS):
+            v = F.normalize(matrix.t() @ u, dim=0)
+            u = F.normalize(matrix @ v, dim=0)
         self.register_buffer("weight_u", u)
-        v = F.normalize(self.weight_orig.detach().flatten(1).t() @ u, dim=0)
         self.register_buffer("weight_v", v)
-        self.register_load_state_dict_pre_hook(self._drop_derived_weight)  # type: ignore[no-untyped-call]
 
     @property
     def weight(self) -> Tensor:
         """The normalised weight, of the same shape as ``weight_orig``."""
         matrix = self.weight_orig.flatten(1)
+        # Elementwise, because autocast would round the factors of a matrix product.
         return self.weight_orig / (self.weight_u * (matrix * self.weight_v).sum(1)).sum()
-
-    @staticmethod
-    def _drop_derived_weight(_: nn.Module, state: dict[str, Any], prefix: str, *__: Any) -> None:
-        # Some files also hold the normalised weight, which follows from the rest.
-        state.pop(f"{prefix}weight", None)
 
 
 class SpectralLinear(SpectralModule):
