@@ -24,7 +24,7 @@ from rosetta_lab.files import atomic_write
 from rosetta_lab.models.checkpoints.cache import cache_dir, is_offline, locked, sha256_of
 from rosetta_lab.models.checkpoints.transfer import transfer
 
-PACKAGE = Path(rosetta_lab.__file__).parent
+PACKAGE = Path(rosetta_lab.__file__).resolve().parent
 
 
 def resolve(
@@ -38,7 +38,7 @@ def resolve(
 
     Args:
         source: an http(s) or file URL, a path, ``package://PATH`` for a file of this package, or
-            ``installed://NAME/PATH#EXTRA`` for a file of the package NAME, which our EXTRA installs.
+            ``installed://NAME/PATH#EXTRA`` for one of the package NAME, which our EXTRA installs.
         sha256: what the contents must have, where it is known.
         cache: folder of the downloads; default ``$ROSETTA_CACHE`` or ~/.cache/rosetta_lab.
         offline: never use the network; default ``$ROSETTA_OFFLINE`` or ``$HF_HUB_OFFLINE``.
