@@ -1,0 +1,152 @@
+"use strict";
+(() => {
+  const form = document.getElementById("tools");
+  if (!form) return; // nothing was found, nothing to sort
+
+  const list = document.getElementById("list");
+  const tiles = document.getElementById("tiles");
+  const status = document.getElementById("status");
+  const control = form.elements;
+  const defaults = { sort: "score", model: "0", layer: "", min: control.min.min, q: "" };
+  const rowFilter = document.head.appendChild(document.createElement("style"));
+
+  const concepts = [...list.children].map((element, place) => ({
+    element,
+    tile: tiles.children[place],
+    details: element.querySelector("details"),
+    neurons: [...element.querySelectorAll(".neuron")].map((neuron) => ({
+      element: neuron,
+      scores: neuron.dataset.r.split(" ").map(Number), // mean, then one per model
+      at: neuron.dataset.at, // " model.layer model.layer "
+      units: null,
+    })),
+  }));
+  const total = concepts.reduce((sum, concept) => sum + concept.neurons.length, 0);
+  const layerOf = (concept) => parseInt(concept.neurons[0].at.slice(3), 10);
+
+  /* Search: every word must fit one unit of the neuron; a number is a channel. */
+  function units(neuron) {
+    neuron.units ??= [...neuron.element.querySelectorAll("code")].map((code) => ({
+      channel: code.lastElementChild.textContent,
+      name: `${code.closest(".row").querySelector("b").textContent} ${code.textContent}`.toLowerCase(),
+    }));
+    return neuron.units;
+  }
+  function found(neuron, words) {
+    const fits = (unit) => (word) =>
+      /^\d+$/.test(word) ? unit.channel === word : unit.name.includes(word);
+    return !words.length || units(neuron).some((unit) => words.every(fits(unit)));
+  }
+
+  function apply() {
+    const model = Number(control.model.value);
+    const least = control.min.value === control.min.min ? -Infinity : Number(control.min.value);
+    const layer = control.layer.value && ` ${control.layer.value} `;
+    const words = control.q.value.toLowerCase().split(/[\s·]+/).filter(Boolean);
+    let neuronsLeft = 0;
+    let conceptsLeft = 0;
+    for (const concept of concepts) {
+      concept.best = -Infinity;
+      let left = 0;
+      concept.neurons.forEach((neuron, place) => {
+        const score = neuron.scores[model];
+        const show = score >= least && neuron.at.includes(layer) && found(neuron, words);
+        neuron.element.hidden = !show;
+        if (show) {
+          left += 1;
+          concept.best = Math.max(concept.best, score);
+        }
+        if (place === 0) concept.headless = !show;
+      });
+      concept.element.hidden = concept.tile.hidden = left === 0;
+      conceptsLeft += left > 0;
+      neuronsLeft += left;
+      if (concept.details) fold(concept, left - !concept.headless);
+    }
+    sort(model);
+    rowFilter.textContent = model ? `.row[data-m]:not([data-m="${model}"]){display:none}` : "";
+    document.getElementById("what").textContent = model ? "r" : "Score";
+    document.getElementById("least").value = Number(control.min.value).toFixed(2);
+    // No-break spaces: the line may break at the comma only.
+    status.textContent = [[conceptsLeft, concepts.length, "concepts"], [neuronsLeft, total, "neurons"]]
+      .map(([left, all, what]) => `${left}\u00a0of\u00a0${all}\u00a0${what}`).join(", ");
+  }
+
+  /* The folded neurons of a concept: count those left, unfold where only they are left. */
+  function fold(concept, inside) {
+    const details = concept.details;
+    details.hidden = inside <= 0;
+    const noun = inside === 1 ? "neuron" : "neurons";
+    details.querySelector(".more").textContent = `${inside} ${concept.headless ? "" : "more "}${noun}`;
+    if (concept.headless && inside > 0 && !details.open) {
+      details.open = true;
+      concept.unfolded = true;
+    } else if (!concept.headless && concept.unfolded) {
+      details.open = false;
+      concept.unfolded = false;
+    }
+  }
+
+  function sort(model) {
+    const byScore = (a, b) => b.best - a.best;
+    const orders = {
+      score: byScore,
+      size: (a, b) => b.neurons.length - a.neurons.length || byScore(a, b),
+      layer: (a, b) => layerOf(a) - layerOf(b) || byScore(a, b),
+    };
+    const order = [...concepts].sort(orders[control.sort.value]);
+    if (order.every((concept, place) => concept.element === list.children[place])) return;
+    list.append(...order.map((concept) => concept.element));
+    tiles.append(...order.map((concept) => concept.tile));
+  }
+
+  /* The choices live in the address after "#", which works from disk too. */
+  function save() {
+    const state = new URLSearchParams();
+    for (const [name, usual] of Object.entries(defaults)) {
+      if (control[name].value !== usual) state.set(name, control[name].value);
+    }
+    const page = location.href.split("#")[0];
+    history.replaceState(null, "", state.size ? `${page}#${state}` : page);
+  }
+  function restore(state) {
+    for (const [name, usual] of Object.entries(defaults)) {
+      control[name].value = state.get(name) ?? usual;
+      if (control[name].value === "" && usual !== "") control[name].value = usual; // no such choice
+    }
+    apply();
+  }
+
+  /* "#concept-7", "#neuron-12": bring it into view, whatever hides it. */
+  function go() {
+    const name = location.hash.slice(1);
+    const target = /^(concept|neuron)-\d+$/.test(name) && document.getElementById(name);
+    if (!target) {
+      if (name.includes("=")) restore(new URLSearchParams(name));
+      return;
+    }
+    if (target.closest("[hidden]")) restore(new URLSearchParams());
+    const details = target.closest("details");
+    if (details) details.open = true;
+    target.scrollIntoView();
+  }
+
+  function keepHeadroom() {
+    const sticky = getComputedStyle(form).position === "sticky";
+    document.body.style.setProperty("--tools", sticky ? `${form.offsetHeight}px` : "0px");
+  }
+
+  form.hidden = false;
+  form.addEventListener("input", () => { apply(); save(); });
+  form.addEventListener("reset", (event) => {
+    event.preventDefault();
+    restore(new URLSearchParams());
+    save();
+  });
+  form.addEventListener("submit", (event) => event.preventDefault());
+  addEventListener("hashchange", go);
+  addEventListener("resize", keepHeadroom);
+  keepHeadroom();
+  restore(new URLSearchParams());
+  go();
+})();
