@@ -140,7 +140,8 @@ class RosettaDictionary:
         """
         if record.get("schema") != SCHEMA:
             raise RosettaError(
-                f"Not a Rosetta dictionary: schema is {record.get('schema')!r}, expected {SCHEMA!r}."
+                f"Not a Rosetta dictionary: schema is {record.get('schema')!r}, "
+                f"expected {SCHEMA!r}."
             )
 
         def card(model: Mapping[str, Any]) -> ModelCard:

@@ -45,21 +45,26 @@ class MiningBenchmark:
         """A table for people."""
         correlations = self.ours - self.forward
         units = ", ".join(f"{name} {count:,}" for name, count in self.units.items())
-        rows = [
+        lines = [
             f"{self.generator} x {', '.join(self.models)} ({units} units), {self.threads} threads",
             f"{'':<26}{'s/image':>9}{'x forward':>11}{'peak MB':>9}",
-            f"{'bare forward passes':<26}{self.forward:>9.3f}{1:>11.2f}{self.peak_mb['forward']:>9.0f}",
-            f"{'ours':<26}{self.ours:>9.3f}{self.ours / self.forward:>11.2f}"
-            f"{self.peak_mb['ours']:>9.0f}",
-            f"{'straightforward':<26}{self.straightforward:>9.3f}"
-            f"{self.straightforward / self.forward:>11.2f}{self.peak_mb['straightforward']:>9.0f}",
+        ]
+        timings = {
+            "bare forward passes": (self.forward, "forward"),
+            "ours": (self.ours, "ours"),
+            "straightforward": (self.straightforward, "straightforward"),
+        }
+        for title, (seconds, key) in timings.items():
+            ratio = seconds / self.forward
+            lines.append(f"{title:<26}{seconds:>9.3f}{ratio:>11.2f}{self.peak_mb[key]:>9.0f}")
+        lines += [
             f"Correlations cost {correlations / self.forward:.1%} of the bare forward passes; "
             f"ours is {self.straightforward / self.ours:.1f} times as fast as the straightforward "
             "method, end to end.",
             f"Largest difference between the tables ({self.reference_images} images): "
             f"{self.largest_difference:.1e}",
         ]
-        return "\n".join(rows)
+        return "\n".join(lines)
 
 
 def straightforward_products(

@@ -72,7 +72,7 @@ class ActivationBatch:
         return self._grids[size, grid]
 
     def sums(self, size: Size, target: Size) -> Tensor:
-        """Sums and sums of squares of the maps of ``size`` as if upsampled to ``target``, (2, C)."""
+        """Sums and sums of squares (2, C) of maps of ``size`` as if upsampled to ``target``."""
         if (size, target) not in self._sums:
             self._sums[size, target] = torch.stack(upsampled_sums(self._maps[size], target))
         return self._sums[size, target]

@@ -1,4 +1,4 @@
-"""Mining as a LightningModule: one pass over the images accumulates every sum (paper, section 3)."""
+"""Mining as a LightningModule: one pass over the images accumulates every sum."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def fingerprint(
         "configs": configs,
         "weights": {name: state_hash(model) for name, model in models.items()},
         "layers": observer.layers,
-        "latents": {key: value for key, value in vars(latents).items()},
+        "latents": dict(vars(latents)),
         "psi": psi,
         # Averages of per-batch correlations depend on the batch; pooled sums do not.
         "correlation": [correlation, batch_size] if correlation != "pooled" else correlation,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from typing import Any
 
@@ -70,7 +71,7 @@ class Critic(nn.Module):
             raise ValueError(f"{len(channels)} widths do not lead from {resolution} px to 4 px")
         self.group = group
         self.stem = EqualizedConv(3, channels[0], 4, stride=2)
-        pairs = zip(channels[:-1], channels[1:], strict=True)
+        pairs = itertools.pairwise(channels)
         self.blocks = nn.Sequential(*(ResidualDown(a, b) for a, b in pairs))
         self.last = EqualizedConv(channels[-1] + 1, channels[-1], 3)
         self.hidden = FullyConnected(channels[-1] * 16, channels[-1], activate=True)
