@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -127,14 +125,3 @@ def test_experiment(path: Path) -> None:
 
 def test_there_are_experiments() -> None:
     assert EXPERIMENTS
-
-
-@pytest.mark.parametrize("override", ["gen=stylegan2_fashoin", "disc=[resnet_fashoin]"])
-def test_a_misspelt_model_lists_the_choices(override: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "rosetta_lab.mine", override], capture_output=True, text=True
-    )
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    for name in members(override.split("=")[0]):
-        assert name in done.stderr + done.stdout
