@@ -112,7 +112,8 @@
   function restore(state) {
     for (const [name, usual] of Object.entries(defaults)) {
       control[name].value = state.get(name) ?? usual;
-      if (control[name].value === "" && usual !== "") control[name].value = usual; // no such choice
+      const unknown = name === "min" ? isNaN(state.get(name)) : control[name].value === "";
+      if (unknown) control[name].value = usual;
     }
     apply();
   }
@@ -137,7 +138,9 @@
   }
 
   form.hidden = false;
-  form.addEventListener("input", () => { apply(); save(); });
+  for (const event of ["input", "change"]) { // menus tell of a choice by the one or by both
+    form.addEventListener(event, () => { apply(); save(); });
+  }
   form.addEventListener("reset", (event) => {
     event.preventDefault();
     restore(new URLSearchParams());
