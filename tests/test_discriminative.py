@@ -39,7 +39,7 @@ def test_config_instantiates_and_its_layers_give_maps(path: Path) -> None:
     for layer in layers:
         maps = model.to_map(layer, activations[layer])
         assert maps.dim() == 4 and maps.shape[0] == 2
-        assert 1 < maps.shape[1] and max(maps.shape[2:]) < model.preprocess.size[0]
+        assert maps.shape[1] > 1 and max(maps.shape[2:]) < model.preprocess.size[0]
 
 
 @pytest.mark.parametrize("name", ["resnet50", "resnet_fashion", "clip", "clip_fashion", "mae"])

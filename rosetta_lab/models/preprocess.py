@@ -66,6 +66,10 @@ class Preprocess:
                 align_corners=False,
                 antialias=self.antialias,
             ).clamp(0.0, 1.0)  # bicubic weights overshoot
+        return self.normalize(images)
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """Images (N, 3, h, w) in [0, 1] of any size to zero mean and unit deviation."""
         mean = torch.tensor(self.mean, dtype=images.dtype, device=images.device)
         std = torch.tensor(self.std, dtype=images.dtype, device=images.device)
         return (images - mean[:, None, None]) / std[:, None, None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -39,37 +40,54 @@ def zero_shot_weights(network: Any, attribute: str) -> Tensor:
     return F.normalize(torch.stack(embeddings), dim=1)
 
 
+def mirror(scenes: Scenes) -> Scenes:
+    """Mirror every scene with probability 1/2, the place of its garment too."""
+    chosen = torch.rand(len(scenes)) < 0.5
+    centre = scenes.centre.clone()
+    centre[chosen, 0] = 1.0 - centre[chosen, 0]
+    image = torch.where(chosen[:, None, None, None], scenes.image.flip(3), scenes.image)
+    return replace(scenes, image=image, centre=centre)
+
+
 class CLIPModule(ScheduledModule):
     """CLIP on captions of the scenes.
 
-    All captions of a batch follow one template, drawn anew for every batch, and equal captions are
-    one text with several images: images are never pushed away from a caption that is true of them.
+    The image tower costs far more than the text tower, so a batch of images is contrasted with
+    captions from several templates, one template at a time. Equal captions are one text with
+    several images: images are never pushed away from a caption that is true of them.
 
     Args:
         model: a random-weight model whose network is an ``open_clip.CLIP``.
+        templates: how many of the templates caption a batch, drawn anew for every batch.
         **schedule: see :class:`ScheduledModule`.
     """
 
-    def __init__(self, model: DiscriminativeModel, **schedule: Any) -> None:
+    def __init__(self, model: DiscriminativeModel, templates: int = 4, **schedule: Any) -> None:
         super().__init__(**schedule)
         self.preprocess = model.preprocess
         self.network: Any = model.network.train().requires_grad_(True)
+        self.templates = templates
         self.tokenizer = Tokenizer()
 
     def training_step(self, batch: Scenes, batch_idx: int) -> Tensor:
-        template = TEMPLATES[int(torch.randint(len(TEMPLATES), ()))]
-        texts = [caption(template, known) for known in facts(batch)]
-        different = sorted(set(texts))
-        match = torch.tensor([different.index(text) for text in texts], device=self.device)
+        batch = mirror(batch)
+        known = facts(batch)
         images = self.preprocess(batch.image).contiguous(memory_format=torch.channels_last)
         images = self.network.encode_image(images, normalize=True)  # (N, D)
-        captions = self.tokenizer(different).to(self.device)
-        captions = self.network.encode_text(captions, normalize=True)  # (U, D)
         scale = self.network.logit_scale.clamp(max=math.log(100.0)).exp()  # the paper's limit
-        logits = scale * images @ captions.T
-        loss = contrastive_loss(logits, match)
-        accuracy = (logits.argmax(dim=1) == match).float().mean()
-        self.log_dict({"loss": loss.detach(), "accuracy": accuracy}, prog_bar=True)
+        losses = []
+        for i in torch.randperm(len(TEMPLATES))[: self.templates].tolist():
+            texts = [caption(TEMPLATES[i], fact) for fact in known]
+            different = sorted(set(texts))
+            match = torch.tensor([different.index(text) for text in texts], device=self.device)
+            tokens = self.tokenizer(different).to(self.device)
+            captions = self.network.encode_text(tokens, normalize=True)  # (U, D)
+            logits = scale * images @ captions.T
+            losses.append(contrastive_loss(logits, match))
+            accuracy = (logits.argmax(dim=1) == match).float().mean()
+            self.log(f"accuracy_{i}", accuracy)
+        loss = torch.stack(losses).mean()
+        self.log("loss", loss.detach(), prog_bar=True)
         return loss
 
     def trained(self) -> nn.Module:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import open_clip
+import torch
 from torch import Tensor, nn
 
 from rosetta_lab.errors import RosettaError
@@ -49,7 +50,10 @@ class OpenClipModel(DiscriminativeModel):
             )
         published = weights in open_clip.list_pretrained_tags_by_model(architecture)
         network = open_clip.create_model(
-            architecture, weights if published else None, **plain(model_kwargs)
+            architecture,
+            weights if published else None,
+            device=torch.get_default_device(),  # it would move the network off any other
+            **plain(model_kwargs),
         )
         source, sha256 = "random", ""
         if published:

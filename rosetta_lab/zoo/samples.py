@@ -1,0 +1,31 @@
+"""A grid of a generator's samples, one column per class: ``python -m rosetta_lab.zoo.samples``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+from torchvision.utils import make_grid
+from torchvision.utils import save_image as write_png
+
+from rosetta_lab.config import entry_point
+from rosetta_lab.loading import load_generator, load_latents
+
+
+@entry_point("zoo_samples")
+def main(cfg: DictConfig) -> None:
+    generator = load_generator(cfg.gen, cfg.seed)
+    latents = load_latents(cfg, generator)
+    batch = latents.batch(range(len(latents)))
+    with torch.no_grad():
+        images = generator(batch.z, generator.one_hot(batch.label), cfg.psi)
+    columns = len(latents.classes) or cfg.rows
+    path = Path(cfg.output)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_png(make_grid(generator.to_unit_range(images), nrow=columns), path)
+    print(path)
+
+
+if __name__ == "__main__":
+    main()
