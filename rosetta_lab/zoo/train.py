@@ -133,7 +133,9 @@ def main(cfg: DictConfig) -> None:
         "torch": str(torch.__version__),
         "config": OmegaConf.to_container(model, resolve=True),
     }
-    weights = export(module.trained(), Path(cfg.weights_dir), model.name, card, model.get("half", False))
+    weights = export(
+        module.trained(), Path(cfg.weights_dir), model.name, card, model.get("half", False)
+    )
     print(f"{weights}: {weights.stat().st_size / 1e6:.1f} MB")
 
 
