@@ -15,6 +15,8 @@ from typing import Any
 
 import hydra
 import lightning as L
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import TQDMProgressBar
 from omegaconf import DictConfig, OmegaConf
@@ -70,10 +72,12 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
             quiet()
             try:
                 return main(cfg)
-            except RosettaError as error:
-                if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            except (RosettaError, InstantiationException) as error:
+                # Hydra wraps what a constructor raises.
+                mistake = error if isinstance(error, RosettaError) else error.__cause__
+                if not isinstance(mistake, RosettaError) or os.environ.get("HYDRA_FULL_ERROR"):
                     raise
-                logging.getLogger("rosetta_lab").error("%s", error)
+                logging.getLogger("rosetta_lab").error("%s", mistake)
                 sys.exit(1)
 
         run = hydra.main(
@@ -84,6 +88,7 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
         def start() -> None:
             try:
                 sys.argv[1:] = resumed_arguments(sys.argv[1:])
+                check_members(sys.argv[1:])
             except RosettaError as error:
                 sys.exit(str(error))
             run()
@@ -113,6 +118,31 @@ def resumed_arguments(arguments: list[str]) -> list[str]:
     given = {argument.split("=")[0].lstrip("+~") for argument in arguments}
     then = [str(argument) for argument in OmegaConf.load(record)]
     return [a for a in then if a.split("=")[0].lstrip("+~") not in given] + arguments
+
+
+def check_members(arguments: list[str]) -> None:
+    """Look every ``group=NAME`` and ``group=[NAME,...]`` of a command line up in its group.
+
+    Hydra names the choices only for a group with a single member, not for lists.
+
+    Raises:
+        RosettaError: the group has no such member.
+    """
+    words = [word for word in arguments if "=" in word and not word.startswith("-")]
+    for override in OverridesParser.create().parse_overrides(words):
+        group = override.key_or_group
+        folder = asset_root() / (group if group == "experiments" else f"conf/{group}")
+        if override.is_delete() or not folder.is_dir():
+            continue
+        choices = sorted(path.stem for path in folder.glob("*.yaml"))
+        sweep = override.is_sweep_override()
+        for value in list(override.sweep_iterator()) if sweep else [override.value()]:
+            for name in value if isinstance(value, list) else [value]:
+                if name is not None and str(name) not in choices:
+                    raise RosettaError(
+                        f"{group}={name}: there is no such choice.\n"
+                        f"Choose from {', '.join(choices)}."
+                    )
 
 
 def quiet() -> None:

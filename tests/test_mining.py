@@ -292,5 +292,5 @@ def test_mistakes_are_told_in_two_lines(tmp_path: Path) -> None:
     drop = [f"~disc.{other}" for other in OTHERS]
     done = command(tmp_path, *TOY, *drop, "k=700")
     assert done.returncode == 1
-    assert "k_disc=700 does not fit" in done.stdout + done.stderr
+    assert "k_gen=700 does not fit" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr

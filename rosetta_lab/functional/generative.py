@@ -34,7 +34,7 @@ def _radii(features: Tensor, k: int) -> Tensor:
 
 
 def _split(features: Tensor) -> tuple[Tensor, ...]:
-    return features.split(1000)
+    return torch.split(features, 1000)
 
 
 def _covered(points: Tensor, support: Tensor, radii: Tensor) -> float:

@@ -57,10 +57,10 @@ class MAEModule(ScheduledModule):
         super().__init__(**schedule)
         self.preprocess = model.preprocess
         self.mask_ratio, self.variance_floor = mask_ratio, variance_floor
-        self.encoder: Any = model.network.train().requires_grad_(True)
-        embed = self.encoder.patch_embed
+        encoder: Any = model.network.train().requires_grad_(True)
+        self.encoder, embed = encoder, encoder.patch_embed
         self.patch = int(embed.patch_size[0])
-        self.narrow = nn.Linear(self.encoder.embed_dim, decoder_width)
+        self.narrow = nn.Linear(encoder.embed_dim, decoder_width)
         self.mask_token = nn.Parameter(torch.zeros(decoder_width))
         self.positions = nn.Parameter(0.02 * torch.randn(embed.num_patches + 1, decoder_width))
         self.decoder = nn.Sequential(
@@ -93,7 +93,8 @@ class MAEModule(ScheduledModule):
         target = patchify(images, self.patch)  # (N, T, 3 * patch * patch)
         variance, mean = torch.var_mean(target, dim=2, keepdim=True)
         target = (target - mean) / (variance + self.variance_floor).sqrt()
-        visible, hidden = random_masks(*target.shape[:2], self.mask_ratio, images.device)
+        n, tokens, _ = target.shape
+        visible, hidden = random_masks(n, tokens, self.mask_ratio, images.device)
         guess = self.decode(self.encode(images, visible), visible)
         loss = (guess - target).square().mean(dim=2)[hidden].mean()
         self.log("loss", loss.detach(), prog_bar=True)

@@ -23,10 +23,10 @@ from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 
 from rosetta_lab.config import entry_point
-from rosetta_lab.data.fashion_scenes import FashionScenes, Scenes
+from rosetta_lab.data.fashion_scenes import FashionScenes
 
 
-def as_is(batch: Scenes) -> Scenes:
+def as_is(batch: Any) -> Any:
     """Collate function for data sets that build whole batches."""
     return batch
 
@@ -92,7 +92,7 @@ def main(cfg: DictConfig) -> None:
     L.seed_everything(cfg.seed)
     model = cfg.model
     folder = Path(cfg.run_dir)
-    module: L.LightningModule = instantiate(model.module)
+    module: Any = instantiate(model.module)
     module.to(memory_format=torch.channels_last)
     kind = get_class(model.dataset) if "dataset" in model else FashionScenes
     dataset = kind("train", root=cfg.data.root)

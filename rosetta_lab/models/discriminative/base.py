@@ -83,7 +83,7 @@ class DiscriminativeModel(nn.Module):
             prefix = activation.shape[1] - rows * columns
             if prefix in (0, self.num_prefix_tokens):
                 tokens = activation[:, prefix:]  # (N, rows * columns, C)
-                return tokens.transpose(1, 2).unflatten(2, (rows, columns))
+                return tokens.transpose(1, 2).reshape(len(tokens), -1, rows, columns)
         raise RosettaError(
             f"Layer {layer} puts out {tuple(activation.shape)}: expected maps (N, C, H, W) or "
             f"{self.num_prefix_tokens} tokens and one for each patch of {grid}.\n"

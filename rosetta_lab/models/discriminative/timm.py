@@ -51,7 +51,7 @@ class TimmModel(DiscriminativeModel):
                 f"timm has no architecture {architecture}; similar ones: {', '.join(near)}."
             )
         published = weights == "pretrained"
-        network = timm.create_model(architecture, pretrained=published, **plain(model_kwargs))
+        network: Any = timm.create_model(architecture, pretrained=published, **plain(model_kwargs))
         source, sha256 = "random", ""
         if published:
             source = f"timm://{architecture}"
