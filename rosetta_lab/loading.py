@@ -26,10 +26,11 @@ def load_generator(cfg: DictConfig, seed: int = 0) -> Generator:
             :func:`rosetta_lab.models.checkpoints.load_weights` takes, or ``random``).
         seed: of random weights.
     """
+    # Before the network is built: where there is no file, that takes long for nothing.
+    weights = None if cfg.weights == "random" else load_weights(cfg.weights)
     torch.manual_seed(seed)
     generator: Generator = instantiate(cfg.network)
-    if cfg.weights != "random":
-        weights = load_weights(cfg.weights)
+    if weights is not None:
         load_into(generator, weights)
         generator.source, generator.sha256 = weights.source, weights.sha256
     return generator.eval().requires_grad_(False)
@@ -47,12 +48,28 @@ def load_models(cfg: Mapping[str, DictConfig], seed: int = 0) -> dict[str, Discr
 def apply_overrides(cfg: DictConfig) -> None:
     """Carry ``weights=``, ``pretrained=`` and ``layers=`` into the models' own entries.
 
+    ``layers=reference`` stands for the ``reference_layers`` of every entry that has some: what the
+    published reference code recorded.
+
     Raises:
-        RosettaError: ``layers`` names a model that is not part of the run.
+        RosettaError: ``layers`` names a model that is not part of the run, or is something else.
     """
     entries = {cfg.gen.name: cfg.gen, **cfg.disc}
+    layers = cfg.layers or {}
+    if layers == "reference":
+        layers = {n: e.reference_layers for n, e in entries.items() if "reference_layers" in e}
+        if not layers:
+            raise RosettaError(
+                f"layers=reference: none of {', '.join(entries)} has reference_layers.\n"
+                "Leave layers=null for their own choice."
+            )
+    if not isinstance(layers, Mapping):
+        raise RosettaError(
+            f"layers={layers}: expected 'reference' or globs by model, such as "
+            f"layers='{{{cfg.gen.name}: [...]}}'."
+        )
     with open_dict(cfg):
-        for name, globs in (cfg.layers or {}).items():
+        for name, globs in layers.items():
             if name not in entries:
                 raise RosettaError(
                     f"layers: there is no model '{name}' in this run.\n"

@@ -27,19 +27,24 @@ class LatentBatch:
 
 
 def sample_z(
-    seed: int, index: int, z_dim: int, distribution: Distribution = "normal", bound: float = 1.0
+    seed: int,
+    index: int,
+    z_dim: int,
+    distribution: Distribution = "normal",
+    bound: float = 1.0,
+    scale: float = 1.0,
 ) -> Tensor:
     """Latent ``index`` of the stream ``seed``, (z_dim,).
 
     ``truncated_normal`` is N(0, 1) restricted to [-bound, bound], by inverting its distribution
-    function.
+    function. The result is multiplied by ``scale``.
     """
     source = torch.Generator().manual_seed((seed * 0x9E3779B1 + index) % 2**63)
     if distribution == "normal":
-        return torch.randn(z_dim, generator=source)
+        return torch.randn(z_dim, generator=source) * scale
     mass = math.erf(bound / math.sqrt(2.0))
     u = torch.rand(z_dim, generator=source, dtype=torch.float64) * 2.0 - 1.0
-    return (torch.erfinv(u * mass) * math.sqrt(2.0)).float()
+    return (torch.erfinv(u * mass) * math.sqrt(2.0) * scale).float()
 
 
 class Latents(Dataset[LatentBatch]):
@@ -53,6 +58,7 @@ class Latents(Dataset[LatentBatch]):
         classes: class indices to use, in turn; None means all.
         distribution: see :func:`sample_z`.
         bound: see :func:`sample_z`.
+        scale: see :func:`sample_z`.
 
     Raises:
         RosettaError: no images, or a class that the generator does not have.
@@ -67,6 +73,7 @@ class Latents(Dataset[LatentBatch]):
         classes: Sequence[int] | int | None = None,
         distribution: Distribution = "normal",
         bound: float = 1.0,
+        scale: float = 1.0,
     ) -> None:
         if num_images < 1:
             raise RosettaError(f"num_images={num_images}: at least one image is needed.")
@@ -86,14 +93,15 @@ class Latents(Dataset[LatentBatch]):
             raise RosettaError("classes=[]: name at least one class, or null for all.")
         self.num_images, self.seed, self.z_dim = num_images, seed, z_dim
         self.distribution: Distribution = distribution
-        self.bound = bound
+        self.bound, self.scale = bound, scale
 
     def __len__(self) -> int:
         return self.num_images
 
     def batch(self, indices: Sequence[int]) -> LatentBatch:
         """The latents with these numbers."""
-        z = [sample_z(self.seed, i, self.z_dim, self.distribution, self.bound) for i in indices]
+        how = (self.distribution, self.bound, self.scale)
+        z = [sample_z(self.seed, i, self.z_dim, *how) for i in indices]
         label = None
         if self.classes:
             label = torch.tensor([self.classes[i % len(self.classes)] for i in indices])
