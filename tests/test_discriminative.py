@@ -55,15 +55,17 @@ def test_layers_are_taken_after_the_activation(name: str) -> None:
     assert -0.171 < activations[layer].min() <= 0.0 < activations[layer].max()
 
 
-@pytest.mark.parametrize("registers", [0, 3])
-def test_timm_tokens_fold_as_timm_folds_them(registers: int) -> None:
-    model = TimmModel(
-        "vit_tiny_patch16_224",
-        "random",
-        ["blocks.*"],
-        {"size": [32, 64]},
-        {**SMALL, "num_classes": 0, "reg_tokens": registers},
-    )
+@pytest.mark.parametrize(
+    ("architecture", "options"),
+    [
+        ("vit_tiny_patch16_224", {}),
+        ("vit_tiny_patch16_224", {"reg_tokens": 3}),
+        ("vit_tiny_r_s16_p8_224", {"patch_size": 2}),  # convolutions come before the patches
+    ],
+)
+def test_timm_tokens_fold_as_timm_folds_them(architecture: str, options: dict[str, int]) -> None:
+    kwargs = {**SMALL, "num_classes": 0, **options}
+    model = TimmModel(architecture, "random", ["blocks.*"], {"size": [32, 64]}, kwargs)
     images = torch.rand(2, 3, 32, 64)
     network: Any = model.network
     expected = network.forward_intermediates(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -55,10 +56,12 @@ class DiscriminativeModel(nn.Module):
     @property
     def grid(self) -> tuple[int, int] | None:
         """Rows and columns of a transformer's patches; None for a network without patches."""
-        embed = getattr(self.backbone, "patch_embed", self.backbone)
-        patch: tuple[int, int] | None = getattr(embed, "patch_size", None)
-        if patch is None:
+        embed: Any = getattr(self.backbone, "patch_embed", self.backbone)
+        if not hasattr(embed, "patch_size"):
             return None
+        # With convolutions before the patches, timm counts a patch in their pixels.
+        ratio = getattr(embed, "feature_ratio", (1, 1))
+        patch = [r * p for r, p in zip(ratio, embed.patch_size, strict=True)]
         return self.preprocess.size[0] // patch[0], self.preprocess.size[1] // patch[1]
 
     def to_map(self, layer: str, activation: Tensor) -> Tensor:
