@@ -59,6 +59,7 @@ class ActivationBatch:
         self._maps: dict[Size, Tensor] = {}
         for size, layers in groups.layers.items():
             maps = torch.cat([activations[layer.name] for layer in layers], dim=1).float()
+            maps = maps.contiguous()  # from channels-last: the products run along rows
             shift = groups.shift.to(maps)[groups.units[size].to(maps.device)]
             self._maps[size] = maps - shift[:, None, None]  # (N, C, H, W)
         self._grids: dict[tuple[Size, Size], Tensor] = {}
