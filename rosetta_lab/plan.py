@@ -1,0 +1,26 @@
+"""What a run would need: ``python -m rosetta_lab.plan gen=NAME disc=[NAME,...]``."""
+
+from __future__ import annotations
+
+import json
+
+from omegaconf import DictConfig
+
+from rosetta_lab.config import entry_point
+from rosetta_lab.errors import RosettaError
+from rosetta_lab.loading import apply_overrides
+from rosetta_lab.planning import make_plan
+from rosetta_lab.report.planning import plan_text
+
+
+@entry_point("plan")
+def main(cfg: DictConfig) -> None:
+    if cfg.format not in ("text", "json"):
+        raise RosettaError(f"format={cfg.format}: expected text or json.")
+    apply_overrides(cfg)
+    plan = make_plan(cfg, cfg.device, cfg.measure)
+    print(json.dumps(plan.to_dict(), indent=2) if cfg.format == "json" else plan_text(plan))
+
+
+if __name__ == "__main__":
+    main()
