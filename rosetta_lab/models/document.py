@@ -1,0 +1,134 @@
+"""The reference of all models, from their configs: ``python -m rosetta_lab.models.document``.
+
+    python -m rosetta_lab.models.document > docs/models.md
+
+Nothing is downloaded: networks are built without memory, preprocessing is what the libraries
+publish with the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from rosetta_lab.config import asset_root
+from rosetta_lab.loading import apply_overrides
+from rosetta_lab.models.base import Generator
+from rosetta_lab.models.discriminative.base import DiscriminativeModel
+from rosetta_lab.planning import observer_without_memory, shapes_without_memory
+from rosetta_lab.units import Layer, resolve_layers
+
+HEADING = """\
+# Models
+
+Every generator (`gen=NAME`) and every discriminative model (`disc=[NAME,...]`) that is one name on
+the command line. Made from the configs by `python -m rosetta_lab.models.document > docs/models.md`.
+"""
+
+
+def cards() -> dict[str, dict[str, dict[str, str]]]:
+    """Title, citation, source and licence of every model, by config group and name."""
+    record: Any = OmegaConf.to_container(OmegaConf.load(Path(__file__).parent / "cards.yaml"))
+    return dict(record)
+
+
+def document() -> str:
+    """The whole page, in Markdown."""
+    known = cards()
+    with initialize_config_dir(str(asset_root() / "conf"), version_base="1.3"):
+        generators = [generator_section(name, card) for name, card in known["gen"].items()]
+        cfg = composed(f"disc=[{','.join(known['disc'])}]")
+        observer = observer_without_memory(cfg)
+        shapes = shapes_without_memory(cfg, observer)
+        models = [
+            model_section(name, card, cfg, observer.models[name], shapes[name])  # type: ignore[arg-type]
+            for name, card in known["disc"].items()
+        ]
+    sections = ["## Generators", *generators, "## Discriminative models", *models]
+    return "\n\n".join([HEADING.rstrip(), *sections]) + "\n"
+
+
+def composed(*overrides: str) -> DictConfig:
+    """A run's config with its overrides applied."""
+    cfg = compose("plan", list(overrides))
+    apply_overrides(cfg)
+    return cfg
+
+
+def generator_section(name: str, card: dict[str, str]) -> str:
+    """One generator."""
+    cfg = composed(f"gen={name}", "disc=[resnet_fashion]")
+    observer = observer_without_memory(cfg)
+    rows = {
+        "weights": f"`{cfg.gen.weights}`",
+        "latents": latents(cfg, observer.generator),
+        "units": units(cfg.gen.layers, shapes_without_memory(cfg, observer)[name]),
+    }
+    if "reference_layers" in cfg.gen:
+        globs = cfg.gen.reference_layers
+        observer.layers[name] = resolve_layers(observer.generator, globs, name)
+        shapes = shapes_without_memory(cfg, observer)[name]
+        rows["`layers=reference`"] = units(globs, shapes)
+    return section(f"gen={name}", card, rows)
+
+
+def model_section(
+    name: str,
+    card: dict[str, str],
+    cfg: DictConfig,
+    model: DiscriminativeModel,
+    layers: Sequence[Layer],
+) -> str:
+    """One discriminative model."""
+    entry, preprocess = cfg.disc[name], model.preprocess
+    weights = entry.weights
+    if "://" not in weights:
+        weights = f"{entry['_target_'].split('.')[-2]}: {entry.architecture}, {weights}"
+    size = f"{preprocess.size[0]} x {preprocess.size[1]} px"
+    how = f"{preprocess.interpolation}{', antialiased' if preprocess.antialias else ''}"
+    mean, std = (
+        ", ".join(f"{v:.4g}" for v in values) for values in (preprocess.mean, preprocess.std)
+    )
+    rows = {
+        "weights": f"`{weights}`",
+        "preprocessing": f"{size}, {how}; mean ({mean}), std ({std})",
+        "units": units(model.layers, layers),
+    }
+    return section(f"disc=[{name}]", card, rows)
+
+
+def section(heading: str, card: dict[str, str], rows: dict[str, str]) -> str:
+    """Heading, title, and a table."""
+    facts = {"source": card["source"], "licence": card["licence"], "cite": card["citation"]}
+    table = [f"| {key} | {value} |" for key, value in (rows | facts).items()]
+    return "\n".join([f"### `{heading}`", "", card["title"], "", "| | |", "|---|---|", *table])
+
+
+def latents(cfg: DictConfig, generator: Generator) -> str:
+    """How z is drawn, the classes, and psi."""
+    how: dict[str, Any] = dict(cfg.gen.latent)
+    drawn = "standard normal"
+    if how["distribution"] == "truncated_normal":
+        drawn += f" truncated to [-{how['bound']:g}, {how['bound']:g}]"
+    if "scale" in how:
+        drawn += ", times psi"
+    classes = f"; {generator.num_classes:,} classes" if generator.num_classes else ""
+    return f"{generator.z_dim}, {drawn}{classes}; psi {cfg.gen.latent_psi:g}"
+
+
+def units(globs: Sequence[str], layers: Sequence[Layer]) -> str:
+    """How many, in which layers, at which sizes."""
+    total = sum(layer.channels for layer in layers)
+    sizes = sorted({layer.size for layer in layers})
+    reach = [f"{height} x {width}" for height, width in dict.fromkeys((sizes[0], sizes[-1]))]
+    named = ", ".join(f"`{glob}`" for glob in globs)
+    maps = " to ".join(reach)
+    return f"{total:,} in {len(layers)} layers, maps of {maps}: {named}"
+
+
+if __name__ == "__main__":
+    print(document(), end="")

@@ -1,0 +1,50 @@
+"""The reference of models: complete, true to the configs, and committed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import timm
+from omegaconf import OmegaConf
+
+from rosetta_lab.config import asset_root
+from rosetta_lab.models.document import cards, document
+
+CONF = asset_root() / "conf"
+PAGE = Path(__file__).parent.parent / "docs" / "models.md"
+
+
+def members(group: str) -> set[str]:
+    return {path.stem for path in (CONF / group).glob("*.yaml")}
+
+
+def test_the_committed_page_is_what_the_configs_give() -> None:
+    text = document()
+    assert text == PAGE.read_text(), "run: python -m rosetta_lab.models.document > docs/models.md"
+    headings = re.findall(r"^### `(?:gen=|disc=\[)(\w+)\]?`$", text, re.MULTILINE)
+    assert len(headings) == len(set(headings))
+    assert set(headings) == members("gen") | members("disc")
+
+
+@pytest.mark.parametrize("group", ["gen", "disc"])
+def test_every_model_has_a_card(group: str) -> None:
+    assert cards().keys() == {"gen", "disc"}
+    assert set(cards()[group]) == members(group)
+    for name, card in cards()[group].items():
+        assert card.keys() == {"title", "citation", "source", "licence"}, name
+        assert all(card.values()), name
+        assert re.search(r"\b(19|20)\d\d\. arXiv:\d{4}\.\d{5}$", card["citation"]), name
+
+
+def test_licences_are_those_that_timm_publishes() -> None:
+    checked = 0
+    for name, card in cards()["disc"].items():
+        entry = OmegaConf.load(CONF / "disc" / f"{name}.yaml")
+        if entry.weights == "pretrained":
+            published = timm.get_pretrained_cfg(entry.architecture)
+            assert card["licence"].lower() == published.license, name
+            assert card["source"].endswith(published.hf_hub_id), name
+            checked += 1
+    assert checked >= 5
