@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import open_clip
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.models.checkpoints import load_into, load_weights
+from rosetta_lab.models.checkpoints.download import fetch
+from rosetta_lab.models.checkpoints.hub import fetch_from_hub
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.models.discriminative.timm import plain
 from rosetta_lab.models.preprocess import Preprocess
@@ -48,17 +51,19 @@ class OpenClipModel(DiscriminativeModel):
                 f"open_clip has no architecture {architecture}; "
                 f"it has {', '.join(near or open_clip.list_models())}."
             )
-        published = weights in open_clip.list_pretrained_tags_by_model(architecture)
+        tag = open_clip.get_pretrained_cfg(architecture, weights)
+        source, sha256, path = "random", "", None
+        if tag:
+            path, sha256 = fetch_tag(tag)
+            source = f"open_clip://{architecture}/{weights}"
         network = open_clip.create_model(
             architecture,
-            weights if published else None,
+            path and str(path),
             device=torch.get_default_device(),  # it would move the network off any other
+            force_preprocess_cfg=tag,
             **plain(model_kwargs),
         )
-        source, sha256 = "random", ""
-        if published:
-            source = f"open_clip://{architecture}/{weights}"
-        elif weights != "random":
+        if not tag and weights != "random":
             loaded = load_weights(weights)
             load_into(network, loaded)
             source, sha256 = loaded.source, loaded.sha256
@@ -83,3 +88,12 @@ class OpenClipModel(DiscriminativeModel):
         visual: Any = self.network.visual
         trunk: nn.Module = getattr(visual, "trunk", visual)  # towers that come from timm
         return trunk
+
+
+def fetch_tag(tag: Mapping[str, Any]) -> tuple[Path, str]:
+    """Path and SHA-256 of the weights that open_clip's entry for a tag names."""
+    repository, _, name = tag.get("hf_hub", "").rpartition("/")
+    if not repository:
+        return fetch(tag["url"])
+    names = [name] if name else ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]
+    return fetch_from_hub(repository, names)

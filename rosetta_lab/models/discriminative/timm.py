@@ -10,6 +10,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.models.checkpoints import load_into, load_weights
+from rosetta_lab.models.checkpoints.hub import fetch_from_hub
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.models.preprocess import Preprocess
 
@@ -51,11 +52,20 @@ class TimmModel(DiscriminativeModel):
                 f"timm has no architecture {architecture}; similar ones: {', '.join(near)}."
             )
         published = weights == "pretrained"
-        network: Any = timm.create_model(architecture, pretrained=published, **plain(model_kwargs))
-        source, sha256 = "random", ""
+        source, sha256, file = "random", "", {}
         if published:
-            source = f"timm://{architecture}"
-        elif weights != "random":
+            repository = getattr(timm.get_pretrained_cfg(architecture), "hf_hub_id", None)
+            if repository is None:
+                raise RosettaError(
+                    f"timm has no weights for {architecture}.\n"
+                    "Name a variant that has some (timm.list_pretrained()), or pass weights=PATH."
+                )
+            path, sha256 = fetch_from_hub(repository, ["model.safetensors", "pytorch_model.bin"])
+            source, file = f"timm://{architecture}", {"file": str(path)}
+        network: Any = timm.create_model(
+            architecture, published, pretrained_cfg_overlay=file, **plain(model_kwargs)
+        )
+        if weights not in ("pretrained", "random"):
             loaded = load_weights(weights)
             load_into(network, loaded)
             source, sha256 = loaded.source, loaded.sha256
