@@ -89,7 +89,12 @@ def mine(
     cache = SumsCache(key) if cfg.cache else None
     pilot = latents.batch(list(range(min(PILOT_IMAGES, len(latents)))))
     module = MiningModule(
-        observer, pilot, cfg.psi, cfg.correlation, cache.partial if cache else None
+        observer,
+        pilot,
+        cfg.psi,
+        cfg.correlation,
+        cache.partial if cache else None,
+        cfg.batch_size,
     )
     result = cache.load() if cache else None
     if result is not None:

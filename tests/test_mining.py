@@ -78,6 +78,17 @@ def test_planted_matches_are_recovered() -> None:
         assert index["b"][best] == Unit("copy", channel)
 
 
+def test_the_pilot_may_come_in_parts() -> None:
+    watch = observer()
+    latents = Latents(7, 0, 12)
+    whole = MiningModule(watch, latents.batch(list(range(7))))
+    parts = MiningModule(watch, latents.batch(list(range(7))), batch_size=3)
+    assert parts.shapes == whole.shapes
+    for name, groups in whole.groups.items():
+        torch.testing.assert_close(parts.groups[name].shift, groups.shift, atol=1e-7, rtol=1e-6)
+        assert groups.shift.abs().max() > 0.1
+
+
 def test_nan_names_model_layer_and_channel() -> None:
     watch = observer(a=ToyModel(), broken=NaNModel())
     with pytest.raises(RosettaError, match="broken, layer mix, channel 3"):

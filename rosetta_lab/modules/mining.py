@@ -62,6 +62,7 @@ class MiningModule(L.LightningModule):
         psi: truncation of the generator.
         correlation: ``pooled`` (paper, Eq. 2) or ``batch_mean`` (the published reference code).
         partial: where unfinished sums are kept, None for nowhere.
+        batch_size: pilot images at a time, None for all.
     """
 
     def __init__(
@@ -71,18 +72,15 @@ class MiningModule(L.LightningModule):
         psi: float = 1.0,
         correlation: Correlation = "pooled",
         partial: PartialSums | None = None,
+        batch_size: int | None = None,
     ) -> None:
         super().__init__()
         if correlation not in TABLES:
             raise RosettaError(f"correlation={correlation}: expected one of {', '.join(TABLES)}.")
         self.observer, self.pilot, self.psi = observer, pilot, psi
         self.partial = partial
-        seen = observer(pilot.z, pilot.label, psi)
-        self.shapes: dict[str, list[Layer]] = observer.shapes(seen)
-        self.groups = {
-            name: UnitGroups(layers, pilot_mean(layers, seen.maps[name]))
-            for name, layers in self.shapes.items()
-        }
+        self.shapes, means = pilot_run(observer, pilot, psi, batch_size or len(pilot.z))
+        self.groups = {name: UnitGroups(own, means[name]) for name, own in self.shapes.items()}
         own = self.groups[observer.generator_name]
         table = TABLES[correlation]
         self.statistics = nn.ModuleDict({n: UnitStatistics(g) for n, g in self.groups.items()})
@@ -136,6 +134,22 @@ class MiningModule(L.LightningModule):
             for kind, metrics in (("statistics", self.statistics), ("tables", self.tables))
             for name, metric in metrics.items()
         }
+
+
+def pilot_run(
+    observer: Observer, pilot: LatentBatch, psi: float, batch_size: int
+) -> tuple[dict[str, list[Layer]], dict[str, Tensor]]:
+    """Every model's layers, and the means of its units over the pilot images, float32 (U,)."""
+    means: dict[str, Tensor] = {}
+    for start in range(0, len(pilot.z), batch_size):
+        part = slice(start, start + batch_size)
+        seen = observer(pilot.z[part], None if pilot.label is None else pilot.label[part], psi)
+        shapes = observer.shapes(seen)
+        share = len(pilot.z[part]) / len(pilot.z)
+        for name, layers in shapes.items():
+            mean = share * pilot_mean(layers, seen.maps[name]).double()
+            means[name] = means[name] + mean if name in means else mean
+    return shapes, {name: mean.float() for name, mean in means.items()}
 
 
 def pilot_mean(layers: list[Layer], maps: Mapping[str, Tensor]) -> Tensor:
