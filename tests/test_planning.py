@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from safetensors import safe_open
 
+from rosetta_lab.config import asset_root
 from rosetta_lab.loading import load_latents, load_observer
 from rosetta_lab.memory import MemoryMeter, available_memory
 from rosetta_lab.modules.mining import MiningModule
@@ -147,6 +149,14 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=300,
     )
+
+
+def test_its_defaults_are_those_of_the_run() -> None:
+    with initialize_config_dir(str(asset_root() / "conf"), version_base="1.3"):
+        ours, runs = compose("plan"), compose("mine")
+    shared = ours.keys() & runs.keys()
+    assert shared == ours.keys() - {"format", "device", "measure"}
+    assert {key: ours[key] for key in shared} == {key: runs[key] for key in shared}
 
 
 def test_the_papers_largest_run(tmp_path: Path) -> None:
