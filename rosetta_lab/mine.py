@@ -40,7 +40,8 @@ def main(cfg: DictConfig) -> RosettaDictionary | None:
     observer = load_observer(cfg)
     latents = load_latents(cfg, observer.generator)
     trainer = make_trainer(cfg, folder)
-    result, module = mine(cfg, observer, latents, trainer)
+    device = trainer.strategy.root_device
+    result, module = mine(cfg, observer.to(device), latents, trainer)
     if not trainer.is_global_zero:
         return None
     mined = time.monotonic()
@@ -62,8 +63,9 @@ def main(cfg: DictConfig) -> RosettaDictionary | None:
         rosetta_lab=rosetta_lab.__version__,
     )
     save_tables(folder, module, result, tables=cfg.save_tables)
+    # Lightning leaves the models on the CPU.
     examples = collect_examples(
-        observer.to("cpu"), latents, dictionary, cfg.psi, cfg.page_images, cfg.batch_size
+        observer.to(device), latents, dictionary, cfg.psi, cfg.page_images, cfg.batch_size
     )
     dictionary.summary["seconds"] = {
         "mining": round(mined - started, 1),

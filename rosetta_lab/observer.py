@@ -69,8 +69,13 @@ class Observer(nn.Module):
 
     @torch.no_grad()
     def forward(self, z: Tensor, label: Tensor | None, psi: float = 1.0) -> Observation:
-        """Generate images from z (N, z_dim) and label (N,), and show them to every model."""
+        """Generate images from z (N, z_dim) and label (N,), and show them to every model.
+
+        The latents may be on any device; everything else happens on the models'.
+        """
         generator = self.generator
+        device = next(self.parameters()).device
+        z, label = z.to(device), None if label is None else label.to(device)
         name = self.generator_name
         with record(generator, self.layers[name]) as raw:
             images = generator.to_unit_range(generator(z, generator.one_hot(label), psi))

@@ -18,12 +18,12 @@ from torch.utils.data import DataLoader
 
 from rosetta_lab.config import PACKAGE, asset_root
 from rosetta_lab.data.fashion_scenes import CLASSES, FashionScenes
+from rosetta_lab.data.latents import as_is
 from rosetta_lab.functional.generative import frechet_distance, precision_recall, spread
 from rosetta_lab.models.base import Generator
 from rosetta_lab.zoo import captions, clip, dino, evaluate, figures, mae
 from rosetta_lab.zoo.generator_figures import generator_figures
 from rosetta_lab.zoo.schedule import warmup_cosine
-from rosetta_lab.zoo.train import as_is
 
 DISCRIMINATIVE = (
     "resnet_fashion",

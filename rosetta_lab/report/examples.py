@@ -37,7 +37,6 @@ def collect_examples(
     psi: float,
     count: int = 64,
     batch_size: int = 16,
-    device: str | torch.device = "cpu",
 ) -> Examples:
     """Run the first ``count`` latents once more and keep the maps that the page shows."""
     wanted: dict[str, set[Unit]] = {name: set() for name in observer.names}
@@ -51,8 +50,7 @@ def collect_examples(
     numbers = range(min(count, len(latents)))
     for start in range(0, len(numbers), batch_size):
         batch = latents.batch(list(numbers[start : start + batch_size]))
-        label = None if batch.label is None else batch.label.to(device)
-        observation = observer(batch.z.to(device), label, psi)
+        observation = observer(batch.z, batch.label, psi)
         images.append(observation.images.cpu())
         for place, index in enumerate(batch.index.tolist()):
             kind = "" if batch.label is None else f", class {int(batch.label[place])}"

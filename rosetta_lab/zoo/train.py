@@ -19,16 +19,13 @@ from hydra.utils import get_class, instantiate
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger
 from omegaconf import DictConfig, OmegaConf
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch.utils.data import DataLoader
 
 from rosetta_lab.config import entry_point
 from rosetta_lab.data.fashion_scenes import FashionScenes
-
-
-def as_is(batch: Any) -> Any:
-    """Collate function for data sets that build whole batches."""
-    return batch
+from rosetta_lab.data.latents import as_is
+from rosetta_lab.files import atomic_write
 
 
 class FreshScenes(Callback):
@@ -68,22 +65,19 @@ def export(
 
     ``half`` stores float16, half the size.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     weights = folder / f"{name}.safetensors"
     state = {k: v.detach().contiguous().clone() for k, v in network.state_dict().items()}
     if half:
         state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
-    save_file(state, weights.with_suffix(".tmp"))
+    data = save(state)
     card = {
         "name": name,
-        "sha256": hashlib.sha256(weights.with_suffix(".tmp").read_bytes()).hexdigest(),
+        "sha256": hashlib.sha256(data).hexdigest(),
         "parameters": sum(p.numel() for p in network.parameters()),
         **card,
     }
-    text = json.dumps(card, indent=2) + "\n"
-    (folder / f"{name}.json.tmp").write_text(text)
-    weights.with_suffix(".tmp").replace(weights)
-    (folder / f"{name}.json.tmp").replace(folder / f"{name}.json")
+    atomic_write(weights, data)
+    atomic_write(folder / f"{name}.json", (json.dumps(card, indent=2) + "\n").encode())
     return weights
 
 

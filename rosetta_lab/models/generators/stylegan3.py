@@ -20,7 +20,7 @@ from rosetta_lab.models.base import Generator
 from rosetta_lab.models.generators.filters import downsample, upsample
 from rosetta_lab.models.generators.geometry import LayerGeometry, Progression, Signal
 from rosetta_lab.models.generators.layers import LRELU_SLOPE, FullyConnected, require_classes
-from rosetta_lab.models.generators.stylegan2 import MappingNetwork
+from rosetta_lab.models.generators.mapping import MappingNetwork
 from rosetta_lab.units import INPUT_SUFFIX
 
 
