@@ -205,12 +205,24 @@ class FashionScenes(Dataset[Scenes]):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def scenes(self, indices: Sequence[int], seed: int | None = None) -> Scenes:
-        """The scenes with these indices as one batch; ``seed`` overrides the data set's."""
+    def scenes(
+        self, indices: Sequence[int], seed: int | None = None, spread: float = 1.0
+    ) -> Scenes:
+        """The scenes with these indices as one batch.
+
+        Args:
+            indices: of the garments.
+            seed: overrides the data set's.
+            spread: below 1, place, size and colours vary only in this share of their range around
+                those of the batch's first scene (of the data set's seed); for curricula.
+        """
         index = np.asarray(indices, dtype=np.int64)
 
         def draw(field: int) -> Tensor:
             numbers = uniform(self.seed if seed is None else seed, self.split, index, field)
+            if spread < 1.0:
+                common = uniform(self.seed, self.split, index[:1], field)
+                numbers = common + spread * (numbers - common)
             return torch.from_numpy(numbers).float()
 
         low, high = SCALE_RANGE

@@ -25,12 +25,14 @@ class RenderedTwice(FashionScenes):
     """Batches of two independent renderings of the same garments, for views without labels.
 
     Place, size, colour and background differ between the two; they take the part of DINO's colour
-    jitter and resized crops.
+    jitter and resized crops. ``spread`` below 1 makes them alike, see :meth:`scenes`.
     """
+
+    spread = 1.0
 
     def __getitems__(self, indices: list[int]) -> list[Scenes]:  # type: ignore[override]
         """Two batches that show the same garments in the same order."""
-        return [self.scenes(indices, seed=2 * self.seed + k) for k in range(2)]
+        return [self.scenes(indices, 2 * self.seed + k, self.spread) for k in range(2)]
 
 
 class DINOHead(nn.Module):
@@ -113,6 +115,9 @@ class DINOModule(ScheduledModule):
         contrast: weight at first of :func:`agreement_loss`; fades out linearly.
         small_size: pixels of the scenes in the first part.
         small_until: share of the training that sees small scenes.
+        spread_until: share of the training over which place, size and colours grow from a batch's
+            common ones to their full range; 0: full range from the start. A transformer does not
+            get off the ground without it.
         **schedule: see :class:`ScheduledModule`.
     """
 
@@ -127,6 +132,7 @@ class DINOModule(ScheduledModule):
         contrast: float = 1.0,
         small_size: int = 32,
         small_until: float = 0.9,
+        spread_until: float = 0.0,
         **schedule: Any,
     ) -> None:
         super().__init__(**schedule)
@@ -138,6 +144,7 @@ class DINOModule(ScheduledModule):
         self.student_temperature = student_temperature
         self.teacher_temperature = teacher_temperature
         self.small_size, self.small_until = small_size, small_until
+        self.spread_until = spread_until
 
     def optimized(self) -> Iterable[nn.Parameter]:
         return self.student.parameters()
@@ -168,6 +175,7 @@ class DINOModule(ScheduledModule):
         small = self.progress < self.small_until
         dataset: Any = self.trainer.train_dataloader.dataset  # type: ignore[union-attr]
         dataset.size = self.small_size if small else self.preprocess.size[0]
+        dataset.spread = min(1.0, self.progress / self.spread_until) if self.spread_until else 1.0
 
     def on_train_batch_end(self, *args: Any) -> None:
         self.update_teacher()
