@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.files import atomic_write
+from rosetta_lab.files import atomic_write, save_tensors
 from rosetta_lab.functional.matching import alive, best_buddies, connected_components
 from rosetta_lab.units import Layer, Unit, UnitIndex
 
 SCHEMA = "rosetta_lab.dictionary/1"
 FILE_NAME = "dictionary.json"
+BUDDIES = "best_buddies.safetensors"
 
 
 @dataclass
@@ -82,7 +84,11 @@ class Concept:
 
 @dataclass
 class RosettaDictionary:
-    """What a mining run found. Neurons and concepts are sorted by score, best first."""
+    """What a mining run found. Neurons and concepts are sorted by score, best first.
+
+    ``buddies`` holds every best buddy pair with each model, matched by the others or not: numbers
+    of units, generator and model (P, 2). It has a file of its own.
+    """
 
     generator: ModelCard
     discriminative: dict[str, ModelCard]
@@ -95,6 +101,7 @@ class RosettaDictionary:
     summary: dict[str, Any] = field(default_factory=dict)
     created: str = ""
     rosetta_lab: str = ""
+    buddies: dict[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """The dictionary as plain JSON values, see ``SCHEMA``."""
@@ -176,8 +183,9 @@ class RosettaDictionary:
             raise RosettaError(f"Broken Rosetta dictionary: {error!r} while reading it.") from None
 
     def save(self, folder: Path) -> Path:
-        """Write ``dictionary.json`` into a run folder."""
+        """Write ``dictionary.json`` and ``best_buddies.safetensors`` into a run folder."""
         path = folder / FILE_NAME
+        save_tensors(folder / BUDDIES, self.buddies)
         atomic_write(path, (json.dumps(self.to_json(), indent=1) + "\n").encode())
         return path
 
@@ -198,7 +206,11 @@ class RosettaDictionary:
             ) from None
         except json.JSONDecodeError as error:
             raise RosettaError(f"{path} is not JSON ({error}).") from None
-        return cls.from_json(record)
+        dictionary = cls.from_json(record)
+        buddies = path.parent / BUDDIES
+        if buddies.is_file():
+            dictionary.buddies = load_file(buddies)
+        return dictionary
 
 
 def build_dictionary(
@@ -259,6 +271,7 @@ def build_dictionary(
         neurons=neurons,
         concepts=concepts,
         k=k_disc,
+        buddies={name: mask.nonzero().cpu() for name, mask in buddies.items()},
         summary={
             "rosetta_neurons": len(neurons),
             "concepts": len(concepts),

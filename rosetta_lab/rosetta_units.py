@@ -1,0 +1,218 @@
+"""Matched units of a mining run, and the target maps that they give for an image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from rosetta_lab.dictionary import RosettaDictionary
+from rosetta_lab.errors import RosettaError
+from rosetta_lab.functional.agreement import Agreement, Normalization, TargetMaps, standardize
+from rosetta_lab.hooks import record
+from rosetta_lab.models.discriminative.base import DiscriminativeModel
+from rosetta_lab.units import UnitIndex
+
+Pool = Literal["rosetta", "best_buddies"]
+STATISTICS = "statistics.safetensors"
+Statistics = dict[str, tuple[Tensor, Tensor]]  # layer to mean and variance of its units
+
+
+def load_statistics(folder: Path, model: str) -> Statistics:
+    """Mean and variance over the mined images of a model's units, by layer (paper, Eq. 1).
+
+    Raises:
+        RosettaError: the run folder holds none.
+    """
+    path = folder / STATISTICS if folder.is_dir() else folder.parent / STATISTICS
+    if not path.is_file():
+        raise RosettaError(
+            f"No statistics at {path}.\nMine a dictionary: python -m rosetta_lab.mine"
+        )
+    with safe_open(path, "pt") as file:
+        names = {n.removesuffix("/mean") for n in file.keys() if n.endswith("/mean")}  # noqa: SIM118
+        return {
+            name.removeprefix(f"{model}/"): (
+                file.get_tensor(f"{name}/mean"),
+                file.get_tensor(f"{name}/var"),
+            )
+            for name in names
+            if name.startswith(f"{model}/")
+        }
+
+
+def matched_pairs(
+    dictionary: RosettaDictionary,
+    matches: str | Sequence[str] | None = "all",
+    pool: Pool = "best_buddies",
+    concepts: Sequence[int] | None = None,
+    neurons: Sequence[int] | None = None,
+    layers: Sequence[str] | None = None,
+) -> dict[str, Tensor]:
+    """The pairs of generator units and model units that an objective compares.
+
+    Args:
+        dictionary: where they were matched.
+        matches: ``all``, ``none`` (or None), the name of a model, or several names.
+        pool: ``best_buddies``: every mutual nearest neighbour of a chosen model; ``rosetta``: only
+            those of Rosetta neurons, which have one in every model.
+        concepts: only Rosetta neurons of these concepts; None for all.
+        neurons: only these Rosetta neurons; None for all.
+        layers: only generator units of these layers; None for all.
+
+    Returns:
+        Model name to numbers of units, generator and model (P, 2).
+
+    Raises:
+        RosettaError: a model, concept, neuron or layer that is not there, or no pairs at all.
+    """
+    names = _names(dictionary, matches)
+    generator = dictionary.generator.units
+    if concepts is not None or neurons is not None:
+        pool = "rosetta"
+    if pool == "best_buddies":
+        pairs = {name: dictionary.buddies[name] for name in names if name in dictionary.buddies}
+        if len(pairs) < len(names):
+            raise RosettaError(
+                f"This dictionary does not hold the best buddies of {names[0]}.\n"
+                "Mine it again, or choose pool=rosetta."
+            )
+    else:
+        chosen = _neurons(dictionary, concepts, neurons)
+        pairs = {}
+        for name in names:
+            units = dictionary.discriminative[name].units
+            rows = [
+                [generator.number(dictionary.neurons[n].unit), units.number(match.unit)]
+                for n in chosen
+                for match in dictionary.neurons[n].matches[name]
+            ]
+            pairs[name] = torch.tensor(rows, dtype=torch.long).reshape(-1, 2)
+    if layers is not None:
+        known = {layer.name for layer in dictionary.generator.layers}
+        for layer in layers:
+            if layer not in known:
+                raise RosettaError(
+                    f"layers: the generator has no recorded layer '{layer}'.\n"
+                    f"Choose from {', '.join(sorted(known))}."
+                )
+        wanted = torch.zeros(len(generator), dtype=torch.bool)
+        for layer in layers:
+            wanted[generator.units(layer)] = True
+        pairs = {name: rows[wanted[rows[:, 0]]] for name, rows in pairs.items()}
+    if names and not sum(map(len, pairs.values())):
+        raise RosettaError(
+            "No matched units are left to compare.\n"
+            "Choose other matches=, concepts=, neurons= or layers=, or mine with a larger k."
+        )
+    return pairs
+
+
+def _names(dictionary: RosettaDictionary, matches: str | Sequence[str] | None) -> list[str]:
+    if matches is None or matches == "none":
+        return []
+    if matches == "all":
+        return list(dictionary.discriminative)
+    names = [matches] if isinstance(matches, str) else list(matches)
+    for name in names:
+        if name not in dictionary.discriminative:
+            raise RosettaError(
+                f"matches={name}: the dictionary has no such model.\n"
+                f"Choose from none, all, {', '.join(dictionary.discriminative)}."
+            )
+    return names
+
+
+def _neurons(
+    dictionary: RosettaDictionary,
+    concepts: Sequence[int] | None,
+    neurons: Sequence[int] | None,
+) -> list[int]:
+    """Numbers of the chosen Rosetta neurons, in order."""
+    chosen = set(range(len(dictionary.neurons))) if concepts is None and neurons is None else set()
+    for concept in concepts or ():
+        if not 0 <= concept < len(dictionary.concepts):
+            raise RosettaError(
+                f"concepts: there is no concept {concept}; "
+                f"the dictionary has 0 to {len(dictionary.concepts) - 1}."
+            )
+        chosen |= set(dictionary.concepts[concept].neurons)
+    for neuron in neurons or ():
+        if not 0 <= neuron < len(dictionary.neurons):
+            raise RosettaError(
+                f"neurons: there is no neuron {neuron}; "
+                f"the dictionary has 0 to {len(dictionary.neurons) - 1}."
+            )
+        chosen.add(neuron)
+    return sorted(chosen)
+
+
+class RosettaUnits(nn.Module):
+    """Looks at images with the models of a dictionary and says what the generator should do.
+
+    Args:
+        dictionary: with the layers' shapes.
+        folder: its run folder, for the statistics.
+        models: by name, at least those that ``pairs`` names.
+        pairs: see :func:`matched_pairs`.
+        normalization: see :mod:`rosetta_lab.functional.agreement`.
+    """
+
+    def __init__(
+        self,
+        dictionary: RosettaDictionary,
+        folder: Path,
+        models: Mapping[str, DiscriminativeModel],
+        pairs: Mapping[str, Tensor],
+        normalization: Normalization = "cosine",
+    ) -> None:
+        super().__init__()
+        self.models = nn.ModuleDict({name: models[name] for name in pairs})
+        self.normalization: Normalization = normalization
+        self.units = dictionary.generator.units
+        self.statistics = {name: load_statistics(folder, name) for name in pairs}
+        self.generator_statistics = load_statistics(folder, dictionary.generator.name)
+        self.sizes = {layer.name: layer.size for layer in dictionary.generator.layers}
+        self.blocks = {
+            name: blocks_of_layers(self.units, dictionary.discriminative[name].units, rows)
+            for name, rows in pairs.items()
+        }
+
+    @torch.no_grad()
+    def targets(self, images: Tensor) -> list[TargetMaps]:
+        """What the matched units see in images (N, 3, H, W) in [0, 1]."""
+        targets = []
+        for name, blocks in self.blocks.items():
+            model = self.models[name]
+            assert isinstance(model, DiscriminativeModel)
+            layers = list(dict.fromkeys(layer for _, layer in blocks))
+            with record(model.network, layers) as raw:
+                model(images)
+            maps = {
+                layer: standardize(model.to_map(layer, raw[layer]), *self.statistics[name][layer])
+                for layer in layers
+            }
+            for (own, layer), (rows, columns) in blocks.items():
+                targets.append(TargetMaps(own, rows, maps[layer][:, columns].contiguous()))
+        return targets
+
+    def agreement(self, targets: Sequence[TargetMaps]) -> Agreement:
+        """The activation loss's inside, for these targets."""
+        return Agreement(targets, self.generator_statistics, self.sizes, self.normalization)
+
+
+def blocks_of_layers(
+    rows: UnitIndex, columns: UnitIndex, pairs: Tensor
+) -> dict[tuple[str, str], tuple[Tensor, Tensor]]:
+    """Pairs (P, 2) of unit numbers by pair of layers: channels (p,) of the one and of the other."""
+    found: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
+    for a, b in pairs.tolist():
+        one, other = rows[a], columns[b]
+        block = found.setdefault((one.layer, other.layer), ([], []))
+        block[0].append(one.channel)
+        block[1].append(other.channel)
+    return {key: (torch.tensor(a), torch.tensor(b)) for key, (a, b) in found.items()}

@@ -1,0 +1,175 @@
+"""Inversion on a toy generator and on the embedded zoo."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from rosetta_lab.errors import RosettaError
+from rosetta_lab.functional.agreement import Agreement, TargetMaps, standardize
+from rosetta_lab.hooks import record
+from rosetta_lab.latent_code import LatentCode, MeanLatents, random_z, seed_of, slots
+from rosetta_lab.models.generators.stylegan2 import StyleGAN2
+from rosetta_lab.modules.inversion import InversionModule
+from rosetta_lab.objective import Objective
+
+LAYERS = ["synthesis.b4.conv1", "synthesis.b8.conv1", "synthesis.b16.conv0"]
+SIZES = dict(zip(LAYERS, [(4, 4), (8, 8), (16, 16)], strict=True))
+CHANNELS = 16
+
+
+@pytest.fixture(scope="module")
+def generator() -> StyleGAN2:
+    torch.manual_seed(0)
+    small = StyleGAN2(
+        z_dim=8, c_dim=3, w_dim=12, img_resolution=16, channel_base=256, channel_max=CHANNELS,
+        mapping_kwargs={"num_layers": 2},
+    )  # fmt: skip
+    return small.double().eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def statistics(generator: StyleGAN2) -> dict[str, tuple[Tensor, Tensor]]:
+    z = torch.randn(64, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    with record(generator, LAYERS) as maps:
+        generator(z, torch.eye(3, dtype=torch.float64)[torch.arange(64) % 3])
+    return {
+        layer: (m.mean(dim=(0, 2, 3)), m.var(dim=(0, 2, 3), unbiased=False))
+        for layer, m in maps.items()
+    }
+
+
+def latents(generator: StyleGAN2, names: list[str], space: str = "w") -> LatentCode:
+    c = torch.eye(3, dtype=torch.float64)[torch.tensor([len(name) % 3 for name in names])]
+    z = random_z(generator, names, seed=0)
+    return LatentCode(generator, space, z if space == "z" else generator.map(z, c), c)
+
+
+def objective(generator, statistics, names, weights=None) -> Objective:
+    """Maps and pixels of other random images as targets."""
+    other = latents(generator, [f"target of {name}" for name in names])
+    with torch.no_grad(), record(generator, LAYERS) as raw:
+        images = other.images()
+    targets = [
+        TargetMaps(layer, torch.arange(CHANNELS), standardize(raw[layer], *statistics[layer]))
+        for layer in LAYERS
+    ]
+    weights = weights or {"activation": 1.0, "l2": 1.0, "latent_l2": 0.1}
+    return Objective(weights, images, Agreement(targets, statistics, SIZES))
+
+
+@pytest.mark.parametrize(("space", "steps"), [("z", 20), ("w", 100), ("w+", 20)])
+def test_batch_of_eight_equals_eight_single_runs(generator, statistics, space, steps) -> None:
+    names = [f"{'x' * i}{i}" for i in range(8)]
+
+    def run(some: list[str]) -> Tensor:
+        problem = latents(generator, some, space), objective(generator, statistics, some)
+        return InversionModule(lambda _: problem, steps=steps, lr=0.05).predict_step(None).latent
+
+    together = run(names)
+    alone = torch.cat([run([name]) for name in names])
+    assert float((together - alone).abs().max()) < 1e-6
+    moved = together - latents(generator, names, space).value.detach()
+    assert float(moved.abs().max()) > 0.05
+
+
+def test_loss_falls_and_curves_are_complete(generator, statistics) -> None:
+    names = ["a", "bb"]
+    problem = latents(generator, names), objective(generator, statistics, names)
+    seen: list[int] = []
+    module = InversionModule(
+        lambda _: problem, steps=60, lr=0.05, listeners=[lambda step, _: seen.append(step)]
+    )
+    result = module.predict_step(None)
+    assert seen == list(range(60))
+    assert {name: tuple(curve.shape) for name, curve in result.curves.items()} == {
+        name: (2, 60) for name in ("activation", "l2", "latent_l2", "total")
+    }
+    assert bool((result.curves["total"][:, -1] < result.curves["total"][:, 0] - 0.05).all())
+    assert float(result.images.min()) >= 0.0
+    assert float(result.images.max()) <= 1.0
+
+
+def test_right_latent_stays(generator, statistics) -> None:
+    """Targets from the generator's own maps, the right latent as the start: nothing moves."""
+    code = latents(generator, ["a", "bb"])
+    with torch.no_grad(), record(generator, LAYERS) as raw:
+        code.images()
+    targets = [
+        TargetMaps(layer, torch.arange(CHANNELS), standardize(raw[layer], *statistics[layer]))
+        for layer in LAYERS
+    ]
+    only = Objective({"activation": 1.0}, agreement=Agreement(targets, statistics, SIZES))
+    module = InversionModule(lambda _: (code, only), steps=1)
+    module.code, module.objective = code, only
+    evaluation = module.training_step()
+    assert evaluation.parts["activation"].tolist() == pytest.approx([-1.0, -1.0])
+    assert code.value.grad is not None
+    assert float(code.value.grad.abs().max()) < 1e-12
+
+
+@pytest.mark.parametrize("part", ["activation", "l2", "latent_l2"])
+def test_weight_zero_removes_a_part(generator, statistics, part) -> None:
+    weights = {"activation": 1.0, "l2": 1.0, "latent_l2": 0.1}
+    code = latents(generator, ["a"])
+    code.value.data += 0.3
+    full = objective(generator, statistics, ["a"], weights)(code)
+    less = objective(generator, statistics, ["a"], weights | {part: 0.0})(code)
+    assert part not in less.parts
+    difference = full.total - less.total
+    assert difference.item() == pytest.approx(weights[part] * full.parts[part].item())
+
+
+def test_parts_are_what_they_say(generator, statistics) -> None:
+    weights = {"l1": 1.0, "l2": 1.0, "latent_l1": 1.0, "latent_l2": 1.0}
+    problem = objective(generator, statistics, ["a"], weights)
+    code = latents(generator, ["a"])
+    code.value.data[0, 0] += 0.5
+    parts = problem(code).parts
+    difference = (code.images() - problem.images).flatten()
+    assert float(parts["l1"]) == pytest.approx(float(difference.abs().mean()))
+    assert float(parts["l2"]) == pytest.approx(float(difference.square().mean()))
+    assert float(parts["latent_l1"]) == pytest.approx(0.5 / 12)
+    assert float(parts["latent_l2"]) == pytest.approx(0.25 / 12)
+
+
+def test_mean_latents(generator) -> None:
+    means = MeanLatents(generator, samples=3000, seed=5)
+    z = random_z(generator, [str(i) for i in range(3000)], seed=5)
+    c = torch.eye(3, dtype=torch.float64)
+    by_hand = [generator.map(z, c[k].expand(3000, 3))[:, 0].mean(dim=0) for k in range(3)]
+    weights = torch.tensor([[0.0, 1.0, 0.0], [0.25, 0.75, 0.0]], dtype=torch.float64)
+    mixed = means.weighted(weights, 2)
+    torch.testing.assert_close(mixed[0], by_hand[1])
+    torch.testing.assert_close(mixed[1], 0.25 * by_hand[0] + 0.75 * by_hand[1])
+    assert slots(generator) == 6
+
+
+def test_class_can_be_optimised(generator) -> None:
+    c = torch.tensor([[0.8, 0.1, 0.1]], dtype=torch.float64)
+    code = LatentCode(generator, "z", random_z(generator, ["a"], 0), c, optimize_class=True)
+    code.images().mean().backward()
+    assert code.class_logits is not None
+    assert code.class_logits.grad is not None
+    assert float(code.class_logits.grad.abs().max()) > 0.0
+    assert code.class_weights is not None
+    assert float(code.class_weights.sum()) == pytest.approx(1.0)
+
+
+def test_seeds_belong_to_names() -> None:
+    assert seed_of(0, "a") != seed_of(0, "b") != seed_of(1, "b")
+    assert seed_of(0, "a") == seed_of(0, "a")
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"activation": 1.0}, "nothing to compare with"),
+        ({"perceptual": 1.0}, "nothing to compare with"),
+        ({"style": 1.0}, "there is no part 'style'"),
+    ],
+)
+def test_mistakes(weights, message) -> None:
+    with pytest.raises(RosettaError, match=message):
+        Objective(weights)
