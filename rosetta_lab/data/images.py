@@ -1,0 +1,312 @@
+"""Images to invert: files of any size and format, ImageNet's validation set, garment scenes.
+
+for target in ImageFolder("my_photos", size=256):
+    target.id, target.image  # "holidays/cat", (3, 256, 256) in [0, 1]
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from rosetta_lab.data.fashion_scenes import CLASSES, FashionScenes, Split
+from rosetta_lab.errors import RosettaError
+
+SUFFIXES = frozenset(
+    f".{name}"
+    for name in (
+        *("png", "jpg", "jpeg", "jfif", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm", "avif"),
+        *("jp2", "tga", "ico"),
+    )
+)
+SAMPLES = Path(__file__).parent / "samples"  # test scenes of fashion_scenes that are shipped
+
+
+@dataclass
+class Target:
+    """An image to invert and what is known about it.
+
+    Attributes:
+        id: unique and stable, may contain slashes.
+        image: (3, R, R) in [0, 1].
+        label: class index, None where unknown.
+        truth: true numbers by name, where known.
+    """
+
+    id: str
+    image: Tensor
+    label: int | None = None
+    truth: dict[str, float] = field(default_factory=dict)
+
+
+class BrokenImage(RosettaError):
+    """A file that is no image, is damaged or is refused; a run can count it and go on.
+
+    Attributes:
+        path: of the file.
+        reason: what is wrong with it, in one line.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}.\nMend the file or leave it out.")
+        self.path, self.reason = path, reason
+
+
+def read_image(path: Path, size: int) -> Tensor:
+    """Read an image file, crop its centre to a square and resize that with antialiasing.
+
+    The orientation of EXIF is applied, transparent parts become white, grey becomes RGB, 16 bits
+    are kept where Pillow keeps them (grey images); of an animation it is the first picture. Colour
+    profiles are not applied.
+
+    Args:
+        path: any format that Pillow knows.
+        size: R, in pixels.
+
+    Returns:
+        (3, R, R) in [0, 1].
+
+    Raises:
+        BrokenImage: the file cannot be read, or has so many pixels that it looks like an attack.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns from the size on at half of which it refuses; large photos are welcome.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as file:
+                image = plain(ImageOps.exif_transpose(file))
+    except Image.DecompressionBombError:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
+        raise BrokenImage(path, f"more than {limit:.0f} million pixels, refused") from None
+    except Image.UnidentifiedImageError:
+        raise BrokenImage(path, "not an image, or of an unknown format") from None
+    except Exception as error:  # any kind, since the file may hold anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise BrokenImage(path, f"unreadable ({reason})") from error
+    side = min(image.size)
+    left, top = ((length - side) / 2 for length in image.size)
+    square = image.resize(
+        (size, size), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side)
+    )
+    values = torch.from_numpy(np.array(square, dtype=np.float32))  # (R, R) or (R, R, 3)
+    if values.dim() == 2:
+        values = values[..., None].expand(-1, -1, 3)
+    return (values.permute(2, 0, 1) / 255.0).clamp(0.0, 1.0).contiguous()
+
+
+def plain(image: Image.Image) -> Image.Image:
+    """An image of any mode as RGB, or as floats where it is grey with 16 bits; [0, 255] both."""
+    if image.mode.startswith("I"):  # 16 bits, whatever the integer type that holds them
+        return Image.fromarray(np.asarray(image).astype(np.float32) / 257.0)
+    if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+class ImageFolder(Dataset[Target]):
+    """One image file, or all of a folder and its subfolders, in the order of their names.
+
+    Reading a broken file raises :class:`BrokenImage`; the others can still be read. An id is the
+    file's path in the folder without its suffix; where files differ in nothing else, with it.
+
+    Args:
+        path: the file or folder.
+        size: R of the images, in pixels.
+
+    Attributes:
+        files: paths, in order.
+        ids: of the images, known without reading them.
+
+    Raises:
+        RosettaError: there is no such file or folder, or no image in it.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], size: int) -> None:
+        root, self.size = Path(path).expanduser(), size
+        if root.is_file():
+            self.files, folder = [root], root.parent
+        else:
+            self.files, folder = find_images(root), root
+        if not self.files:
+            raise RosettaError(
+                f"{root}: no image in this folder.\n"
+                f"Expected files that end in {', '.join(sorted(SUFFIXES))}."
+            )
+        self.ids = make_ids([file.relative_to(folder) for file in self.files])
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Target:
+        return Target(self.ids[index], read_image(self.files[index], self.size))
+
+
+def find_images(folder: Path) -> list[Path]:
+    """Image files in a folder and its subfolders, sorted; hidden ones are left out.
+
+    Raises:
+        RosettaError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise RosettaError(f"{folder}: there is no such file or folder of images.")
+    found = [
+        file
+        for file in folder.rglob("*")
+        if file.suffix.lower() in SUFFIXES
+        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+        and file.is_file()
+    ]
+    return sorted(found, key=lambda file: file.relative_to(folder).as_posix())
+
+
+def make_ids(paths: Sequence[Path]) -> list[str]:
+    """Relative paths without suffixes, or with them where they would not be unique otherwise.
+
+    Case does not tell ids apart, since results are written to files of these names.
+    """
+    ids = [path.with_suffix("").as_posix() for path in paths]
+    while True:
+        count = Counter(name.casefold() for name in ids)
+        unique = [
+            name if count[name.casefold()] == 1 else path.as_posix()
+            for name, path in zip(ids, paths, strict=True)
+        ]
+        if unique == ids:
+            return ids
+        ids = unique
+
+
+class ImageNetVal(Dataset[Target]):
+    """Some images of every class of ImageNet's validation set, first one of each class and so on.
+
+    Args:
+        root: folder with one folder per class, named by WordNet id (``n01440764``; label = place in
+            the sorted order, so that none may be missing) or by class index (``0``; label = index).
+        size: R of the images, in pixels.
+        per_class: images of each class.
+        start: how many of a class's images to pass over, for disjoint selections.
+        seed: of the selection; it depends on nothing else but the files' names.
+        num_classes: how many there are.
+
+    Attributes:
+        files, ids, labels: of the selected images.
+
+    Raises:
+        RosettaError: classes are missing, or a class has too few images.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        size: int,
+        per_class: int = 5,
+        start: int = 0,
+        seed: int = 0,
+        num_classes: int = 1000,
+    ) -> None:
+        base, self.size = Path(root).expanduser(), size
+        if not base.is_dir():
+            raise RosettaError(f"{base}: there is no such folder of ImageNet images.")
+        folders = sorted(entry for entry in base.iterdir() if entry.is_dir())
+        if folders and all(folder.name.isdecimal() for folder in folders):
+            by_label = sorted((int(folder.name), folder) for folder in folders)
+        else:
+            by_label = list(enumerate(folders))
+            if len(folders) != num_classes:
+                raise RosettaError(
+                    f"{base}: {len(folders)} folders, expected one for each of {num_classes} "
+                    "classes.\nSort the validation images into folders named by WordNet id, or "
+                    "name those you have by class index."
+                )
+
+        def order(file: Path) -> bytes:
+            return hashlib.sha256(f"{seed}/{file.name}".encode()).digest()
+
+        def chosen(folder: Path) -> list[Path]:
+            files = sorted(find_images(folder), key=order)
+            check_selection(folder.name, len(files), per_class, start)
+            return files[start : start + per_class]
+
+        rows = [(label, chosen(folder)) for label, folder in by_label]
+        picked = [(label, files[place]) for place in range(per_class) for label, files in rows]
+        self.labels = [label for label, _ in picked]
+        self.files = [file for _, file in picked]
+        self.ids = make_ids([file.relative_to(base) for file in self.files])
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Target:
+        image = read_image(self.files[index], self.size)
+        return Target(self.ids[index], image, self.labels[index])
+
+
+class FashionTargets(Dataset[Target]):
+    """Some scenes of every class of ``fashion_scenes``, first one of each class and so on.
+
+    Their ``truth`` has ``hue`` (degrees in [0, 360)), ``centre_x`` and ``centre_y`` (of the
+    garment's box, fractions of the canvas) and ``scale`` (side of the box, the same).
+
+    Args:
+        size: R of the images, in pixels.
+        per_class: scenes of each class.
+        start: how many of a class's scenes to pass over, for disjoint selections.
+        seed: see :class:`FashionScenes`.
+        split: see :class:`FashionScenes`.
+        root: see :func:`rosetta_lab.data.fashion_scenes.find_fashion_mnist`.
+
+    Attributes:
+        indices, ids: of the selected scenes.
+
+    Raises:
+        RosettaError: a class has too few scenes.
+    """
+
+    def __init__(
+        self,
+        size: int = 64,
+        per_class: int = 5,
+        start: int = 0,
+        seed: int = 0,
+        split: Split = "test",
+        root: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.scenes = FashionScenes(split, seed, size, root)
+        rows = []
+        for label, name in enumerate(CLASSES):
+            own = (self.scenes.labels == label).nonzero()[:, 0].tolist()
+            check_selection(name, len(own), per_class, start)
+            rows.append(own[start : start + per_class])
+        self.indices: list[int] = [row[place] for place in range(per_class) for row in rows]
+        names = [CLASSES[label].replace(" ", "_") for label in self.scenes.labels[self.indices]]
+        self.ids = [f"{i:05d}_{name}" for i, name in zip(self.indices, names, strict=True)]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Target:
+        scene = self.scenes[self.indices[index]]
+        (x, y), hue, scale = scene.centre[0].tolist(), scene.hue.item(), scene.scale.item()
+        truth = {"hue": hue, "centre_x": x, "centre_y": y, "scale": scale}
+        return Target(self.ids[index], scene.image[0], int(scene.label), truth)
+
+
+def check_selection(name: str, available: int, per_class: int, start: int) -> None:
+    """Raise a RosettaError unless ``available`` images leave ``per_class`` from ``start`` on."""
+    if per_class < 1 or start < 0 or start + per_class > available:
+        raise RosettaError(
+            f"per_class={per_class}, start={start}: class {name} has {available} images.\n"
+            "Expected at least one per class, and no more than there are."
+        )
