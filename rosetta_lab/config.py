@@ -16,7 +16,7 @@ from typing import Any
 import hydra
 import lightning as L
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import InstantiationException
+from hydra.errors import InstantiationException, OverrideParseException
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import TQDMProgressBar
 from omegaconf import DictConfig, OmegaConf
@@ -129,7 +129,11 @@ def check_members(arguments: list[str]) -> None:
         RosettaError: the group has no such member.
     """
     words = [word for word in arguments if "=" in word and not word.startswith("-")]
-    for override in OverridesParser.create().parse_overrides(words):
+    try:
+        overrides = OverridesParser.create().parse_overrides(words)
+    except OverrideParseException:
+        return  # Hydra tells what is wrong with it
+    for override in overrides:
         group = override.key_or_group
         folder = asset_root() / (group if group == "experiments" else f"conf/{group}")
         if override.is_delete() or not folder.is_dir():
@@ -155,24 +159,24 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # ours make data in place
 
 
-def make_trainer(cfg: DictConfig, folder: Path) -> L.Trainer:
+def make_trainer(cfg: DictConfig, folder: Path, *, bar: bool = True) -> L.Trainer:
     """The Lightning trainer of a run: its loggers, a progress bar, nothing that writes elsewhere.
 
     Args:
         cfg: with ``trainer`` (arguments of ``lightning.Trainer``) and ``logger`` (by name).
         folder: the run folder.
+        bar: show Lightning's progress bar, unless the config turns it off.
     """
     loggers = [instantiate(entry) for entry in (cfg.logger or {}).values()]
-    bar: list[L.Callback] = (
-        [TQDMProgressBar(refresh_rate=1)] if cfg.trainer.enable_progress_bar else []
-    )
+    bar = bar and cfg.trainer.enable_progress_bar
+    bars: list[L.Callback] = [TQDMProgressBar(refresh_rate=1)] if bar else []
     return L.Trainer(
         logger=loggers,
-        callbacks=bar,
+        callbacks=bars,
         default_root_dir=folder,
         enable_checkpointing=False,
         enable_model_summary=False,
         # Latents are shared out by our own sampler, which never repeats an image.
         use_distributed_sampler=False,
-        **cfg.trainer,
+        **{**cfg.trainer, "enable_progress_bar": bar},
     )

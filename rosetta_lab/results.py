@@ -1,0 +1,135 @@
+"""What inversions came to: figures, and files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torchmetrics.functional.image import peak_signal_noise_ratio as psnr
+from torchmetrics.functional.image import structural_similarity_index_measure as ssim
+
+from rosetta_lab.data.readings import hue_error, read_scenes
+from rosetta_lab.inverting import TargetBatch
+from rosetta_lab.models.perceptual import Perceptual
+from rosetta_lab.modules.inversion import Inverted
+
+RESULT, LATENT, IMAGE, TARGET = "result.json", "latent.safetensors", "inverted.png", "target.png"
+
+
+class Judge:
+    """How near inverted images are to their targets.
+
+    Args:
+        distances: name to perceptual distance.
+    """
+
+    def __init__(self, distances: Mapping[str, Perceptual]) -> None:
+        self.distances = dict(distances)
+
+    @torch.no_grad()
+    def __call__(
+        self, images: Tensor, targets: Tensor, truth: Sequence[Mapping[str, float]]
+    ) -> list[dict[str, float]]:
+        """Figures of every image.
+
+        Args:
+            images: (N, 3, R, R) in [0, 1].
+            targets: (N, 3, R, R) in [0, 1].
+            truth: of garment scenes: ``hue`` in degrees, ``centre_x``, ``centre_y``, ``scale``.
+
+        Returns:
+            ``psnr`` in dB, ``ssim`` in [-1, 1], every distance by its name; and, where the truth is
+            known, the errors of what is read from the image.
+        """
+        columns = {
+            "psnr": psnr(images, targets, data_range=1.0, reduction="none", dim=(1, 2, 3)),
+            "ssim": ssim(images, targets, data_range=1.0, reduction="none"),
+        }
+        columns |= {name: metric(images, targets) for name, metric in self.distances.items()}
+        rows = [
+            {name: float(values[place]) for name, values in columns.items()}
+            for place in range(len(images))
+        ]
+        if any(truth):
+            read = read_scenes(images)
+            for place, (row, true) in enumerate(zip(rows, truth, strict=True)):
+                if true:
+                    x, y = read.centre[place].tolist()
+                    row["centre_error"] = (
+                        (x - true["centre_x"]) ** 2 + (y - true["centre_y"]) ** 2
+                    ) ** 0.5
+                    row["scale_error"] = abs(float(read.scale[place]) - true["scale"])
+                    row["hue_error"] = float(
+                        hue_error(read.hue[place], torch.tensor(true["hue"]).to(read.hue))
+                    )
+        return rows
+
+
+class Results:
+    """A run's results: one folder per image, which appears whole or not at all.
+
+    Args:
+        folder: the run folder; results go to ``results/ID/`` inside it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "results"
+
+    def done(self, name: str) -> bool:
+        """Whether an image's result is there."""
+        return (self.root / name / RESULT).is_file()
+
+    def read(self, name: str) -> dict[str, Any]:
+        """An image's figures."""
+        record: dict[str, Any] = json.loads((self.root / name / RESULT).read_text())
+        return record
+
+    def curves(self, name: str) -> dict[str, Tensor]:
+        """The course of every part of an image's loss (steps,)."""
+        stored = load_file(self.root / name / LATENT)
+        return {k.removeprefix("curve/"): v for k, v in stored.items() if k.startswith("curve/")}
+
+    def write(self, batch: TargetBatch, result: Inverted, figures: list[dict[str, float]]) -> None:
+        """Write every image's result that is not there yet."""
+        for place, name in enumerate(batch.ids):
+            if self.done(name):
+                continue
+            tensors = {"latent": result.latent[place : place + 1]}
+            if result.class_weights is not None:
+                tensors["class_weights"] = result.class_weights[place : place + 1]
+            tensors |= {f"curve/{part}": curve[place] for part, curve in result.curves.items()}
+            record = {"id": name, "label": batch.labels[place], **figures[place]}
+            record |= {f"loss/{part}": float(c[place, -1]) for part, c in result.curves.items()}
+            folder = self.root / name
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".new_"))
+            temporary.chmod(0o755)
+            save_file({k: v.cpu().contiguous() for k, v in tensors.items()}, temporary / LATENT)
+            save_png(result.images[place], temporary / IMAGE)
+            save_png(batch.images[place], temporary / TARGET)
+            (temporary / RESULT).write_text(json.dumps(record, indent=1) + "\n")
+            shutil.rmtree(folder, ignore_errors=True)  # what an interrupted removal left
+            temporary.rename(folder)
+
+    def clean(self) -> None:
+        """Remove what an interrupted run left unfinished."""
+        for leftover in self.root.rglob(".new_*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    def records(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """The figures of those images that are done, in order."""
+        return (self.read(name) for name in names if self.done(name))
+
+
+def save_png(image: Tensor, path: Path) -> None:
+    """Write an image (3, H, W) in [0, 1]."""
+    pixels = (image.detach().cpu().clamp(0.0, 1.0) * 255.0).round().byte()
+    Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(path)
