@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -89,7 +89,7 @@ def read_image(path: Path, size: int) -> Tensor:
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
         raise BrokenImage(path, f"more than {limit:.0f} million pixels, refused") from None
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise BrokenImage(path, "not an image, or of an unknown format") from None
     except Exception as error:  # any kind, since the file may hold anything
         reason = " ".join(str(error).split()) or type(error).__name__

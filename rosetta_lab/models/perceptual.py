@@ -85,7 +85,7 @@ TRUNKS = {
     "vgg": Trunk("vgg16", ("3", "8", "15", "22", "29"), "397923af"),
     "alex": Trunk("alexnet", ("1", "4", "7", "9", "11"), "7be5be79"),
 }
-IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's colours
 
 
 class LPIPS(Perceptual):
@@ -137,7 +137,7 @@ class LPIPS(Perceptual):
             load_into(self.network, replace(loaded, state_dict=own))
         self.network.eval().requires_grad_(False)
         self.layers, self.max_size = trunk.layers, max_size
-        self.preprocess = Preprocess(size=(max_size, max_size), **IMAGENET)
+        self.preprocess = Preprocess((max_size, max_size), mean=MEAN, std=STD)
 
     def features(self, images: Tensor) -> list[Tensor]:
         scale = self.max_size / max(images.shape[-2:])
