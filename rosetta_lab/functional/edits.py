@@ -22,8 +22,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from rosetta_lab.functional.resize import apply_axes
-
 Axis = Literal["x", "y"]
 Box = tuple[float, float, float, float]
 Fill = float | Tensor | Literal["edge"]
@@ -124,9 +122,8 @@ def mask_weight(mask: Box | Tensor, height: int, width: int) -> Tensor:
         (height, width), or (N, 1, height, width) for one mask per image.
     """
     if isinstance(mask, Tensor):
-        weight = apply_axes(
-            mask, _averaging(mask.shape[-2], height), _averaging(mask.shape[-1], width)
-        )
+        rows, columns = _averaging(mask.shape[-2], height), _averaging(mask.shape[-1], width)
+        weight = _along_axes(mask, rows, columns)
         return weight if mask.dim() == 2 else weight[:, None]
     left, top, right, bottom = mask
     return torch.outer(
@@ -158,11 +155,16 @@ def _resample(
     maps: Tensor, rows: tuple[Tensor, Tensor], columns: tuple[Tensor, Tensor], fill: Fill
 ) -> Tensor:
     """Maps (N, C, H, W) through the matrices of both axes, ``fill`` where they do not reach."""
-    sampled = apply_axes(maps, rows[0], columns[0])
+    sampled = _along_axes(maps, rows[0], columns[0])
     if isinstance(fill, str):
         return sampled
     inside = torch.outer(rows[1], columns[1]).to(maps)  # (H, W)
     return torch.lerp(_per_unit(fill, maps).expand_as(maps), sampled, inside.expand_as(maps))
+
+
+def _along_axes(maps: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """``rows @ map @ columns^T`` for maps (..., H, W)."""
+    return rows.to(maps) @ maps @ columns.to(maps).t()
 
 
 def _per_unit(value: float | Tensor, maps: Tensor) -> Tensor:
