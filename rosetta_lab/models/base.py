@@ -75,6 +75,12 @@ class Generator(nn.Module, ABC):
         Truncation needs it. The default keeps none.
         """
 
+    def finish_training(self) -> None:
+        """Measure what depends on the final weights, before they are shipped.
+
+        The default has nothing of the kind.
+        """
+
     @torch.no_grad()
     def one_hot(self, labels: Tensor | None) -> Tensor | None:
         """Class indices (N,) to class weights (N, num_classes); None for an unconditional one."""

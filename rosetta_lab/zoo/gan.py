@@ -175,7 +175,8 @@ class GANModule(L.LightningModule):
 
         penalize = batch_idx % self.r1_interval == 0
         real.requires_grad_(penalize)
-        (logits_real, classes), (logits_fake, _) = self.critic(real, c), self.critic(fake.detach(), c)
+        logits_real, classes = self.critic(real, c)
+        logits_fake, _ = self.critic(fake.detach(), c)
         loss_class = F.cross_entropy(classes, batch.label)
         loss_critic = F.softplus(-logits_real).mean() + F.softplus(logits_fake).mean()
         loss_critic = loss_critic + self.class_weight * loss_class
@@ -223,4 +224,5 @@ class GANModule(L.LightningModule):
 
     def trained(self) -> nn.Module:
         """The network to ship."""
+        self.ema.finish_training()
         return self.ema

@@ -1,4 +1,4 @@
-"""BigGAN-deep (Brock et al., ICLR 2019, appendix B), for inference.
+"""BigGAN-deep (Brock et al., ICLR 2019, appendix B).
 
 Parameters and buffers carry the names of the published PyTorch conversion of DeepMind's weights.
 """
@@ -15,69 +15,17 @@ from torch import Tensor, nn
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.models.base import Generator
 from rosetta_lab.models.generators.layers import require_classes
+from rosetta_lab.models.generators.spectral import SpectralConv2d, SpectralLinear, SpectralModule
 
 COLOURS = 3
-POWER_ITERATIONS = 5  # of new weights: the largest singular value to about a tenth
-
-
-class SpectralModule(nn.Module):
-    """A weight divided by its largest singular value (Miyato et al., ICLR 2018).
-
-    The value is ``u . W v`` for the stored vectors ``u`` and ``v``, taken as they are: published
-    weights hold the vectors that they were trained with.
-
-    Args:
-        shape: of the weight, (outputs, ...).
-        bias: have a bias at all.
-    """
-
-    weight_u: Tensor
-    weight_v: Tensor
-
-    def __init__(self, *shape: int, bias: bool = True) -> None:
-        super().__init__()
-        self.weight_orig = nn.Parameter(torch.randn(*shape))
-        self.bias = nn.Parameter(torch.zeros(shape[0])) if bias else None
-        matrix = self.weight_orig.detach().flatten(1)
-        u = torch.randn(shape[0])
-        for _ in range(POWER_ITERATIONS):
-            v = F.normalize(matrix.t() @ u, dim=0)
-            u = F.normalize(matrix @ v, dim=0)
-        self.register_buffer("weight_u", u)
-        self.register_buffer("weight_v", v)
-
-    @property
-    def weight(self) -> Tensor:
-        """The normalised weight, of the same shape as ``weight_orig``."""
-        matrix = self.weight_orig.flatten(1)
-        # Elementwise, because autocast would round the factors of a matrix product.
-        return self.weight_orig / (self.weight_u * (matrix * self.weight_v).sum(1)).sum()
-
-
-class SpectralLinear(SpectralModule):
-    """Linear layer with spectral normalisation."""
-
-    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
-        super().__init__(out_features, in_features, bias=bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight, self.bias)
-
-
-class SpectralConv2d(SpectralModule):
-    """Convolution with spectral normalisation that keeps the size of the maps."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, bias: bool = True) -> None:
-        super().__init__(outputs, inputs, kernel, kernel, bias=bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight, self.bias, padding=self.weight_orig.shape[-1] // 2)
+STANDING_BATCHES, STANDING_BATCH = 4, 128  # latents per row of standing statistics
 
 
 class TruncatedBatchNorm(nn.Module):
     """Batch normalisation with one row of statistics per truncation value.
 
-    The values are spaced evenly from 0 to 1; between two of them the statistics are blended.
+    The values are spaced evenly from 0 to 1; between two of them the statistics are blended. In
+    training the batch's own statistics are used, and those of the nearest row follow them.
 
     Args:
         channels: of the maps.
@@ -88,6 +36,7 @@ class TruncatedBatchNorm(nn.Module):
 
     running_means: Tensor
     running_vars: Tensor
+    momentum = 0.1  # with which stored statistics follow the batches'
 
     def __init__(self, channels: int, n_stats: int, eps: float, cond_dim: int = 0) -> None:
         super().__init__()
@@ -120,14 +69,20 @@ class TruncatedBatchNorm(nn.Module):
 
     def forward(self, x: Tensor, cond: Tensor, psi: float) -> Tensor:
         """Maps (N, C, H, W) and condition (N, cond_dim) to maps (N, C, H, W)."""
-        mean, var = self.statistics(psi)
         if self.conditional:
             gain, offset = 1 + self.scale(cond), self.offset(cond)  # (N, C)
         else:
             gain, offset = self.weight[None], self.bias[None]  # (1, C)
-        gain = gain * (var + self.eps).rsqrt()
-        gain, offset, mean = (t[..., None, None].to(x.dtype) for t in (gain, offset, mean))
-        return (x - mean) * gain + offset
+        if self.training:
+            row = round(psi * (len(self.running_means) - 1))
+            stored = self.running_means[row], self.running_vars[row]
+            x = F.batch_norm(x, *stored, training=True, momentum=self.momentum, eps=self.eps)
+        else:
+            mean, var = self.statistics(psi)
+            x = x - mean[:, None, None].to(x.dtype)
+            gain = gain * (var + self.eps).rsqrt()
+        gain, offset = (t[..., None, None].to(x.dtype) for t in (gain, offset))
+        return x * gain + offset
 
 
 class GeneratorBlock(nn.Module):
@@ -223,7 +178,7 @@ class SynthesisNetwork(nn.Module):
 
     def forward(self, cond: Tensor, psi: float) -> Tensor:
         x = self.gen_z(cond).view(-1, 4, 4, self.channels)
-        x = x.permute(0, 3, 1, 2).contiguous()  # (N, C, 4, 4)
+        x = x.permute(0, 3, 1, 2)  # (N, C, 4, 4), channels last in memory
         for layer in self.layers:
             x = layer(x) if isinstance(layer, SelfAttention) else layer(x, cond, psi)
         rgb: Tensor = self.conv_to_rgb(F.relu(self.bn(x, cond, psi)))
@@ -312,3 +267,27 @@ class BigGANDeep(Generator):
             raise RosettaError(f"psi={psi}, but BigGAN's truncation lies in (0, 1].")
         image: Tensor = self.generator(latent, psi)
         return image
+
+    @torch.no_grad()
+    def finish_training(self) -> None:
+        """Let every power iteration converge, and measure the statistics of every truncation.
+
+        "Standing statistics" (section 3.2 of the paper): those of the finished network, averaged
+        over many latents, instead of what followed the changing network of the training.
+        """
+        device = self.embeddings.weight.device
+        source = torch.Generator().manual_seed(0)
+        labels = torch.arange(STANDING_BATCH, device=device) % self.num_classes
+        for module in self.modules():
+            if isinstance(module, SpectralModule):
+                module.converge()
+        norms = [m for m in self.modules() if isinstance(m, TruncatedBatchNorm)]
+        rows = len(norms[0].running_means)
+        self.train()
+        for psi in torch.linspace(1.0, 0.0, rows).tolist():
+            for batch in range(STANDING_BATCHES):
+                for norm in norms:
+                    norm.momentum = 1.0 / (batch + 1)  # makes a plain mean over the batches
+                z = psi * torch.randn(STANDING_BATCH, self.z_dim, generator=source).to(device)
+                self.generator(self.map(z, self.one_hot(labels)), psi)
+        self.eval()
