@@ -19,10 +19,10 @@ from rosetta_lab.data.latents import LatentBatch
 from rosetta_lab.loading import load_latents, load_observer
 from rosetta_lab.memory import MemoryMeter, available_memory
 from rosetta_lab.metrics.correlation import (
-    ActivationBatch,
     CorrelationTable,
     UnitGroups,
     UnitStatistics,
+    condense_batch,
 )
 from rosetta_lab.observer import Observer
 from rosetta_lab.units import Layer
@@ -204,7 +204,7 @@ def metrics_of(shapes: Mapping[str, list[Layer]], own: str, device: str) -> Metr
 
 def correlate(metrics: Metrics, maps: Mapping[str, Mapping[str, Tensor]], own: str) -> None:
     """One batch of activation maps into all sums, as ``MiningModule.validation_step``."""
-    batches = {name: ActivationBatch(group, maps[name]) for name, (group, *_) in metrics.items()}
+    batches = condense_batch({name: group for name, (group, *_) in metrics.items()}, own, maps)
     for name, (_, statistics, table) in metrics.items():
         statistics.update(batches[name])
         table.update(batches[own], batches[name])

@@ -9,12 +9,8 @@ import torch.nn.functional as F
 from reference import pooled_correlation
 from scipy import stats
 
-from rosetta_lab.functional.resize import (
-    interpolation_matrix,
-    reduce_maps,
-    resize_maps,
-    upsampled_sums,
-)
+from rosetta_lab.functional.condense import TILE, condense
+from rosetta_lab.functional.resize import interpolation_matrix, touched
 from rosetta_lab.metrics.correlation import (
     ActivationBatch,
     BatchMeanCorrelation,
@@ -55,8 +51,8 @@ def table(a, layers_a, b, layers_b, batch: int, kind=CorrelationTable) -> torch.
     for start in range(0, images, batch):
         part = slice(start, start + batch)
         metric.update(
-            ActivationBatch(rows, {name: maps[part] for name, maps in a.items()}),
-            ActivationBatch(columns, {name: maps[part] for name, maps in b.items()}),
+            ActivationBatch(rows, {name: maps[part] for name, maps in a.items()}, [columns]),
+            ActivationBatch(columns, {name: maps[part] for name, maps in b.items()}, [rows]),
         )
     return metric.compute()
 
@@ -71,21 +67,44 @@ def test_matrix_is_torch_interpolation(source: int, target: int) -> None:
     torch.testing.assert_close(matrix.sum(dim=1), torch.ones(target, dtype=torch.float64))
 
 
-def test_reduce_is_the_adjoint_of_resize() -> None:
-    big = torch.randn(2, 3, 12, 10, dtype=torch.float64)
-    small = torch.randn(2, 3, 5, 7, dtype=torch.float64)
-    up = F.interpolate(small, size=(12, 10), mode="bilinear", align_corners=False)
-    torch.testing.assert_close(resize_maps(small, (12, 10)), up)
-    torch.testing.assert_close((big * up).sum(), (reduce_maps(big, (5, 7)) * small).sum())
+LAYOUTS = {"NCHW": torch.contiguous_format, "NHWC": torch.channels_last}
 
 
-@pytest.mark.parametrize("target", [(4, 5), (9, 5), (4, 12), (16, 17)])
-def test_sums_without_upsampling(target: tuple[int, int]) -> None:
-    maps = torch.randn(3, 2, 4, 5, dtype=torch.float64)
-    up = F.interpolate(maps, size=target, mode="bilinear", align_corners=False)
-    sums, squares = upsampled_sums(maps, target)
-    torch.testing.assert_close(sums, up.sum(dim=(0, 2, 3)))
-    torch.testing.assert_close(squares, up.square().sum(dim=(0, 2, 3)))
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("limit", [1, 100, 1000, 10**6])  # one row, some rows, some images, all
+@pytest.mark.parametrize("size", [(12, 10), (5, 20), (1, 3)])
+def test_condensing_in_tiles(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], limit: int, layout: str
+) -> None:
+    monkeypatch.setitem(TILE, "cpu", limit)
+    maps = torch.randn(3, 4, *size).to(memory_format=LAYOUTS[layout])
+    shift = torch.randn(4)
+    grids = [(h, w) for h in (1, 2, 5, size[0]) for w in (2, size[1]) if h <= size[0]]
+    targets = [size, (size[0], size[1] + 3), (2 * size[0] + 1, size[1]), (31, 33)]
+    reduced, sums = condense(maps, shift, grids, targets)
+
+    shifted = (maps - shift[:, None, None]).double()
+    for grid, result in zip(grids, reduced, strict=True):
+        small = torch.randn(3, 4, *grid, dtype=torch.float64)
+        up = F.interpolate(small, size=size, mode="bilinear", align_corners=False)
+        inner = (result.double() * small.permute(0, 2, 3, 1).flatten(0, 2)).sum()
+        torch.testing.assert_close(inner, (shifted * up).sum(), rtol=1e-5, atol=1e-4)
+    for place, target in enumerate(targets):
+        up = F.interpolate(shifted, size=target, mode="bilinear", align_corners=False)
+        expected = torch.stack([up.sum(dim=(0, 2, 3)), up.square().sum(dim=(0, 2, 3))])
+        torch.testing.assert_close(sums[:, place], expected, rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("source", [7, 8, 20, 256])
+@pytest.mark.parametrize("grid", [1, 3, 7])
+def test_a_band_takes_part_in_the_rows_that_the_matrix_shows(source: int, grid: int) -> None:
+    matrix = interpolation_matrix(grid, source)
+    for start in range(0, source, 3):
+        low, high = touched(grid, source, start, start + 3)
+        outside = torch.ones(grid, dtype=torch.bool)
+        outside[low:high] = False
+        assert not matrix[start : start + 3, outside].any()
+        assert high - low <= 3 + 2  # or nothing would be gained
 
 
 @pytest.mark.parametrize("offset", [0.0, 1000.0], ids=["centred", "mean/std of 1000"])
@@ -111,7 +130,7 @@ def test_symmetric_table_is_the_table() -> None:
     maps, layers = make(SIZES, 9, 2, seed=5)
     own = groups(maps, layers)
     half, whole = CorrelationTable(own, own), CorrelationTable(own, groups(maps, layers))
-    batch = ActivationBatch(own, maps)
+    batch = ActivationBatch(own, maps, [own])
     half.update(batch, batch)
     whole.update(batch, batch)
     assert len(half.blocks) < len(whole.blocks)
@@ -152,7 +171,8 @@ def test_statistics() -> None:
     own = groups(maps, layers)
     metric = UnitStatistics(own)
     for start in range(0, 15, 4):
-        metric.update(ActivationBatch(own, {k: v[start : start + 4] for k, v in maps.items()}))
+        part = {k: v[start : start + 4] for k, v in maps.items()}
+        metric.update(ActivationBatch(own, part, [own]))
     result = metric.compute()
     flat = [maps[x.name][:, c].double() for x in layers for c in range(x.channels)]
     np.testing.assert_allclose(result["mean"], [x.mean() for x in flat], rtol=1e-6)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,8 +10,9 @@ import torch.distributed as dist
 from torch import Tensor
 from torchmetrics import Metric
 
+from rosetta_lab.functional.condense import condense
 from rosetta_lab.functional.correlation import pearson, variance
-from rosetta_lab.functional.resize import Size, larger, reduce_maps, smaller, upsampled_sums
+from rosetta_lab.functional.resize import Size, larger, smaller
 from rosetta_lab.units import Layer, UnitIndex
 
 
@@ -47,36 +48,63 @@ class UnitGroups:
 
 
 class ActivationBatch:
-    """The activation maps of one batch; whatever several tables need is computed once.
+    """What the tables need of one batch of activation maps, from one pass over them.
 
     Args:
         groups: the model's units.
         activations: layer name to maps (N, C, H, W).
+        partners: the units that these will be correlated with.
     """
 
-    def __init__(self, groups: UnitGroups, activations: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self,
+        groups: UnitGroups,
+        activations: Mapping[str, Tensor],
+        partners: Iterable[UnitGroups],
+    ) -> None:
         self.images = len(next(iter(activations.values())))
-        self._maps: dict[Size, Tensor] = {}
-        for size, layers in groups.layers.items():
-            maps = torch.cat([activations[layer.name] for layer in layers], dim=1).float()
-            maps = maps.contiguous()  # from channels-last: the products run along rows
-            shift = groups.shift.to(maps)[groups.units[size].to(maps.device)]
-            self._maps[size] = maps - shift[:, None, None]  # (N, C, H, W)
         self._grids: dict[tuple[Size, Size], Tensor] = {}
         self._sums: dict[tuple[Size, Size], Tensor] = {}
+        others = {size for partner in partners for size in partner.sizes}
+        for size, layers in groups.layers.items():
+            grids = sorted({smaller(size, other) for other in others})
+            targets = sorted({larger(size, other) for other in others} | {size})
+            parts = [
+                condense(
+                    activations[x.name], groups.shift[groups.index.units(x.name)], grids, targets
+                )
+                for x in layers
+            ]
+            for place, grid in enumerate(grids):
+                maps = [reduced[place] for reduced, _ in parts]
+                self._grids[size, grid] = maps[0] if len(maps) == 1 else torch.cat(maps, dim=1)
+            sums = torch.cat([sums for _, sums in parts], dim=2)
+            for place, target in enumerate(targets):
+                self._sums[size, target] = sums[:, place]
 
     def on_grid(self, size: Size, grid: Size) -> Tensor:
-        """Maps of ``size`` carried to a smaller grid by the adjoint, as (C, N * positions)."""
-        if (size, grid) not in self._grids:
-            maps = reduce_maps(self._maps[size], grid)
-            self._grids[size, grid] = maps.transpose(0, 1).flatten(1).contiguous()
+        """Maps of ``size`` carried to a smaller grid by the adjoint, as (N * positions, C)."""
         return self._grids[size, grid]
 
     def sums(self, size: Size, target: Size) -> Tensor:
         """Sums and sums of squares (2, C) of maps of ``size`` as if upsampled to ``target``."""
-        if (size, target) not in self._sums:
-            self._sums[size, target] = torch.stack(upsampled_sums(self._maps[size], target))
         return self._sums[size, target]
+
+
+def condense_batch(
+    groups: Mapping[str, UnitGroups], own: str, maps: Mapping[str, Mapping[str, Tensor]]
+) -> dict[str, ActivationBatch]:
+    """Every model's activations of one batch, to be correlated with those of the generator ``own``.
+
+    Args:
+        groups: model name to its units.
+        own: the generator's name.
+        maps: model name to layer name to maps (N, C, H, W).
+    """
+    return {
+        name: ActivationBatch(group, maps[name], groups.values() if name == own else [groups[own]])
+        for name, group in groups.items()
+    }
 
 
 class SumMetric(Metric):
@@ -170,7 +198,7 @@ class CorrelationTable(SumMetric):
         for i, j in self.blocks:
             a, b = self.rows.sizes[i], self.columns.sizes[j]
             grid, target = smaller(a, b), larger(a, b)
-            products = rows.on_grid(a, grid) @ columns.on_grid(b, grid).t()
+            products = rows.on_grid(a, grid).t() @ columns.on_grid(b, grid)
             getattr(self, f"products_{i}_{j}").add_(products)
             getattr(self, f"row_sums_{i}_{j}").add_(rows.sums(a, target))
             getattr(self, f"column_sums_{i}_{j}").add_(columns.sums(b, target))

@@ -19,6 +19,7 @@ from rosetta_lab.metrics.correlation import (
     SumMetric,
     UnitGroups,
     UnitStatistics,
+    condense_batch,
 )
 from rosetta_lab.modules.partial import PartialSums
 from rosetta_lab.observer import Observation, Observer
@@ -114,12 +115,9 @@ class MiningModule(L.LightningModule):
         )
 
     def _batches(self, observation: Observation) -> dict[str, ActivationBatch]:
-        batches = {}
-        for name, groups in self.groups.items():
-            maps = observation.maps[name]
+        for name, maps in observation.maps.items():
             check_finite(name, maps)
-            batches[name] = ActivationBatch(groups, maps)
-        return batches
+        return condense_batch(self.groups, self.observer.generator_name, observation.maps)
 
     def _statistics(self, name: str) -> UnitStatistics:
         return cast(UnitStatistics, self.statistics[name])

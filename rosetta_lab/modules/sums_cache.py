@@ -23,7 +23,7 @@ from rosetta_lab.modules.mining import MiningResult
 from rosetta_lab.modules.partial import PartialSums
 from rosetta_lab.observer import Observer
 
-ARITHMETIC = 1  # raise it whenever the same ingredients would give other numbers
+ARITHMETIC = 2  # raise it whenever the same ingredients would give other numbers
 
 
 def fingerprint(

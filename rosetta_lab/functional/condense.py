@@ -1,0 +1,72 @@
+"""One pass over activation maps that leaves what correlations need, and is small."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from rosetta_lab.functional.resize import (
+    Size,
+    add_reduced_rows,
+    add_upsampled_sums,
+    reduce_columns,
+    sum_weights,
+)
+
+# Values at a time. On a CPU a tile and what is computed from it stay in the cache, and the
+# allocator reuses their memory, where fresh pages would cost more than the arithmetic; a GPU wants
+# few and large kernels.
+TILE = {"cpu": 2**19}
+LARGE_TILE = 2**27
+
+
+def condense(
+    maps: Tensor, shift: Tensor, grids: Sequence[Size], targets: Sequence[Size]
+) -> tuple[list[Tensor], Tensor]:
+    """Carry shifted maps to smaller grids, and sum them as if they were larger.
+
+    Args:
+        maps: (N, C, H, W), any floating type; channels-last in memory is fastest.
+        shift: subtracted from every channel (C,).
+        grids: sizes of at most (H, W) per axis. For any B of such a size, the product of the
+            result with B is that of the maps with B interpolated to (H, W).
+        targets: sizes of at least (H, W) per axis.
+
+    Returns:
+        For every grid (N * positions, C) in float32; and the sums and sums of squares over images
+        and positions of the maps interpolated to every target (2, targets, C), float64.
+    """
+    count, channels, height, width = maps.shape
+    lines = maps.permute(0, 2, 3, 1)  # (N, H, W, C)
+    shift = shift.to(maps.device, torch.float32)
+    weights = sum_weights((height, width), tuple(targets), torch.float32, maps.device)
+    sums = torch.zeros(2, len(targets), channels, dtype=torch.float64, device=maps.device)
+    reduced = [shift.new_empty(count, *grid, channels) for grid in grids]
+    per_row = width * channels
+    for images, bands in tiles(count, height, per_row, TILE.get(maps.device.type, LARGE_TILE)):
+        part = lines[images]
+        rows = {h: shift.new_zeros(len(part), h, width, channels) for h in {h for h, _ in grids}}
+        for band in bands:
+            tile = part[:, band.start : band.stop + 1].float() - shift
+            own = band.stop - band.start
+            add_upsampled_sums(tile, band.start, own, weights, sums)
+            for into in rows.values():
+                add_reduced_rows(tile[:, :own], band.start, height, into)
+        for grid, result in zip(grids, reduced, strict=True):
+            result[images] = reduce_columns(rows[grid[0]], grid[1])
+    return [result.flatten(0, 2) for result in reduced], sums
+
+
+def tiles(count: int, height: int, per_row: int, limit: int) -> Iterator[tuple[slice, list[slice]]]:
+    """Cut maps into tiles of about ``limit`` values: several images, or bands of one image's rows.
+
+    Yields:
+        Images, and the bands of rows to take them in.
+    """
+    rows = min(height, max(1, limit // per_row))
+    images = max(1, limit // (height * per_row))
+    bands = [slice(row, min(row + rows, height)) for row in range(0, height, rows)]
+    for image in range(0, count, images):
+        yield slice(image, min(image + images, count)), bands
