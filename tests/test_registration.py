@@ -23,7 +23,7 @@ SIZES = [(64, 64), (48, 80), (63, 65)]
 def texture(height: int, width: int, seed: int = 0) -> Picture:
     """A coloured texture (3, 2 height, 2 width), to be cropped after it was moved."""
     noise = np.random.default_rng(seed).standard_normal((3, 2 * height, 2 * width))
-    return np.asarray(ndimage.gaussian_filter(noise, (0, 1.5, 1.5)))
+    return np.asarray(0.5 + 0.5 * ndimage.gaussian_filter(noise, (0, 1.5, 1.5)))
 
 
 def crop(picture: Picture, height: int, width: int) -> torch.Tensor:
