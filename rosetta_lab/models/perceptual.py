@@ -56,15 +56,19 @@ class Perceptual(nn.Module, ABC):
         They have unit length over the channels, times the root of the channels' weights, so that
         the distance is a plain squared difference.
         """
-        return [
-            F.normalize(maps, dim=1, eps=EPSILON) * self.get_buffer(f"root{layer}")
-            for layer, maps in enumerate(self.features(images))
-        ]
+        embedded = []
+        for layer, maps in enumerate(self.features(images)):
+            norm = torch.linalg.vector_norm(maps, dim=1, keepdim=True).clamp_min(EPSILON)
+            # One product with the maps, where the channels weigh the same.
+            embedded.append(maps * (self.get_buffer(f"root{layer}") / norm))
+        return embedded
 
     def distance(self, a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
         """Distance (N,), at least 0, between two results of :meth:`embed`."""
-        pairs = zip(a, b, strict=True)
-        layers = [(x - y).square().sum(dim=1).mean(dim=(1, 2)) for x, y in pairs]  # (N,) each
+        layers = [
+            (x - y).square().flatten(1).sum(dim=1) / x[0, 0].numel()  # (N,), mean over positions
+            for x, y in zip(a, b, strict=True)
+        ]
         return torch.stack(layers).sum(dim=0)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
