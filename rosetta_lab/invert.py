@@ -14,12 +14,12 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch.utils.data import DataLoader
 
-from rosetta_lab.config import PACKAGE, entry_point, make_trainer
+from rosetta_lab.config import entry_point, make_trainer
 from rosetta_lab.data.images import BrokenImage, ImageFolder
 from rosetta_lab.data.latents import Shard, as_is
 from rosetta_lab.dictionary import RosettaDictionary
 from rosetta_lab.inverting import Inversion, TargetBatch, TargetBatches
-from rosetta_lab.loading import load_generator, load_models
+from rosetta_lab.mined import Mined, load_mined
 from rosetta_lab.models.base import Generator
 from rosetta_lab.modules.inversion import InversionModule, Inverted
 from rosetta_lab.report.inversions import log_curves, summary_table, write_inversions, write_table
@@ -27,7 +27,6 @@ from rosetta_lab.results import Judge, Results
 from rosetta_lab.rosetta_units import RosettaUnits, matched_pairs
 
 log = logging.getLogger("rosetta_lab")
-EMBEDDED = PACKAGE / "zoo" / "dictionary"
 
 
 @entry_point("invert")
@@ -35,9 +34,10 @@ def main(cfg: DictConfig) -> list[dict[str, Any]] | None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     trainer = make_trainer(cfg, folder, bar=False)  # the module's own bar counts steps
     folder = Path(trainer.strategy.broadcast(folder))  # every process writes into the first one's
-    dictionary, generator, inversion = load_inversion(cfg, trainer.strategy.root_device)
-    judge = load_judge(cfg, trainer.strategy.root_device)
-    targets = load_targets(cfg, generator)
+    mined = load_mined(cfg.dictionary, trainer.strategy.root_device)
+    inversion = load_inversion(cfg, mined)
+    judge = load_judge(cfg, mined.device)
+    targets = load_targets(cfg, mined.generator)
 
     results = Results(folder)
     if trainer.is_global_zero:
@@ -60,43 +60,37 @@ def main(cfg: DictConfig) -> list[dict[str, Any]] | None:
     trainer.strategy.barrier()
     if not trainer.is_global_zero:
         return None
-    return finish(cfg, folder, dictionary, targets, results, trainer)
+    return finish(cfg, folder, mined.dictionary, targets, results, trainer)
 
 
-def load_inversion(
-    cfg: DictConfig, device: torch.device
-) -> tuple[RosettaDictionary, Generator, Inversion]:
-    """Dictionary, generator and what poses the problems, as a run's config asks for them."""
-    source = EMBEDDED if cfg.dictionary == "embedded" else Path(cfg.dictionary)
-    dictionary = RosettaDictionary.load(source)
-    mined: Any = OmegaConf.create(dictionary.config)
-    generator = load_generator(mined.gen, mined.seed).to(device)
+def load_inversion(cfg: DictConfig, mined: Mined) -> Inversion:
+    """What poses the problems, as a run's config asks for it."""
     pairs = matched_pairs(
-        dictionary,
+        mined.dictionary,
         *(plain(cfg[key]) for key in ("matches", "pool", "concepts", "neurons", "layers")),
     )
-    wanted = {name: entry for name, entry in mined.disc.items() if name in pairs}
-    models = load_models(wanted, mined.seed)
-    units = RosettaUnits(dictionary, source, models, pairs, cfg.normalization) if pairs else None
+    models = mined.models(pairs)
+    units = None
+    if pairs:
+        units = RosettaUnits(mined.dictionary, mined.folder, models, pairs, cfg.normalization)
     classifier = None
-    if generator.num_classes and cfg.classifier in mined.disc:
-        name = cfg.classifier
-        classifier = models.get(name) or load_models({name: mined.disc[name]}, mined.seed)[name]
-    inversion = Inversion(
-        generator,
-        None if units is None else units.to(device),
-        instantiate(cfg.perceptual).to(device) if cfg.loss.perceptual else None,
+    if mined.generator.num_classes and cfg.classifier is not None:
+        classifier = models.get(cfg.classifier) or mined.models([cfg.classifier])[cfg.classifier]
+    perceptual = instantiate(cfg.perceptual).to(mined.device) if cfg.loss.perceptual else None
+    return Inversion(
+        mined.generator,
+        None if units is None else units.to(mined.device),
+        perceptual,
         {**cfg.loss, "activation": cfg.loss.activation if pairs else 0.0},
         space=cfg.space,
         start=cfg.start,
         psi=cfg.psi,
         label=cfg.label,
-        classifier=None if classifier is None else classifier.to(device),
+        classifier=classifier,
         optimize_class=cfg.optimize_class,
         seed=cfg.seed,
-        distribution=mined.gen.latent,
+        distribution=mined.config.gen.latent,
     )
-    return dictionary, generator, inversion
 
 
 def load_judge(cfg: DictConfig, device: torch.device) -> Judge:

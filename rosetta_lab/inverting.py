@@ -161,7 +161,8 @@ class Inversion:
                     f"The classifier knows {logits.shape[1]} classes, the generator {classes}.\n"
                     "Choose another classifier=NAME, or label=NUMBER."
                 )
-            return logits.softmax(dim=1)
+            weights: Tensor = logits.softmax(dim=1)
+            return weights
         else:
             chosen = torch.full((len(images),), int(self.label))
             if not 0 <= int(self.label) < classes:

@@ -202,7 +202,7 @@ def test_the_teacher_is_a_moving_average() -> None:
             p.add_(1.0)
     module.update_teacher()
     for slow, old in zip(module.teacher.parameters(), before, strict=True):
-        torch.testing.assert_close(slow, old + (1.0 - module.teacher_momentum))
+        torch.testing.assert_close(slow, old + (1.0 - module.teacher_momentum[0]))
         assert not slow.requires_grad
 
 

@@ -109,7 +109,8 @@ class DINOModule(ScheduledModule):
         model: a random-weight model whose network's output is a feature vector.
         features: width of that vector.
         prototypes: width of the head's output.
-        teacher_momentum: of the teacher's moving average at first; a cosine takes it to 1.
+        teacher_momentum: of the teacher's moving average, at first and at last; a cosine between.
+            It stays below 1, so that the teacher still gets used to the large scenes.
         student_temperature: of the student's softmax.
         teacher_temperature: of the teacher's, lower: sharpening.
         contrast: weight at first of :func:`agreement_loss`; fades out linearly.
@@ -126,7 +127,7 @@ class DINOModule(ScheduledModule):
         model: DiscriminativeModel,
         features: int,
         prototypes: int = 1024,
-        teacher_momentum: float = 0.9,
+        teacher_momentum: tuple[float, float] = (0.9, 0.99),
         student_temperature: float = 0.1,
         teacher_temperature: float = 0.04,
         contrast: float = 1.0,
@@ -183,8 +184,8 @@ class DINOModule(ScheduledModule):
     @torch.no_grad()
     def update_teacher(self) -> None:
         """Move the teacher towards the student."""
-        remaining = 0.5 * (1.0 + math.cos(math.pi * self.progress))
-        step = (1.0 - self.teacher_momentum) * remaining
+        first, last = self.teacher_momentum
+        step = 1.0 - (last + (first - last) * 0.5 * (1.0 + math.cos(math.pi * self.progress)))
         for slow, fast in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
             slow.lerp_(fast, step)
 

@@ -1,0 +1,114 @@
+"""The images that an edit begins with: seeds, stored latents, or pictures that are inverted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch.nn.functional import one_hot
+
+from rosetta_lab.data.images import Target
+from rosetta_lab.data.latents import sample_z
+from rosetta_lab.editing import Sources, in_space
+from rosetta_lab.errors import RosettaError
+from rosetta_lab.inverting import TargetBatch
+from rosetta_lab.latent_code import Space
+from rosetta_lab.models.base import Generator
+from rosetta_lab.modules.inversion import InversionModule
+
+Label = int | Literal["random"] | None
+
+
+def from_seeds(
+    generator: Generator,
+    seeds: Sequence[int],
+    label: Label = None,
+    space: Space = "z",
+    psi: float = 1.0,
+    distribution: Mapping[str, Any] | None = None,
+) -> Sources:
+    """The first latent of every seed's stream.
+
+    Args:
+        generator: fixed.
+        seeds: one for each image.
+        label: class of all; None: seed modulo classes, ``random``: any, by the seed.
+        space: of the latents.
+        psi: truncation while mapping z.
+        distribution: of z, see :func:`rosetta_lab.data.latents.sample_z`.
+
+    Raises:
+        RosettaError: there is no such class.
+    """
+    like = next(generator.parameters())
+    z = torch.stack([sample_z(s, 0, generator.z_dim, **(distribution or {})) for s in seeds])
+    c, classes = None, generator.num_classes
+    if classes:
+        if label == "random":
+            labels = [int(sample_z(s, 1, 1)[0].abs() * 1e6) % classes for s in seeds]
+        else:
+            labels = [s % classes if label is None else int(label) for s in seeds]
+        if not all(0 <= value < classes for value in labels):
+            raise RosettaError(f"latent.label={label}: expected 0 to {classes - 1}.")
+        c = one_hot(torch.tensor(labels), classes).to(like)
+    names = [f"seed_{seed}" for seed in seeds]
+    return Sources(names, in_space(generator, space, z.to(like), c, psi), c)
+
+
+def from_file(
+    generator: Generator, path: Path, space: Space | None = None
+) -> tuple[Sources, Space]:
+    """Latents of a safetensors file, such as an inversion's.
+
+    Args:
+        generator: fixed.
+        path: with ``latent`` (N, ...) and, for z of a class-conditional generator,
+            ``class_weights`` (N, classes).
+        space: of the latents; None reads it from their shape.
+
+    Raises:
+        RosettaError: no such file, or it holds no latents of this generator.
+    """
+    try:
+        stored = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise RosettaError(f"latent.file={path}: cannot be read ({error}).") from None
+    if "latent" not in stored:
+        raise RosettaError(
+            f"latent.file={path}: it holds {', '.join(sorted(stored)) or 'nothing'}.\n"
+            "Expected a tensor 'latent', as in an inversion's latent.safetensors."
+        )
+    like = next(generator.parameters())
+    latent = stored["latent"].to(like)
+    c = stored["class_weights"].to(like) if "class_weights" in stored else None
+    if space is None:
+        space = "w+" if latent.dim() == 3 else "z" if latent.shape[1] == generator.z_dim else "w"
+    names = [path.parent.name if len(latent) == 1 else f"latent_{i}" for i in range(len(latent))]
+    return Sources(names, latent, c), space
+
+
+def from_images(targets: Sequence[Target], module: InversionModule) -> Sources:
+    """Pictures, inverted first, in the inversion's space."""
+    batch = TargetBatch(
+        [target.id for target in targets],
+        torch.stack([target.image for target in targets]),
+        [target.label for target in targets],
+        [target.truth for target in targets],
+    )
+    found = module.predict_step(batch)
+    return Sources(batch.ids, found.latent, found.class_weights)
+
+
+def reference(
+    generator: Generator,
+    count: int,
+    space: Space,
+    psi: float = 1.0,
+    distribution: Mapping[str, Any] | None = None,
+) -> Sources:
+    """Random latents of all classes, in a space: they show what units do at all."""
+    return from_seeds(generator, range(10_000, 10_000 + count), None, space, psi, distribution)

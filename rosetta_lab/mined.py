@@ -1,0 +1,111 @@
+"""What a mining run left, ready to be used: its dictionary, generator and models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import get_class
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from rosetta_lab.config import PACKAGE
+from rosetta_lab.dictionary import RosettaDictionary
+from rosetta_lab.errors import RosettaError
+from rosetta_lab.loading import load_generator, load_models
+from rosetta_lab.models.base import Generator
+from rosetta_lab.models.discriminative.base import DiscriminativeModel
+from rosetta_lab.models.preprocess import Preprocess
+
+EMBEDDED = PACKAGE / "zoo" / "dictionary"
+
+
+@dataclass
+class Mined:
+    """A mining run.
+
+    Attributes:
+        dictionary: what it found.
+        folder: where it is.
+        config: ``gen`` and ``disc`` entries, ``seed`` and so on.
+        generator: on the device asked for.
+    """
+
+    dictionary: RosettaDictionary
+    folder: Path
+    config: DictConfig
+    generator: Generator
+    device: torch.device
+
+    @property
+    def latent(self) -> dict[str, Any]:
+        """How z is distributed, see :func:`rosetta_lab.data.latents.sample_z`."""
+        return {str(key): value for key, value in self.config.gen.latent.items()}
+
+    def models(self, names: Iterable[str]) -> dict[str, DiscriminativeModel]:
+        """Discriminative models of the run, by name.
+
+        Raises:
+            RosettaError: the run had no such model.
+        """
+        entries = {}
+        for name in names:
+            if name not in self.config.disc:
+                raise RosettaError(
+                    f"{name}: the dictionary's run has no such model.\n"
+                    f"Choose from {', '.join(self.config.disc)}."
+                )
+            entries[name] = self.config.disc[name]
+        return {n: m.to(self.device) for n, m in load_models(entries, self.config.seed).items()}
+
+
+def load_mined(source: str | Path, device: torch.device | str = "cpu") -> Mined:
+    """Load a mining run.
+
+    Args:
+        source: its folder, or ``embedded`` for the one that comes with the package.
+        device: for the models.
+
+    Raises:
+        RosettaError: there is no dictionary, or its configuration asks for something that is
+            neither a generator nor a discriminative model.
+    """
+    folder = EMBEDDED if str(source) == "embedded" else Path(source).expanduser()
+    dictionary = RosettaDictionary.load(folder)
+    config = OmegaConf.create(dictionary.config)
+    check_targets(config.gen, Generator)
+    check_targets(config.disc, DiscriminativeModel, Preprocess)
+    generator = load_generator(config.gen, config.seed).to(device)
+    return Mined(dictionary, folder, config, generator, torch.device(device))
+
+
+def check_targets(config: Any, *kinds: type) -> None:
+    """Let a configuration from outside make nothing but objects of these classes.
+
+    Raises:
+        RosettaError: a ``_target_`` is something else.
+    """
+    for name in _targets(config):
+        try:
+            found: Any = get_class(name)
+        except Exception:  # whatever importing it raises
+            found = None
+        if found is None or not issubclass(found, kinds):
+            raise RosettaError(
+                f"The configuration asks for '{name}', which is not a "
+                f"{' or '.join(kind.__name__ for kind in kinds)}; refused.\n"
+                "Install the package that it comes from, or use another file."
+            )
+
+
+def _targets(config: Any) -> Iterator[str]:
+    if isinstance(config, DictConfig):
+        for key, value in config.items():
+            if key == "_target_":
+                yield str(value)
+            yield from _targets(value)
+    elif isinstance(config, ListConfig):
+        for value in config:
+            yield from _targets(value)
