@@ -67,7 +67,7 @@ def histogram(counts: Sequence[int], shown: tuple[int, int]) -> str:
         for place in range(first, last + 1, 4)
     ]
     label = f"Histogram of r: {sum(counts):,} pairs from {edge(first):.1f} to {edge(last):.1f}"
-    return _svg(width, height, label, parts)
+    return svg(width, height, label, parts)
 
 
 def meetings(counts: Sequence[Sequence[int]], rows: Sequence[str], columns: Sequence[str]) -> str:
@@ -109,7 +109,7 @@ def meetings(counts: Sequence[Sequence[int]], rows: Sequence[str], columns: Sequ
         )
     width = left + cell_width * len(columns) + 2
     label = "Best buddies per generator layer (down) and model layer (across)"
-    return _svg(round(width), round(grid_height + depth), label, parts)
+    return svg(round(width), round(grid_height + depth), label, parts)
 
 
 def _ink(share: float) -> str:
@@ -122,7 +122,8 @@ def _name(name: str) -> str:
     return escape(short) if short == name else f"<title>{escape(name)}</title>{escape(short)}"
 
 
-def _svg(width: int, height: int, label: str, parts: Sequence[str]) -> str:
+def svg(width: int, height: int, label: str, parts: Sequence[str]) -> str:
+    """A drawing of parts that stand in pixels."""
     return (
         f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
         f'aria-label="{escape(label)}">{"".join(parts)}</svg>'
