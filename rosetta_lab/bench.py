@@ -22,7 +22,32 @@ def mining() -> None:
     main()
 
 
-BENCHMARKS: dict[str, Callable[[], None]] = {"mining": mining}
+INVERSION_DEFAULTS = (  # of `bench inversion`, which is configured as rosetta_lab.invert is
+    "data=fashion_scenes",
+    "data.per_class=7",
+    "batch_size=64",
+    "steps=10",
+    "hydra.run.dir=.",
+    "hydra.output_subdir=null",
+    "hydra/job_logging=stdout",
+)
+
+
+def inversion() -> None:
+    """A step by its parts, and a batch against one image at a time."""
+    given = {argument.split("=")[0] for argument in sys.argv[1:]}
+    sys.argv[1:1] = [d for d in INVERSION_DEFAULTS if d.split("=")[0] not in given]
+
+    @entry_point("invert")
+    def main(cfg: DictConfig) -> None:
+        from rosetta_lab.benchmarks.inversion import run
+
+        print(run(cfg).report())
+
+    main()
+
+
+BENCHMARKS: dict[str, Callable[[], None]] = {"mining": mining, "inversion": inversion}
 
 
 def main() -> None:

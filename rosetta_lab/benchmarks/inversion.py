@@ -1,0 +1,118 @@
+"""The cost of an inversion's step, by its parts, and of images one at a time against a batch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from omegaconf import DictConfig
+
+from rosetta_lab.inverting import Inversion, TargetBatch, TargetBatches
+from rosetta_lab.mined import load_mined
+from rosetta_lab.objective import Objective
+
+WARM_UP = 2  # steps before the clock starts
+
+
+@dataclass
+class InversionBenchmark:
+    """Seconds of a step for all images.
+
+    Attributes:
+        images: how many.
+        pairs: matched pairs that are compared.
+        threads: of the CPU.
+        parts: what a step consists of, to its seconds.
+        batch: a step of all images in one batch.
+        single: the same one image at a time.
+    """
+
+    images: int
+    pairs: int
+    threads: int
+    parts: dict[str, float]
+    batch: float
+    single: float
+
+    def report(self) -> str:
+        """A table for people."""
+        lines = [
+            f"{self.images} images, {self.pairs:,} matched pairs, {self.threads} threads",
+            f"{'':<28}{'ms/image/step':>14}{'share':>8}",
+        ]
+        for title, seconds in {**self.parts, "whole step": self.batch}.items():
+            cost, share = seconds / self.images * 1e3, seconds / self.batch
+            lines.append(f"{title:<28}{cost:>14.2f}{share:>8.1%}")
+        lines.append(
+            f"One image at a time: {self.single / self.images * 1e3:.2f} ms/image/step; a batch is "
+            f"{self.single / self.batch:.2f} times as fast."
+        )
+        return "\n".join(lines)
+
+
+def seconds_per_step(inversion: Inversion, batch: TargetBatch, steps: int) -> float:
+    """Mean time of forward and backward pass."""
+    code, objective = inversion(batch)
+
+    def step() -> None:
+        code.zero_grad()
+        objective(code).total.sum().backward()
+
+    return timed(step, steps)
+
+
+def timed(function: Callable[[], None], times: int) -> float:
+    """Mean seconds of a call, after some calls that do not count."""
+    for _ in range(WARM_UP):
+        function()
+    synchronize()
+    started = time.perf_counter()
+    for _ in range(times):
+        function()
+    synchronize()
+    return (time.perf_counter() - started) / times
+
+
+def synchronize() -> None:
+    """Wait for an accelerator to finish what it was given."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def run(cfg: DictConfig) -> InversionBenchmark:
+    """Time what ``cfg`` describes."""
+    from rosetta_lab.invert import load_inversion, load_targets  # it defines an entry point
+
+    device = "cuda" if torch.cuda.is_available() and cfg.trainer.accelerator != "cpu" else "cpu"
+    mined = load_mined(cfg.dictionary, device)
+    inversion = load_inversion(cfg, mined)
+    targets = load_targets(cfg, mined.generator)
+    count = min(cfg.batch_size, len(targets))
+    batch = TargetBatches(targets, count)[0]
+    singles = TargetBatches(targets, 1)
+
+    loss = inversion.loss
+    whole = seconds_per_step(inversion, batch, cfg.steps)
+    parts = {}
+    for part in ("perceptual", "activation"):
+        if loss.get(part) and inversion.units is not None:
+            inversion.loss = {**loss, part: 0.0}
+            parts[part] = max(0.0, whole - seconds_per_step(inversion, batch, cfg.steps))
+    inversion.loss = loss
+    single = sum(seconds_per_step(inversion, singles[i], cfg.steps) for i in range(count))
+    return InversionBenchmark(
+        images=count,
+        pairs=pairs_of(inversion, batch),
+        threads=torch.get_num_threads(),
+        parts={"generator and the rest": whole - sum(parts.values()), **parts},
+        batch=whole,
+        single=single,
+    )
+
+
+def pairs_of(inversion: Inversion, batch: TargetBatch) -> int:
+    """Matched pairs that the activation loss compares."""
+    objective: Objective = inversion(batch)[1]
+    return objective.agreement.pairs if objective.agreement is not None else 0
