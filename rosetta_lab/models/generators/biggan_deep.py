@@ -82,7 +82,8 @@ class TruncatedBatchNorm(nn.Module):
             x = x - mean[:, None, None].to(x.dtype)
             gain = gain * (var + self.eps).rsqrt()
         gain, offset = (t[..., None, None].to(x.dtype) for t in (gain, offset))
-        return x * gain + offset
+        scaled: Tensor = x * gain + offset
+        return scaled
 
 
 class GeneratorBlock(nn.Module):
