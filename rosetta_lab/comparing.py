@@ -1,0 +1,241 @@
+"""Runs of inversions side by side: what differs between them, and which is how much better."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+from rosetta_lab.errors import RosettaError
+from rosetta_lab.functional.bootstrap import bootstrap_means
+from rosetta_lab.report.figures import Figure, figure, figures
+from rosetta_lab.results import RESULT, Results
+
+log = logging.getLogger("rosetta_lab")
+HOW = ("resume", "logger", "group", "batch_size", "objective", "hydra", "trainer")  # not what
+OF_LOSS_WEIGHTS = "loss/total"  # its parts are weighted differently by different runs
+
+
+@dataclass
+class Arm:
+    """A run that is compared.
+
+    Attributes:
+        folder: of the run.
+        cfg: its configuration.
+        overrides: what its command line chose: key to value.
+        records: id to the figures of an image.
+        name: what tells it from the others.
+        parameters: the choices in which the arms differ: key to value.
+    """
+
+    folder: Path
+    cfg: DictConfig
+    overrides: dict[str, str]
+    records: dict[str, dict[str, Any]]
+    name: str = ""
+    parameters: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def results(self) -> Results:
+        """Its images."""
+        return Results(self.folder)
+
+
+def run_folders(folder: Path) -> list[Path]:
+    """A run's folder itself, or the runs in a sweep's folder.
+
+    Raises:
+        RosettaError: there are no results in it.
+    """
+    if (folder / "results").is_dir():
+        return [folder]
+    if folder.is_dir():
+        inside = [path for path in folder.iterdir() if (path / "results").is_dir()]
+        if inside:
+            return sorted(inside, key=lambda path: (len(path.name), path.name))
+    raise RosettaError(
+        f"{folder}: there are no results of inversions in this folder.\n"
+        "Name run folders of rosetta_lab.invert, or the folder of a --multirun."
+    )
+
+
+def read_arm(folder: Path) -> Arm:
+    """Read a run's folder.
+
+    Raises:
+        RosettaError: its configuration is not there.
+    """
+    hydra = folder / ".hydra"
+    if not (hydra / "config.yaml").is_file():
+        raise RosettaError(f"{folder}: this is not a run folder (no .hydra/config.yaml in it).")
+    cfg, words = OmegaConf.load(hydra / "config.yaml"), OmegaConf.load(hydra / "overrides.yaml")
+    assert isinstance(cfg, DictConfig)
+    overrides = {
+        override.get_key_element().lstrip("+~"): override.get_value_element_as_str()
+        for override in OverridesParser.create().parse_overrides([str(word) for word in words])
+    }
+    root = folder / "results"
+    records = {
+        path.parent.relative_to(root).as_posix(): json.loads(path.read_text())
+        for path in sorted(root.rglob(RESULT))
+        if not path.parent.name.startswith(".new_")
+    }
+    return Arm(folder, cfg, overrides, records)
+
+
+def read_arms(folders: Sequence[Path]) -> list[Arm]:
+    """Read runs and name them by the choices in which they differ.
+
+    Raises:
+        RosettaError: there are fewer than two, or a folder is not a run's.
+    """
+    arms = [read_arm(run) for folder in folders for run in run_folders(folder)]
+    if len(arms) < 2:
+        raise RosettaError(
+            "There is nothing to compare: fewer than two runs.\n"
+            "Name them with runs=[FOLDER,FOLDER,...], or the folder of a --multirun."
+        )
+    keys = dict.fromkeys(key for arm in arms for key in arm.overrides)
+    values = {
+        key: [arm.overrides.get(key, _configured(arm.cfg, key)) for arm in arms]
+        for key in keys
+        if key.split(".")[0] not in HOW
+    }
+    differing = {key: column for key, column in values.items() if len(set(column)) > 1}
+    for place, arm in enumerate(arms):
+        arm.parameters = {key: column[place] for key, column in differing.items()}
+        words = [f"{key}={value}" for key, value in arm.parameters.items()]
+        arm.name = next(iter(arm.parameters.values())) if len(words) == 1 else " ".join(words)
+    names = [arm.name for arm in arms]
+    for arm in arms:
+        if names.count(arm.name) > 1 or not arm.name:
+            arm.name = f"{arm.name} {arm.folder.name}".strip()
+    return arms
+
+
+def _configured(cfg: DictConfig, key: str) -> str:
+    value = OmegaConf.select(cfg, key)
+    if OmegaConf.is_config(value):  # a group: its member's name, where it has one
+        value = value.get("name", "default") if isinstance(value, DictConfig) else list(value)
+    return "null" if value is None else str(value)
+
+
+def find_baseline(arms: Sequence[Arm], wanted: str | None) -> int:
+    """Number of the arm that the others are compared with.
+
+    Args:
+        arms: all of them.
+        wanted: its name or its folder's; None for the one without matches, else the first.
+
+    Raises:
+        RosettaError: there is no such arm.
+    """
+    if wanted is not None:
+        for place, arm in enumerate(arms):
+            if str(wanted) in (arm.name, arm.folder.name, str(arm.folder)):
+                return place
+        raise RosettaError(
+            f"baseline={wanted}: there is no such run.\n"
+            f"Choose from {', '.join(repr(arm.name) for arm in arms)}."
+        )
+    plain = [place for place, arm in enumerate(arms) if arm.cfg.get("matches") in (None, "none")]
+    chosen = plain[0] if plain else 0
+    if len(plain) != 1:
+        log.info("Baseline: %s (choose another with baseline=NAME)", arms[chosen].name)
+    return chosen
+
+
+@dataclass
+class Row:
+    """A figure of an arm over all images.
+
+    Attributes:
+        mean, low, high: of the figure.
+        gain, gain_low, gain_high: mean improvement on the baseline, image by image; positive is
+            better, whichever way the figure goes; None for the baseline.
+        wins, ties: images on which the arm is better than the baseline, or equal.
+    """
+
+    arm: Arm
+    figure: Figure
+    images: int
+    mean: float
+    low: float
+    high: float
+    gain: float | None = None
+    gain_low: float | None = None
+    gain_high: float | None = None
+    wins: int | None = None
+    ties: int | None = None
+
+
+@dataclass
+class Comparison:
+    """Arms on the same images.
+
+    Attributes:
+        arms: all of them, the baseline among them.
+        baseline: its number.
+        ids: images that every arm has.
+        rows: arm by arm, figure by figure.
+    """
+
+    arms: list[Arm]
+    baseline: int
+    ids: list[str]
+    rows: list[Row]
+
+    @property
+    def figures(self) -> list[Figure]:
+        """Those that every arm has, losses last."""
+        return list(dict.fromkeys(row.figure for row in self.rows))
+
+    def row(self, arm: Arm, name: str) -> Row | None:
+        """An arm's row of a figure."""
+        return next((r for r in self.rows if r.arm is arm and r.figure.name == name), None)
+
+
+def compare(
+    arms: list[Arm], baseline: int = 0, resamples: int = 10_000, level: float = 0.95, seed: int = 0
+) -> Comparison:
+    """Compare arms on the images that all of them have.
+
+    Raises:
+        RosettaError: there is no such image.
+    """
+    first = arms[baseline].records
+    ids = [name for name in first if all(name in arm.records for arm in arms)]
+    if not ids:
+        raise RosettaError("The runs have no image in common. Compare runs on the same images.")
+    most = max(len(arm.records) for arm in arms)
+    if len(ids) < most:
+        log.warning("%d images that not every run has are left out.", most - len(ids))
+    names = [name for name in figures([first[i] for i in ids]) if name != OF_LOSS_WEIGHTS]
+    rows: list[Row] = []
+    for name in names:
+        if not all(name in arm.records[i] for arm in arms for i in ids):
+            continue
+        kind = figure(name)
+        values = torch.tensor(
+            [[arm.records[i][name] for arm in arms] for i in ids], dtype=torch.float64
+        )  # (N, A)
+        gains = (1.0 if kind.higher else -1.0) * (values - values[:, baseline : baseline + 1])
+        found = bootstrap_means(torch.cat([values, gains], dim=1), resamples, level, seed)
+        for place, arm in enumerate(arms):
+            mean, low, high = (float(column[place]) for column in found)
+            row = Row(arm, kind, len(ids), mean, low, high)
+            if place != baseline:
+                column = len(arms) + place
+                row.gain, row.gain_low, row.gain_high = (float(c[column]) for c in found)
+                row.wins = int((gains[:, place] > 0).sum())
+                row.ties = int((gains[:, place] == 0).sum())
+            rows.append(row)
+    return Comparison(arms, baseline, ids, rows)

@@ -1,0 +1,235 @@
+"""Comparing runs: intervals, names, gains, tables, the collected sweep, the page."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from hydra.core.utils import JobReturn
+from inversion_fixtures import HOSTILE_ID, write_run
+from omegaconf import OmegaConf
+
+from rosetta_lab.compare import compare_runs
+from rosetta_lab.comparing import compare, find_baseline, read_arms, run_folders
+from rosetta_lab.errors import RosettaError
+from rosetta_lab.functional.bootstrap import bootstrap_means
+from rosetta_lab.report.comparison_tables import comparison_text
+from rosetta_lab.report.figures import figure
+from rosetta_lab.report.lines import ticks
+from rosetta_lab.report.parallel import figure_axis, parameter_axis
+from rosetta_lab.sweep import CollectSweep
+
+IDS = [HOSTILE_ID, *(f"{place:05d}_coat" for place in range(1, 12))]
+
+
+def sweep(folder: Path) -> Path:
+    """Three runs; with matches PSNR rises on all images but one, and the distance falls."""
+    arms = {"none": 0.0, "dino_vit": 0.5, "all": 1.0}
+    for number, (matches, gain) in enumerate(arms.items()):
+
+        def figures(place: int, gain: float = gain) -> dict[str, float]:
+            up = -gain if place == 3 else gain * (1 + place % 3)
+            return {"psnr": 20.0 + place + up, "ssim": 0.5, "lpips": 0.3 - 0.1 * gain}
+
+        overrides = [f"matches={matches}", "steps=5", f"logger=[{'csv' if number else 'wandb'}]"]
+        write_run(folder / str(number), IDS, figures, overrides, matches=matches)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return sweep(tmp_path_factory.mktemp("sweep"))
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_bootstrap_agrees_with_scipy() -> None:
+    random = np.random.default_rng(5)
+    values = random.gamma(2.0, size=(60, 3)) * [1.0, 10.0, 0.1]
+    ours = bootstrap_means(torch.from_numpy(values), 10_000, 0.9, seed=1)
+    for column in range(3):
+        theirs = scipy.stats.bootstrap(
+            (values[:, column],), np.mean, n_resamples=10_000, confidence_level=0.9,
+            method="percentile", rng=np.random.default_rng(2),
+        )  # fmt: skip
+        # The interval's ends are quantiles of random draws: they differ by a few hundredths of it.
+        tolerance = 0.15 * theirs.standard_error
+        interval = theirs.confidence_interval
+        assert float(ours.low[column]) == pytest.approx(interval.low, abs=tolerance)
+        assert float(ours.high[column]) == pytest.approx(interval.high, abs=tolerance)
+        assert float(ours.mean[column]) == pytest.approx(values[:, column].mean())
+
+
+def test_bootstrap_is_seeded_paired_and_the_same_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = torch.Generator().manual_seed(0)
+    a = torch.randn(40, 1, generator=random, dtype=torch.float64)
+    columns = torch.cat([a, 5.0 * torch.randn(40, 1, generator=random).double()], dim=1)
+    whole = bootstrap_means(columns, 500, seed=3)
+    assert not torch.equal(whole.low, bootstrap_means(columns, 500, seed=4).low)
+    # A column's interval does not depend on what stands beside it, and a constant gain has none.
+    alone = bootstrap_means(a, 500, seed=3)
+    assert float(alone.low[0]) == pytest.approx(float(whole.low[0]))
+    paired = bootstrap_means((columns[:, 1:] + 2.0) - columns[:, 1:], 500)
+    assert float(paired.low[0]) == pytest.approx(2.0)
+    assert float(paired.high[0]) == pytest.approx(2.0)
+    monkeypatch.setattr("rosetta_lab.functional.bootstrap._AT_A_TIME", 40 * 7)
+    pieces = bootstrap_means(columns, 500, seed=3)
+    assert torch.allclose(pieces.low, whole.low) and torch.allclose(pieces.high, whole.high)
+
+
+def test_arms_are_named_by_what_differs(swept: Path, tmp_path: Path) -> None:
+    arms = read_arms([swept])
+    assert [arm.name for arm in arms] == ["none", "dino_vit", "all"]  # not by steps, not by logger
+    assert [arm.parameters for arm in arms] == [{"matches": arm.name} for arm in arms]
+    assert find_baseline(arms, None) == 0
+    assert find_baseline(arms, "all") == 2
+    assert find_baseline(arms, "1") == 1  # its folder's name
+    with pytest.raises(RosettaError, match=r"no such run.*\n.*'none', 'dino_vit', 'all'"):
+        find_baseline(arms, "clip")
+
+    def psnr(place: int) -> dict[str, float]:
+        return {"psnr": float(place)}
+
+    two = [["matches=all", "alpha=0.5"], ["matches=all"], ["matches=none", "alpha=0.5"]]
+    for place, words in enumerate(two):
+        matches = words[0].removeprefix("matches=")
+        write_run(tmp_path / f"r{place}", IDS[1:4], psnr, words, matches=matches)
+    write_run(tmp_path / "r3", IDS[1:4], psnr, two[2], matches="none")
+    names = [arm.name for arm in read_arms([tmp_path])]
+    assert names[:2] == ["matches=all alpha=0.5", "matches=all alpha=0.1"]  # 0.1 by its config
+    assert names[2:] == ["matches=none alpha=0.5 r2", "matches=none alpha=0.5 r3"]
+
+
+def test_sweeps_of_more_than_ten_runs_keep_their_order(tmp_path: Path) -> None:
+    for number in range(11):
+        (tmp_path / str(number) / "results").mkdir(parents=True)
+    (tmp_path / "results.csv").touch()
+    assert [path.name for path in run_folders(tmp_path)] == [str(n) for n in range(11)]
+
+
+def test_gains_point_to_better_whichever_way_a_figure_goes(swept: Path) -> None:
+    comparison = compare(read_arms([swept]), baseline=0, resamples=500)
+    arm = comparison.arms[2]
+    psnr, lpips = comparison.row(arm, "psnr"), comparison.row(arm, "lpips")
+    expected = [-1.0 if place == 3 else 1.0 + place % 3 for place in range(len(IDS))]
+    assert psnr and psnr.gain == pytest.approx(np.mean(expected))
+    assert psnr.wins == 11 and psnr.ties == 0 and psnr.images == 12
+    assert psnr.gain_low < psnr.gain < psnr.gain_high
+    assert lpips and lpips.mean == pytest.approx(0.2)
+    assert lpips.gain == pytest.approx(0.1)  # the distance fell
+    ssim = comparison.row(arm, "ssim")
+    assert ssim and (ssim.wins, ssim.ties, ssim.gain) == (0, 12, 0.0)
+    base = comparison.row(comparison.arms[0], "psnr")
+    assert base and base.gain is None
+    names = [kind.name for kind in comparison.figures]
+    assert "loss/activation" in names and "loss/total" not in names
+    assert [figure(n).higher for n in ("psnr", "ssim", "lpips", "hue_error")] == [
+        True, True, False, False,
+    ]  # fmt: skip
+
+
+def test_only_images_that_all_runs_have_are_compared(tmp_path: Path) -> None:
+    for name, ids in (("a", IDS[1:8]), ("b", IDS[4:])):
+        write_run(tmp_path / name, ids, lambda place: {"psnr": float(place)}, [f"alpha={name}"])
+    comparison = compare(read_arms([tmp_path]), resamples=10)
+    assert comparison.ids == IDS[4:8]
+    row = comparison.row(comparison.arms[1], "psnr")
+    assert row and row.gain == pytest.approx(-3.0)  # the same image stands three places earlier
+    write_run(tmp_path / "c", IDS[:1], lambda place: {"psnr": 1.0}, ["alpha=c"])
+    with pytest.raises(RosettaError, match="no image in common"):
+        compare(read_arms([tmp_path]))
+
+
+@pytest.mark.parametrize("made", [(), ("results",), ("results", ".hydra")])
+def test_folders_that_are_no_runs(tmp_path: Path, made: tuple[str, ...]) -> None:
+    for name in made:
+        (tmp_path / name).mkdir()
+    with pytest.raises(RosettaError, match="no results|not a run folder"):
+        read_arms([tmp_path])
+
+
+def test_one_run_is_nothing_to_compare(swept: Path) -> None:
+    with pytest.raises(RosettaError, match="fewer than two"):
+        read_arms([swept / "0"])
+
+
+def test_a_sweep_leaves_tables_and_a_page(swept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(swept)}}})
+    CollectSweep().on_multirun_end(config)
+    long = table(swept / "comparison.csv")
+    assert {(row["run"], row["figure"]) for row in long} >= {("none", "psnr"), ("all", "lpips")}
+    row = next(r for r in long if r["run"] == "all" and r["figure"] == "psnr")
+    assert (row["wins"], row["ties"], row["matches"]) == ("11", "0", "all")
+    wide = table(swept / "runs.csv")
+    assert [row["matches"] for row in wide] == ["none", "dino_vit", "all"]
+    assert float(wide[1]["lpips"]) == pytest.approx(0.25)
+    images = table(swept / "images.csv")
+    assert len(images) == 3 * len(IDS)
+    assert {row["id"] for row in images} == set(IDS)
+    page = (swept / "index.html").read_text()
+    assert page.count('class="run"') == 3  # a line for every run
+    assert "<img src=x" not in page.replace("\\u003c", "<<<")
+    assert "<script>alert" not in page
+    assert "all" in capsys.readouterr().out
+
+
+def test_a_sweep_of_one_run_is_not_compared(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_run(tmp_path / "0", IDS[1:3], lambda place: {"psnr": 1.0})
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
+    CollectSweep().on_multirun_end(config)
+    assert "Nothing to compare" in caplog.text
+    assert not (tmp_path / "index.html").exists()
+
+
+def test_what_others_measured_stands_below(swept: Path, tmp_path: Path) -> None:
+    reference = {"paper, all": {"psnr": 15.42, "ssim": 0.365}}
+    comparison = compare_runs(tmp_path, [swept], reference=reference, resamples=50)
+    text = comparison_text(comparison, reference, 0.95)
+    psnr, ssim, lpips = text.split("\n\n")[1:]
+    assert re.search(r"paper, all +15\.42", psnr)
+    assert re.search(r"paper, all +0\.365", ssim)
+    assert "paper" not in lpips
+    assert "baseline" in psnr and "11 of 12 (92%)" in psnr
+    assert "15.42" in (tmp_path / "index.html").read_text()
+    assert f'runs":[["none","{"../" * 1}' in (tmp_path / "index.html").read_text()
+
+
+def test_axes_put_better_up_and_numbers_in_order() -> None:
+    axis = parameter_axis("alpha", ["10", "0.5", "2", "0.5"])
+    assert axis.heights == [1.0, 0.0, 0.5, 0.0]
+    assert figure_axis("PSNR", [10.0, 20.0, None], higher=True).heights == [0.0, 1.0, None]
+    assert figure_axis("LPIPS", [0.1, 0.3, 0.2], higher=False).heights == [
+        1.0, 0.0, pytest.approx(0.5),
+    ]  # fmt: skip
+    assert figure_axis("same", [1.0, 1.0], higher=True).heights == [0.5, 0.5]
+
+
+def test_ticks_are_round_and_inside() -> None:
+    assert ticks(0.0, 1.0) == pytest.approx([0.0, 0.25, 0.5, 0.75, 1.0])
+    assert ticks(-3.0, 117.0) == pytest.approx([0.0, 25.0, 50.0, 75.0, 100.0])
+    assert ticks(2.0, 2.0) == [2.0]
+
+
+def test_job_end_finishes_an_open_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    import wandb
+
+    ended: list[int] = []
+    monkeypatch.setattr(wandb, "run", object())
+    monkeypatch.setattr(wandb, "finish", lambda exit_code: ended.append(exit_code))
+    job = JobReturn()
+    job.return_value = 1.0
+    job.status = job.status.COMPLETED
+    CollectSweep().on_job_end(OmegaConf.create({}), job)
+    job.status = job.status.FAILED
+    CollectSweep().on_job_end(OmegaConf.create({}), job)
+    assert ended == [0, 1]
