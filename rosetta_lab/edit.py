@@ -31,9 +31,11 @@ from rosetta_lab.invert import plain
 from rosetta_lab.inverting import Inversion
 from rosetta_lab.latent_code import Space
 from rosetta_lab.mined import Mined, check_targets, load_mined
+from rosetta_lab.models.checkpoints import load_into, load_weights
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.models.perceptual import Perceptual
 from rosetta_lab.modules.inversion import InversionModule
+from rosetta_lab.pivotal_tuning import TUNED
 from rosetta_lab.report.edits import edit_table, write_edits
 from rosetta_lab.rosetta_units import RosettaUnits, load_statistics, matched_pairs
 
@@ -124,7 +126,10 @@ def load_sources(cfg: DictConfig, mined: Mined) -> tuple[Sources, Space, Tensor 
         pictures = torch.stack([target.image for target in targets])
         return from_images(targets, module), how.space, pictures
     if cfg.latent.file is not None:
-        sources, space = from_file(generator, Path(cfg.latent.file), cfg.space)
+        path = Path(cfg.latent.file)
+        sources, space = from_file(generator, path, cfg.space)
+        if (tuned := path.parent / TUNED).is_file():
+            load_into(generator, load_weights(str(tuned)))  # what pivotal tuning made of it
         return sources, space, None
     seeds = [cfg.latent.seed] if isinstance(cfg.latent.seed, int) else list(cfg.latent.seed)
     space = cfg.space if cfg.space is not None else "z"

@@ -12,6 +12,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from rosetta_lab.config import entry_point, make_trainer
@@ -19,9 +20,11 @@ from rosetta_lab.data.images import BrokenImage, ImageFolder
 from rosetta_lab.data.latents import Shard, as_is
 from rosetta_lab.dictionary import RosettaDictionary
 from rosetta_lab.inverting import Inversion, TargetBatch, TargetBatches
+from rosetta_lab.latent_code import LatentCode
 from rosetta_lab.mined import Mined, load_mined
 from rosetta_lab.models.base import Generator
 from rosetta_lab.modules.inversion import InversionModule, Inverted
+from rosetta_lab.pivotal_tuning import TUNED, pivotal_tuning
 from rosetta_lab.report.inversions import log_curves, summary_table, write_inversions, write_table
 from rosetta_lab.results import Judge, Results
 from rosetta_lab.rosetta_units import RosettaUnits, matched_pairs
@@ -50,6 +53,7 @@ def main(cfg: DictConfig) -> list[dict[str, Any]] | None:
         inversion,
         judge,
         results,
+        cfg.pti,
         steps=cfg.steps,
         lr=cfg.lr,
         rampup=cfg.rampup,
@@ -121,17 +125,41 @@ class SharedOut(L.LightningDataModule):
 class RecordedInversion(InversionModule):
     """Writes every image's result as soon as it is there."""
 
-    def __init__(self, inversion: Inversion, judge: Judge, results: Results, **how: Any) -> None:
+    def __init__(
+        self, inversion: Inversion, judge: Judge, results: Results, pti: DictConfig, **how: Any
+    ) -> None:
         super().__init__(inversion, **how)
-        self.judge, self.results = judge, results
+        self.inversion, self.judge, self.results, self.pti = inversion, judge, results, pti
 
     def predict_step(self, batch: TargetBatch, batch_idx: int = 0) -> Inverted | None:  # type: ignore[override]
         if not batch.ids:  # every file of the batch was broken
             return None
         inverted = super().predict_step(batch)
-        figures = self.judge(inverted.images, batch.images.to(inverted.images), batch.truth)
+        targets = batch.images.to(inverted.images)
+        figures = self.judge(inverted.images, targets, batch.truth, inverted.starts)
+        if self.pti.steps:
+            for place, name in enumerate(batch.ids):
+                if not self.results.done(name):
+                    figures[place] |= self.tune(inverted, place, name, targets[place, None])
         self.results.write(batch, inverted, figures)
         return inverted
+
+    @torch.inference_mode(False)
+    @torch.enable_grad()
+    def tune(self, inverted: Inverted, place: int, name: str, target: Tensor) -> dict[str, float]:
+        """Tune the generator for one image, and say what that brought."""
+        one = slice(place, place + 1)
+        c = None if inverted.class_weights is None else inverted.class_weights[one].clone()
+        inversion, latent = self.inversion, inverted.latent[one].clone()
+        code = LatentCode(inversion.generator, inversion.space, latent, c, inversion.psi)
+        tuned = pivotal_tuning(
+            code, target, inversion.perceptual, **{str(k): v for k, v in self.pti.items()}
+        )
+        with torch.no_grad():
+            image = tuned.to_unit_range(tuned.synthesize(code(), inversion.psi))
+        self.results.add(name, TUNED, tuned.state_dict(), "tuned.png", image[0])
+        figures = self.judge(image, target, [{}])[0]
+        return {f"tuned_{figure}": value for figure, value in figures.items()}
 
 
 def finish(

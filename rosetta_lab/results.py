@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from rosetta_lab.inverting import TargetBatch
 from rosetta_lab.models.perceptual import Perceptual
 from rosetta_lab.modules.inversion import Inverted
 
-RESULT, LATENT, IMAGE, TARGET = "result.json", "latent.safetensors", "inverted.png", "target.png"
+RESULT, LATENT, IMAGE = "result.json", "latent.safetensors", "inverted.png"
+TARGET, START = "target.png", "start.png"
 
 
 class Judge:
@@ -36,18 +37,23 @@ class Judge:
 
     @torch.no_grad()
     def __call__(
-        self, images: Tensor, targets: Tensor, truth: Sequence[Mapping[str, float]]
+        self,
+        images: Tensor,
+        targets: Tensor,
+        truth: Sequence[Mapping[str, float]],
+        starts: Tensor | None = None,
     ) -> list[dict[str, float]]:
         """Figures of every image.
 
         Args:
             images: (N, 3, R, R) in [0, 1].
             targets: (N, 3, R, R) in [0, 1].
-            truth: of garment scenes: ``hue`` in degrees, ``centre_x``, ``centre_y``, ``scale``.
+            truth: see :func:`true_errors`.
+            starts: what the optimisation began with (N, 3, R, R); None for the images themselves.
 
         Returns:
             ``psnr`` in dB, ``ssim`` in [-1, 1], every distance by its name; and, where the truth is
-            known, the errors of what is read from the image.
+            known, the errors of what is read from the image, and of the start.
         """
         columns = {
             "psnr": psnr(images, targets, data_range=1.0, reduction="none", dim=(1, 2, 3)),
@@ -58,19 +64,40 @@ class Judge:
             {name: float(values[place]) for name, values in columns.items()}
             for place in range(len(images))
         ]
-        if any(truth):
-            read = read_scenes(images)
-            for place, (row, true) in enumerate(zip(rows, truth, strict=True)):
-                if true:
-                    x, y = read.centre[place].tolist()
-                    row["centre_error"] = (
-                        (x - true["centre_x"]) ** 2 + (y - true["centre_y"]) ** 2
-                    ) ** 0.5
-                    row["scale_error"] = abs(float(read.scale[place]) - true["scale"])
-                    row["hue_error"] = float(
-                        hue_error(read.hue[place], torch.tensor(true["hue"]).to(read.hue))
-                    )
+        for place, (error, start) in enumerate(
+            zip(true_errors(images, truth), true_errors(starts, truth), strict=True)
+        ):
+            rows[place] |= error | {f"start_{name}": value for name, value in start.items()}
         return rows
+
+
+def true_errors(
+    images: Tensor | None, truth: Sequence[Mapping[str, float]]
+) -> list[dict[str, float]]:
+    """How far what is read from images is from the truth.
+
+    Args:
+        images: (N, 3, R, R) in [0, 1]; None for no errors at all.
+        truth: of garment scenes: ``hue`` in degrees, ``centre_x``, ``centre_y`` and ``scale`` as
+            fractions of the picture, as far as known.
+
+    Returns:
+        ``centre_error`` and ``scale_error``, fractions of the picture, ``hue_error`` in degrees.
+    """
+    if images is None or not any(truth):
+        return [{} for _ in truth]
+    read, rows = read_scenes(images), []
+    for place, true in enumerate(truth):
+        row = {}
+        if "centre_x" in true:
+            centre = torch.tensor([true["centre_x"], true["centre_y"]]).to(read.centre)
+            row["centre_error"] = float((read.centre[place] - centre).norm())
+        if "scale" in true:
+            row["scale_error"] = abs(float(read.scale[place]) - true["scale"])
+        if "hue" in true:
+            row["hue_error"] = float(hue_error(read.hue[place], torch.tensor(true["hue"])))
+        rows.append(row)
+    return rows
 
 
 class Results:
@@ -82,6 +109,7 @@ class Results:
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "results"
+        self._extras: dict[str, list[Callable[[Path], None]]] = {}
 
     def done(self, name: str) -> bool:
         """Whether an image's result is there."""
@@ -115,9 +143,22 @@ class Results:
             save_file({k: v.cpu().contiguous() for k, v in tensors.items()}, temporary / LATENT)
             save_png(result.images[place], temporary / IMAGE)
             save_png(batch.images[place], temporary / TARGET)
+            if result.starts is not None:
+                save_png(result.starts[place], temporary / START)
             (temporary / RESULT).write_text(json.dumps(record, indent=1) + "\n")
+            for extra in self._extras.pop(name, []):
+                extra(temporary)
             shutil.rmtree(folder, ignore_errors=True)  # what an interrupted removal left
             temporary.rename(folder)
+
+    def add(
+        self, name: str, file: str, tensors: Mapping[str, Tensor], picture: str, image: Tensor
+    ) -> None:
+        """Have tensors and a picture (3, R, R) written beside an image's result, with it."""
+        ready = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+        self._extras.setdefault(name, []).extend(
+            (lambda at: save_file(ready, at / file), lambda at: save_png(image, at / picture))
+        )
 
     def clean(self) -> None:
         """Remove what an interrupted run left unfinished."""

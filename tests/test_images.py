@@ -15,10 +15,10 @@ from PIL import Image
 from torch import Tensor
 
 from rosetta_lab.data.fashion_scenes import CLASSES, FashionScenes
+from rosetta_lab.data.fashion_targets import FashionTargets, sketch
 from rosetta_lab.data.images import (
     SAMPLES,
     BrokenImage,
-    FashionTargets,
     ImageFolder,
     ImageNetVal,
     read_image,
@@ -311,3 +311,30 @@ def test_shipped_samples_are_test_scenes(fashion_mnist: Path) -> None:
         assert target.id.startswith(CLASSES[int(scene.label)].replace(" ", "_"))
         labels.add(int(scene.label))
     assert len(labels) == 8
+
+
+def test_styles_of_fashion_targets(fashion_mnist: Path) -> None:
+    scenes, sketches, originals = (
+        FashionTargets(per_class=1, root=fashion_mnist, style=style, classes=[2, 9])
+        for style in ("scene", "sketch", "original")
+    )
+    assert scenes.ids == sketches.ids == originals.ids
+    assert [scenes[i].label for i in range(2)] == [2, 9]
+    assert "hue" in scenes[0].truth
+    assert set(sketches[0].truth) == {"centre_x", "centre_y", "scale"}
+    grey = originals[1].image
+    assert torch.equal(grey[0], grey[2])
+    assert float(grey[:, :3, :3].max()) == 0.0  # black around the garment
+    with pytest.raises(RosettaError, match="style=oil"):
+        FashionTargets(root=fashion_mnist, style="oil")
+    with pytest.raises(RosettaError, match="expected 0 to 9"):
+        FashionTargets(root=fashion_mnist, classes=[10])
+
+
+def test_a_sketch_has_lines_where_the_picture_has_edges() -> None:
+    picture = torch.full((1, 3, 8, 8), 0.2)
+    picture[..., 4:] = 0.9
+    lines = sketch(picture)
+    assert bool((lines[..., 3:5] == 0.0).all())
+    assert bool((lines[..., :3] == 1.0).all())
+    assert bool((lines[..., 5:] == 1.0).all())

@@ -20,7 +20,6 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from rosetta_lab.data.fashion_scenes import CLASSES, FashionScenes, Split
 from rosetta_lab.errors import RosettaError
 
 SUFFIXES = frozenset(
@@ -251,56 +250,6 @@ class ImageNetVal(Dataset[Target]):
     def __getitem__(self, index: int) -> Target:
         image = read_image(self.files[index], self.size)
         return Target(self.ids[index], image, self.labels[index])
-
-
-class FashionTargets(Dataset[Target]):
-    """Some scenes of every class of ``fashion_scenes``, first one of each class and so on.
-
-    Their ``truth`` has ``hue`` (degrees in [0, 360)), ``centre_x`` and ``centre_y`` (of the
-    garment's box, fractions of the canvas) and ``scale`` (side of the box, the same).
-
-    Args:
-        size: R of the images, in pixels.
-        per_class: scenes of each class.
-        start: how many of a class's scenes to pass over, for disjoint selections.
-        seed: see :class:`FashionScenes`.
-        split: see :class:`FashionScenes`.
-        root: see :func:`rosetta_lab.data.fashion_scenes.find_fashion_mnist`.
-
-    Attributes:
-        indices, ids: of the selected scenes.
-
-    Raises:
-        RosettaError: a class has too few scenes.
-    """
-
-    def __init__(
-        self,
-        size: int = 64,
-        per_class: int = 5,
-        start: int = 0,
-        seed: int = 0,
-        split: Split = "test",
-        root: str | os.PathLike[str] | None = None,
-    ) -> None:
-        self.scenes = FashionScenes(split, seed, size, root)
-        rows = []
-        for label, name in enumerate(CLASSES):
-            own = (self.scenes.labels == label).nonzero()[:, 0].tolist()
-            check_selection(name, len(own), per_class, start)
-            rows.append(own[start : start + per_class])
-        self.indices: list[int] = [row[place] for place in range(per_class) for row in rows]
-        names = [CLASSES[label].replace(" ", "_") for label in self.scenes.labels[self.indices]]
-        self.ids = [f"{i:05d}_{name}" for i, name in zip(self.indices, names, strict=True)]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> Target:
-        scene = self.scenes[self.indices[index]]
-        (x, y), hue, scale = scene.centre[0].tolist(), scene.hue.item(), scene.scale.item()
-        truth = {"hue": hue, "centre_x": x, "centre_y": y, "scale": scale}
-        return Target(self.ids[index], scene.image[0], int(scene.label), truth)
 
 
 def check_selection(name: str, available: int, per_class: int, start: int) -> None:

@@ -32,12 +32,14 @@ class Inverted:
         latent: (N, ...), in the space of the code.
         class_weights: (N, classes) or None.
         curves: part of the loss to its course (N, steps), unweighted; ``total`` is weighted.
+        starts: the images of the latents that the optimisation began with, as ``images``.
     """
 
     images: Tensor
     latent: Tensor
     class_weights: Tensor | None
     curves: dict[str, Tensor]
+    starts: Tensor | None = None
 
 
 class InversionModule(L.LightningModule):
@@ -95,6 +97,8 @@ class InversionModule(L.LightningModule):
         self.code, self.objective = self.pose(batch)
         (optimizer,), (schedule,) = self.configure_optimizers()
         curves: dict[str, list[Tensor]] = {}
+        with torch.no_grad():
+            starts = self.code.images().clamp(0.0, 1.0)
         bar = tqdm(range(self.steps), unit="step", leave=False, disable=not self.progress)
         for step in bar:
             evaluation = self.training_step()
@@ -115,4 +119,5 @@ class InversionModule(L.LightningModule):
             latent=self.code.value.detach(),
             class_weights=None if weights is None else weights.detach(),
             curves={name: torch.stack(course, dim=1) for name, course in curves.items()},
+            starts=starts,
         )
