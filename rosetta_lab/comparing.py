@@ -19,7 +19,7 @@ from rosetta_lab.report.figures import Figure, figure, figures
 from rosetta_lab.results import RESULT, Results
 
 log = logging.getLogger("rosetta_lab")
-HOW = ("resume", "logger", "group", "batch_size", "objective", "hydra", "trainer")  # not what
+HOW = ("resume", "logger", "batch_size", "objective", "hydra", "trainer")  # not what
 OF_LOSS_WEIGHTS = "loss/total"  # its parts are weighted differently by different runs
 
 

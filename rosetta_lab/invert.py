@@ -25,7 +25,9 @@ from rosetta_lab.mined import Mined, load_mined
 from rosetta_lab.models.base import Generator
 from rosetta_lab.modules.inversion import InversionModule, Inverted
 from rosetta_lab.pivotal_tuning import TUNED, pivotal_tuning
-from rosetta_lab.report.inversions import log_curves, summary_table, write_inversions, write_table
+from rosetta_lab.report.figures import objective
+from rosetta_lab.report.inversions import summary_table, write_inversions, write_table
+from rosetta_lab.report.logged import log_curves
 from rosetta_lab.results import Judge, Results
 from rosetta_lab.rosetta_units import RosettaUnits, matched_pairs
 
@@ -33,7 +35,7 @@ log = logging.getLogger("rosetta_lab")
 
 
 @entry_point("invert")
-def main(cfg: DictConfig) -> list[dict[str, Any]] | None:
+def main(cfg: DictConfig) -> float | None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     trainer = make_trainer(cfg, folder, bar=False)  # the module's own bar counts steps
     folder = Path(trainer.strategy.broadcast(folder))  # every process writes into the first one's
@@ -64,7 +66,8 @@ def main(cfg: DictConfig) -> list[dict[str, Any]] | None:
     trainer.strategy.barrier()
     if not trainer.is_global_zero:
         return None
-    return finish(cfg, folder, mined.dictionary, targets, results, trainer)
+    records = finish(cfg, folder, mined.dictionary, targets, results, trainer)
+    return objective(records, cfg.objective)
 
 
 def load_inversion(cfg: DictConfig, mined: Mined) -> Inversion:

@@ -152,7 +152,7 @@ def test_only_images_that_all_runs_have_are_compared(tmp_path: Path) -> None:
 def test_folders_that_are_no_runs(tmp_path: Path, made: tuple[str, ...]) -> None:
     for name in made:
         (tmp_path / name).mkdir()
-    with pytest.raises(RosettaError, match="no results|not a run folder"):
+    with pytest.raises(RosettaError, match=r"no results|not a run folder"):
         read_arms([tmp_path])
 
 
@@ -176,7 +176,7 @@ def test_a_sweep_leaves_tables_and_a_page(swept: Path, capsys: pytest.CaptureFix
     assert {row["id"] for row in images} == set(IDS)
     page = (swept / "index.html").read_text()
     assert page.count('class="run"') == 3  # a line for every run
-    assert "<img src=x" not in page.replace("\\u003c", "<<<")
+    assert "<img src=x" not in page
     assert "<script>alert" not in page
     assert "all" in capsys.readouterr().out
 
@@ -201,7 +201,7 @@ def test_what_others_measured_stands_below(swept: Path, tmp_path: Path) -> None:
     assert "paper" not in lpips
     assert "baseline" in psnr and "11 of 12 (92%)" in psnr
     assert "15.42" in (tmp_path / "index.html").read_text()
-    assert f'runs":[["none","{"../" * 1}' in (tmp_path / "index.html").read_text()
+    assert '"runs":[["none","../' in (tmp_path / "index.html").read_text()
 
 
 def test_axes_put_better_up_and_numbers_in_order() -> None:

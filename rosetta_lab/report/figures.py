@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rosetta_lab.errors import RosettaError
+
 LOSS = "loss/"
 
 
@@ -71,3 +73,17 @@ def means(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         for name in figures(records)
         if (values := [record[name] for record in records if name in record])
     }
+
+
+def objective(records: Sequence[Mapping[str, Any]], name: str) -> float | None:
+    """The mean of the figure that a sweep improves; None without images.
+
+    Raises:
+        RosettaError: there is no such figure.
+    """
+    mean = means(records)
+    if mean and name not in mean:
+        raise RosettaError(
+            f"objective={name}: there is no such figure.\nChoose from {', '.join(mean)}."
+        )
+    return mean.get(name)

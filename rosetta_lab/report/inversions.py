@@ -1,17 +1,16 @@
-"""What a run of inversions shows: a table, curves for the loggers, a page."""
+"""What a run of inversions shows: a table and a page."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import torch
 from hydra.utils import get_class
-from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
 from rosetta_lab.dictionary import RosettaDictionary
@@ -50,23 +49,6 @@ def summary_table(records: Sequence[Mapping[str, Any]], limit: int = 12) -> str:
     if len(records) > limit:
         rows.insert(-1, f"... {len(records) - limit} more in results.csv")
     return "\n".join(rows)
-
-
-def log_curves(
-    loggers: Iterable[Logger], results: Results, records: Sequence[Mapping[str, Any]]
-) -> None:
-    """Give loggers the mean course of every part of the loss, and the mean figures."""
-    curves = [results.curves(record["id"]) for record in records]
-    courses = {part: torch.stack([c[part] for c in curves]).mean(dim=0) for part in curves[0]}
-    for logger in loggers:
-        for step in range(len(courses["total"])):
-            scalars = {f"loss/{part}": float(course[step]) for part, course in courses.items()}
-            logger.log_metrics(scalars, step)
-        logger.log_metrics(
-            {f"mean/{name}": value for name, value in means(records).items() if "/" not in name},
-            len(courses["total"]),
-        )
-        logger.finalize("success")
 
 
 def write_inversions(
