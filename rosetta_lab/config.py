@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import logging
 import os
@@ -16,7 +17,8 @@ from typing import Any
 import hydra
 import lightning as L
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import InstantiationException, OverrideParseException
+from hydra.core.override_parser.types import Override, Transformer
+from hydra.errors import HydraException, InstantiationException, OverrideParseException
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import TQDMProgressBar
 from omegaconf import DictConfig, OmegaConf
@@ -89,6 +91,7 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
             try:
                 sys.argv[1:] = resumed_arguments(sys.argv[1:])
                 check_members(sys.argv[1:])
+                check_keys(config_name, sys.argv[1:])
             except RosettaError as error:
                 sys.exit(str(error))
             run()
@@ -120,6 +123,21 @@ def resumed_arguments(arguments: list[str]) -> list[str]:
     return [a for a in then if a.split("=")[0].lstrip("+~") not in given] + arguments
 
 
+def parse(arguments: list[str]) -> list[Override]:
+    """The overrides of a command line; none where Hydra cannot read it, and will say why."""
+    words = [word for word in arguments if "=" in word and not word.startswith("-")]
+    try:
+        return OverridesParser.create().parse_overrides(words)
+    except OverrideParseException:
+        return []
+
+
+def group_folder(override: Override) -> Path:
+    """Where the members of an override's group would be; no such folder for a plain key."""
+    group = override.key_or_group
+    return asset_root() / (group if group == "experiments" else f"conf/{group}")
+
+
 def check_members(arguments: list[str]) -> None:
     """Look every ``group=NAME`` and ``group=[NAME,...]`` of a command line up in its group.
 
@@ -128,14 +146,8 @@ def check_members(arguments: list[str]) -> None:
     Raises:
         RosettaError: the group has no such member.
     """
-    words = [word for word in arguments if "=" in word and not word.startswith("-")]
-    try:
-        overrides = OverridesParser.create().parse_overrides(words)
-    except OverrideParseException:
-        return  # Hydra tells what is wrong with it
-    for override in overrides:
-        group = override.key_or_group
-        folder = asset_root() / (group if group == "experiments" else f"conf/{group}")
+    for override in parse(arguments):
+        folder = group_folder(override)
         if override.is_delete() or not folder.is_dir():
             continue
         choices = sorted(path.stem for path in folder.glob("*.yaml"))
@@ -144,9 +156,49 @@ def check_members(arguments: list[str]) -> None:
             for name in value if isinstance(value, list) else [value]:
                 if name is not None and str(name) not in choices:
                     raise RosettaError(
-                        f"{group}={name}: there is no such choice.\n"
+                        f"{override.key_or_group}={name}: there is no such choice.\n"
                         f"Choose from {', '.join(choices)}."
                     )
+
+
+def check_keys(config_name: str, arguments: list[str]) -> None:
+    """Look every ``key=value`` of a command line up in the config that its groups make.
+
+    Raises:
+        RosettaError: there is no such key.
+    """
+    groups, keys = [], []
+    for override in parse(arguments):
+        if group_folder(override).is_dir():
+            sweep = override.is_sweep_override()
+            value = next(override.sweep_iterator(Transformer.encode)) if sweep else None
+            key = override.get_key_element()
+            groups.append(f"{key}={value}" if sweep else str(override.input_line))
+        elif override.is_add():
+            groups.append(str(override.input_line))  # later keys may lie within it
+        elif not override.key_or_group.startswith(("hydra.", "hydra/")):
+            keys.append(override.key_or_group)
+    if not keys:
+        return
+    try:
+        with hydra.initialize_config_dir(str(asset_root() / "conf"), version_base="1.3"):
+            config = hydra.compose(config_name, groups)
+    except HydraException:
+        return  # Hydra tells what is wrong with it
+    for key in keys:
+        place: Any = OmegaConf.to_container(config)
+        for depth, part in enumerate(parts := key.split(".")):
+            if not isinstance(place, dict):
+                break
+            if part not in place:
+                near = difflib.get_close_matches(part, map(str, place))
+                within = f" in {'.'.join(parts[:depth])}" if depth else ""
+                raise RosettaError(
+                    f"{key}: there is no key '{part}'{within}"
+                    f"{'; did you mean ' + ' or '.join(near) if near else ''}.\n"
+                    f"Choose from {', '.join(sorted(map(str, place)))}."
+                )
+            place = place[part]
 
 
 def quiet() -> None:
