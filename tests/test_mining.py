@@ -18,7 +18,8 @@ from toy import NaNModel, ToyGenerator, ToyModel
 from rosetta_lab.data.latents import LatentDataModule, Latents, Shard, sample_z
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.hooks import record
-from rosetta_lab.modules.mining import MiningModule, MiningResult
+from rosetta_lab.modules import mining
+from rosetta_lab.modules.mining import MiningModule, MiningResult, pilot_run
 from rosetta_lab.modules.partial import PartialSums
 from rosetta_lab.observer import Observer
 from rosetta_lab.units import Unit, resolve_layers
@@ -167,8 +168,15 @@ def test_latents_that_cannot_be(arguments: dict, message: str) -> None:
         Latents(seed=0, z_dim=4, **arguments)
 
 
-def test_interrupted_run_goes_on(tmp_path: Path) -> None:
-    """Stop in the middle by an exception; the second run sees only what is missing."""
+def another_shift(*arguments: object) -> tuple[object, dict[str, torch.Tensor]]:
+    """The pilot run of a machine that finds other means."""
+    shapes, means = pilot_run(*arguments)
+    return shapes, {name: mean + 0.5 for name, mean in means.items()}
+
+
+def test_interrupted_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stop in the middle by an exception; the second run sees only what is missing, and goes on
+    with the shift of the first."""
     expected = mine(observer())
     watch = observer()
     calls = 0
@@ -186,6 +194,7 @@ def test_interrupted_run_goes_on(tmp_path: Path) -> None:
 
     seen = []
     watch.register_forward_pre_hook(lambda _m, inputs: seen.append(len(inputs[0])))
+    monkeypatch.setattr(mining, "pilot_run", another_shift)
     partial = PartialSums(tmp_path / "partial", minutes=0.0)
     result = mine(watch, partial=partial)
     assert sum(seen) == 3 + 30 - 16  # the pilot and what two batches had not done

@@ -93,7 +93,9 @@ class MiningModule(L.LightningModule):
         for groups in self.groups.values():
             groups.shift = self.trainer.strategy.broadcast(groups.shift)
         if self.partial is not None:
-            self.partial.load(self.metrics(), self.global_rank, self.trainer.world_size)
+            self.partial.load(
+                self.metrics(), self.groups, self.global_rank, self.trainer.world_size
+            )
 
     def validation_step(self, batch: LatentBatch, batch_idx: int) -> None:
         observation = self.observer(batch.z, batch.label, self.psi)
@@ -104,7 +106,11 @@ class MiningModule(L.LightningModule):
             self._table(name).update(own, activations)
         if self.partial is not None:
             self.partial.advance(
-                len(batch.z), self.metrics(), self.global_rank, self.trainer.world_size
+                len(batch.z),
+                self.metrics(),
+                self.groups,
+                self.global_rank,
+                self.trainer.world_size,
             )
 
     def on_validation_epoch_end(self) -> None:

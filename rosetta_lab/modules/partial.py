@@ -10,11 +10,15 @@ from pathlib import Path
 from safetensors import safe_open
 
 from rosetta_lab.files import save_tensors
-from rosetta_lab.metrics.correlation import SumMetric
+from rosetta_lab.metrics.correlation import SumMetric, UnitGroups
 
 
 class PartialSums:
-    """One file per process with its sums and the number of its images behind them.
+    """One file per process with its sums, the shifts that they were taken with and the number of
+    its images behind them.
+
+    The shifts are means of a pilot run. That of the interrupted run may differ in the last bits (by
+    another number of threads, say), and sums go on only with the shifts that they began with.
 
     Args:
         folder: belongs to one fingerprint (everything that the sums depend on).
@@ -37,16 +41,46 @@ class PartialSums:
         with safe_open(path, "pt") as stream:
             return int(stream.metadata()["images"])
 
-    def load(self, metrics: Mapping[str, SumMetric], rank: int, world: int) -> None:
-        """Fill fresh metrics with the sums on disk, if there are any."""
+    def load(
+        self,
+        metrics: Mapping[str, SumMetric],
+        groups: Mapping[str, UnitGroups],
+        rank: int,
+        world: int,
+    ) -> None:
+        """Fill fresh metrics with the sums on disk, if there are any, and ``groups`` with shifts.
+
+        Args:
+            metrics: by name.
+            groups: model name to the units that the metrics share.
+            rank: number of this process.
+            world: how many there are.
+        """
         self._images = self.done(rank, world)
         if self._images:
             with safe_open(self._file(rank, world), "pt") as stream:
                 for name, metric in metrics.items():
                     metric.load_sums({s: stream.get_tensor(f"{name}/{s}") for s in metric.sums()})
+                for name, units in groups.items():
+                    units.shift = stream.get_tensor(f"shift/{name}").to(units.shift.device)
 
-    def advance(self, images: int, metrics: Mapping[str, SumMetric], rank: int, world: int) -> None:
-        """Count the images of a finished batch; write the sums when it is time."""
+    def advance(
+        self,
+        images: int,
+        metrics: Mapping[str, SumMetric],
+        groups: Mapping[str, UnitGroups],
+        rank: int,
+        world: int,
+    ) -> None:
+        """Count the images of a finished batch; write the sums when it is time.
+
+        Args:
+            images: in the batch.
+            metrics: as :meth:`load`, and so are the others.
+            groups: their units.
+            rank: number of this process.
+            world: how many there are.
+        """
         self._images += images
         if time.monotonic() - self._written < self.seconds:
             return
@@ -54,7 +88,7 @@ class PartialSums:
             f"{name}/{key}": value
             for name, metric in metrics.items()
             for key, value in metric.sums().items()
-        }
+        } | {f"shift/{name}": units.shift for name, units in groups.items()}
         save_tensors(self._file(rank, world), tensors, {"images": str(self._images)})
         self._written = time.monotonic()
 
