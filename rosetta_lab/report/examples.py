@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -45,6 +46,7 @@ def collect_examples(
         for name, matches in neuron.matches.items():
             wanted[name].add(matches[0].unit)
 
+    names = (dictionary.config.get("gen") or {}).get("class_names")
     images, captions = [], []
     maps: dict[tuple[str, Unit], list[Tensor]] = {}
     numbers = range(min(count, len(latents)))
@@ -53,8 +55,9 @@ def collect_examples(
         observation = observer(batch.z, batch.label, psi)
         images.append(observation.images.cpu())
         for place, index in enumerate(batch.index.tolist()):
-            kind = "" if batch.label is None else f", class {int(batch.label[place])}"
-            captions.append(f"image {index}{kind}")
+            captions.append(
+                caption(index, None if batch.label is None else batch.label[place], names)
+            )
         for name, units in wanted.items():
             for unit in units:
                 activation = observation.maps[name][unit.layer][:, unit.channel]
@@ -62,3 +65,14 @@ def collect_examples(
     return Examples(
         torch.cat(images), captions, {key: torch.cat(parts) for key, parts in maps.items()}
     )
+
+
+def caption(index: int, label: Tensor | int | None, names: Sequence[str] | None) -> str:
+    """An image's number and its class: by name, where the generator's config has ``class_names``.
+
+    >>> caption(3, 1, ["bag", "coat"]), caption(3, 1, None), caption(3, None, None)
+    ('image 3, coat', 'image 3, class 1', 'image 3')
+    """
+    if label is None:
+        return f"image {index}"
+    return f"image {index}, {names[int(label)] if names else f'class {int(label)}'}"
