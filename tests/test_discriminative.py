@@ -137,3 +137,13 @@ def test_weights_from_a_file(tmp_path: Path) -> None:
 def test_an_unknown_architecture_is_named(kind: Any) -> None:
     with pytest.raises(RosettaError, match="resnet5000"):
         kind("resnet5000", "random", ["layer1"])
+
+
+def test_weights_of_our_own_bring_no_warning_of_missing_ones(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    entry = OmegaConf.load(asset_root() / "conf" / "disc" / "clip_fashion.yaml")
+    instantiate(entry)
+    assert "No pretrained weights" not in caplog.text
+    instantiate(OmegaConf.merge(entry, {"weights": "random"}))
+    assert "No pretrained weights" in caplog.text  # the filter is gone, and this one is true

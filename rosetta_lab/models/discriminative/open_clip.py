@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -56,14 +58,16 @@ class OpenClipModel(DiscriminativeModel):
         if tag:
             path, sha256 = fetch_tag(tag)
             source = f"open_clip://{architecture}/{weights}"
-        network = open_clip.create_model(
-            architecture,
-            path and str(path),
-            device=torch.get_default_device(),  # it would move the network off any other
-            force_preprocess_cfg=tag,
-            **plain(model_kwargs),
-        )
-        if not tag and weights != "random":
+        ours = not tag and weights != "random"
+        with unwarned() if ours else nullcontext():
+            network = open_clip.create_model(
+                architecture,
+                path and str(path),
+                device=torch.get_default_device(),  # it would move the network off any other
+                force_preprocess_cfg=tag,
+                **plain(model_kwargs),
+            )
+        if ours:
             loaded = load_weights(weights)
             load_into(network, loaded)
             source, sha256 = loaded.source, loaded.sha256
@@ -88,6 +92,21 @@ class OpenClipModel(DiscriminativeModel):
         visual: Any = self.network.visual
         trunk: nn.Module = getattr(visual, "trunk", visual)  # towers that come from timm
         return trunk
+
+
+@contextmanager
+def unwarned() -> Iterator[None]:
+    """Silence open_clip's warning that a network has no weights: it is about to get them."""
+
+    def other(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith("No pretrained weights loaded")
+
+    root = logging.getLogger()
+    root.addFilter(other)
+    try:
+        yield
+    finally:
+        root.removeFilter(other)
 
 
 def fetch_tag(tag: Mapping[str, Any]) -> tuple[Path, str]:
