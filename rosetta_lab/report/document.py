@@ -24,8 +24,8 @@ def document(
     head: str,
     sections: Mapping[str, str],
     footer: str,
-    script: str,
-    data: Any,
+    script: str | None = None,
+    data: Any = None,
 ) -> str:
     """A page as HTML.
 
@@ -35,10 +35,10 @@ def document(
         head: HTML under the title.
         sections: heading (plain text) to HTML; empty ones are left out.
         footer: HTML.
-        script: name of the template with the page's only script.
+        script: name of the template with the page's only script; None for a page without.
         data: what the script works on, anything that JSON can hold.
     """
-    code = read_template(script)
+    code = read_template(script) if script else ""
     return Template(read_template("document.html")).substitute(
         eyebrow=escape(eyebrow),
         title=escape(title),
