@@ -9,7 +9,9 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
+from yaml import YAMLError
 
 from rosetta_lab.config import entry_point, make_trainer
 from rosetta_lab.data.images import ImageFolder
@@ -36,7 +38,8 @@ from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.models.perceptual import Perceptual
 from rosetta_lab.modules.inversion import InversionModule
 from rosetta_lab.pivotal_tuning import TUNED
-from rosetta_lab.report.edits import edit_table, write_edits
+from rosetta_lab.report.edit_numbers import edit_table
+from rosetta_lab.report.edits import write_edits
 from rosetta_lab.rosetta_units import RosettaUnits, load_statistics, matched_pairs
 
 Pairs = dict[str, Tensor]
@@ -82,6 +85,7 @@ def main(cfg: DictConfig) -> EditRun:
     page = write_edits(folder, run, cfg, mined.dictionary)
     print(edit_table(run))
     print(f"Look at it: {page.resolve()}")
+    print(f"Do it again: python -m rosetta_lab.edit recipe={folder / RECIPE}")
     return run
 
 
@@ -95,11 +99,16 @@ def with_recipe(cfg: DictConfig) -> DictConfig:
         return cfg
     try:
         recipe = OmegaConf.load(cfg.recipe)
-    except OSError as error:
-        raise RosettaError(f"recipe={cfg.recipe}: cannot be read ({error}).") from None
-    check_targets(recipe, Edit, Perceptual, DiscriminativeModel)
-    merged = OmegaConf.merge(cfg, recipe)
-    assert isinstance(merged, DictConfig) and isinstance(recipe, DictConfig)
+        if not isinstance(recipe, DictConfig) or not isinstance(recipe.get("edit"), DictConfig):
+            raise RosettaError(
+                f"recipe={cfg.recipe}: it holds no edit.\nName the recipe.yaml of an edit's folder."
+            )
+        check_targets(recipe, Edit, Perceptual, DiscriminativeModel)
+        merged = OmegaConf.merge(cfg, recipe)
+    except (OSError, YAMLError, OmegaConfBaseException) as error:
+        reason = str(error).splitlines()[0]
+        raise RosettaError(f"recipe={cfg.recipe}: cannot be read ({reason}).") from None
+    assert isinstance(merged, DictConfig)
     merged.edit = recipe.edit  # instead of, not beside, the default edit
     return merged
 
