@@ -19,7 +19,8 @@ from rosetta_lab.report.figures import Figure, figure, figures
 from rosetta_lab.results import RESULT, Results
 
 log = logging.getLogger("rosetta_lab")
-HOW = ("resume", "logger", "batch_size", "objective", "hydra", "trainer")  # not what
+# What says how to run, not what to do
+HOW = ("resume", "logger", "batch_size", "objective", "reference", "hydra", "trainer")
 OF_LOSS_WEIGHTS = "loss/total"  # its parts are weighted differently by different runs
 
 

@@ -1,14 +1,18 @@
-"""The W&B logger: everything that a run logs stays in its folder."""
+"""The W&B logger: everything that a run logs stays in its folder, every job is its own run."""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from lightning.pytorch.loggers import WandbLogger
+from omegaconf import DictConfig
 
 
 def wandb_logger(
@@ -33,3 +37,15 @@ def wandb_logger(
         name = name or hydra.job.override_dirname or None
         group = group or Path(hydra.sweep.dir).name
     return WandbLogger(save_dir=save_dir, name=name, group=group, **how)
+
+
+class FinishRun(Callback):
+    """Finishes a job's W&B run, which the next job of a sweep would otherwise go on with."""
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
+        """Finish the open run, if there is one."""
+        if "wandb" in sys.modules:
+            import wandb
+
+            if wandb.run is not None:
+                wandb.finish(exit_code=0 if job_return.status is JobStatus.COMPLETED else 1)

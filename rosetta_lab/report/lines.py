@@ -125,7 +125,7 @@ def distribution(values: Tensor, label: str, limit: float, bins: int = 24) -> st
     """
     width, height, left, bottom, top = 290, 130, 34, 24, 8
     places = ((values.double() / limit + 1.0) * bins / 2).floor().clamp(0, bins - 1).long()
-    counts = places.bincount(minlength=bins).tolist()
+    counts: list[int] = places.bincount(minlength=bins).tolist()
     most = max(counts)
     step = (width - left - 8) / bins
 
