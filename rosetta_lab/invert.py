@@ -32,6 +32,7 @@ from rosetta_lab.results import Judge, Results
 from rosetta_lab.rosetta_units import RosettaUnits, matched_pairs
 
 log = logging.getLogger("rosetta_lab")
+WATCHING = ("logger", "trainer", "experiments", "resume")  # config that says nothing of the result
 
 
 @entry_point("invert")
@@ -47,6 +48,8 @@ def main(cfg: DictConfig) -> float | None:
     results = Results(folder)
     if trainer.is_global_zero:
         results.clean()
+        asked = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in WATCHING])
+        results.claim(OmegaConf.to_yaml(asked, resolve=True))
     batches = TargetBatches(targets, cfg.batch_size)
     batches.batches = [
         batch for batch in batches.batches if not all(map(results.done, batches.ids(batch)))

@@ -17,12 +17,14 @@ from torchmetrics.functional.image import peak_signal_noise_ratio as psnr
 from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 
 from rosetta_lab.data.readings import hue_error, read_scenes
+from rosetta_lab.errors import RosettaError
+from rosetta_lab.files import atomic_write
 from rosetta_lab.inverting import TargetBatch
 from rosetta_lab.models.perceptual import Perceptual
 from rosetta_lab.modules.inversion import Inverted
 
 RESULT, LATENT, IMAGE = "result.json", "latent.safetensors", "inverted.png"
-TARGET, START = "target.png", "start.png"
+TARGET, START, SETTINGS = "target.png", "start.png", "settings.yaml"
 
 
 class Judge:
@@ -159,6 +161,20 @@ class Results:
         self._extras.setdefault(name, []).extend(
             (lambda at: save_file(ready, at / file), lambda at: save_png(image, at / picture))
         )
+
+    def claim(self, settings: str) -> None:
+        """Note what the results depend on, or compare with what was noted.
+
+        Raises:
+            RosettaError: the folder holds results of other settings.
+        """
+        note = self.root / SETTINGS
+        if note.is_file() and note.read_text() != settings:
+            raise RosettaError(
+                f"{self.root} holds results of other settings (see {SETTINGS} in it).\n"
+                "Give the run another folder, or resume it with the same settings."
+            )
+        atomic_write(note, settings.encode())
 
     def clean(self) -> None:
         """Remove what an interrupted run left unfinished."""

@@ -112,7 +112,7 @@ def linear_probe(
     test: FashionScenes,
     images: int,
     train: FashionScenes,
-    train_images: int = 30_000,
+    train_images: int = 60_000,
 ) -> dict[str, float]:
     """Class accuracy of a logistic regression on :class:`Pooled` features of the frozen model."""
     pooled = Pooled(model)
