@@ -48,7 +48,9 @@ def pearson(
     Returns:
         (A, B) in [-1, 1], float64; 0 where either unit is constant.
     """
-    covariance = products / count - torch.outer(sum_a / count, sum_b / count)
-    scale = torch.outer(var_a, var_b).sqrt()
-    r = torch.where(scale > 0, covariance / scale, torch.zeros_like(scale))
-    return r.clamp(-1.0, 1.0)
+    scale_a, scale_b = (
+        torch.where(var > 0, var.rsqrt(), torch.zeros_like(var)) for var in (var_a, var_b)
+    )
+    # In place from here on: tables are large, and a fresh one costs more than its arithmetic.
+    r = torch.addr(products, sum_a, sum_b, alpha=-1.0 / count)  # count times the covariance
+    return r.mul_((scale_a / count)[:, None]).mul_(scale_b).clamp_(-1.0, 1.0)
