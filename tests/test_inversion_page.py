@@ -1,0 +1,202 @@
+"""Pages of inversions and comparisons, as files and in headless Chromium."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import test_page_browser
+import torch
+from inversion_fixtures import HOSTILE_ID, config, write_results, write_run
+from page_fixtures import scenes, synthetic
+from PIL import Image
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select
+
+from rosetta_lab.compare import compare_runs
+from rosetta_lab.report.colormap import colourise
+from rosetta_lab.report.differences import write_difference
+from rosetta_lab.report.inversions import write_inversions
+
+driver = test_page_browser.driver  # the same browser
+IDS = [HOSTILE_ID, *(f"{place:05d}_coat" for place in range(1, 30))]
+PSNR = [20.0 + 7 * place % 30 for place in range(30)]
+
+
+def figures(place: int) -> dict[str, float]:
+    return {"psnr": PSNR[place], "ssim": 0.5, "published": 0.1 + 0.01 * (11 * place % 30)}
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run with spaces & signs #1")
+    torch.set_num_threads(1)  # small tensors: threads would wait for each other
+    results = write_results(folder, IDS, figures)
+    dictionary, _ = synthetic(*scenes())
+    dictionary.config["gen"]["class_names"] = ["<i>top</i>", "coat", "boot"]
+    return write_inversions(folder, results, list(results.records(IDS)), config(), dictionary)
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sweep %41 #2")
+    for number, matches in enumerate(("none", "all")):
+
+        def shifted(place: int, up: int = number) -> dict[str, float]:
+            return {"psnr": 20.0 + place % 7 + up * (place - 3), "lpips": 0.5 - 0.01 * up * place}
+
+        write_run(folder / str(number), IDS[:8], shifted, [f"matches={matches}"], matches=matches)
+    compare_runs(folder, [folder], resamples=100)
+    return folder / "index.html"
+
+
+class View:
+    """A page in the browser."""
+
+    def __init__(self, driver: webdriver.Chrome, path: Path, width: int = 1280) -> None:
+        self.driver = driver
+        driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False},
+        )
+        driver.get("about:blank")
+        driver.get_log("browser")  # empties it
+        driver.get(path.as_uri())
+
+    def js(self, script: str) -> Any:
+        return self.driver.execute_script(script)
+
+    def choose(self, **menus: str) -> None:
+        for name, text in menus.items():
+            Select(self.driver.find_element(By.NAME, name)).select_by_visible_text(text)
+
+    def cards(self) -> list[str]:
+        return list(
+            self.js("return [...document.querySelectorAll('.card')].map(c => c.dataset.id)")
+        )
+
+    def status(self) -> str:
+        return self.driver.find_element(By.ID, "status").text.replace("\u00a0", " ")
+
+    def load_all(self) -> list[list[int]]:
+        """Scroll to every image; its own and its shown width."""
+        script = """
+        const done = arguments[0];
+        (async () => {
+          const sizes = [];
+          for (const image of document.images) {
+            image.scrollIntoView();
+            for (let i = 0; i < 500 && !(image.complete && image.naturalWidth); i++) {
+              await new Promise((next) => setTimeout(next, 20));
+            }
+            sizes.push([image.naturalWidth, image.clientWidth]);
+          }
+          done(sizes);
+        })();
+        """
+        sizes: list[list[int]] = self.driver.execute_async_script(script)
+        return sizes
+
+
+def test_difference_maps_use_the_colour_map_and_are_made_once(tmp_path: Path) -> None:
+    target, inverted, path = (tmp_path / f"{name}.png" for name in "tid")
+    pixels = np.zeros((2, 2, 3), np.uint8)
+    Image.fromarray(pixels).save(target)
+    pixels[0, 1], pixels[1, 0] = (255, 255, 255), (96, 0, 0)
+    Image.fromarray(pixels).save(inverted)
+    write_difference(target, inverted, path)
+    drawn = torch.from_numpy(np.array(Image.open(path).convert("RGB"))).permute(2, 0, 1)
+    shares = torch.tensor([[0.0, 1.0], [96 / 3 / 255 / 0.5, 0.0]])  # white differs by more than 0.5
+    assert torch.allclose(drawn.float(), 255 * colourise(shares), atol=4)
+    before = path.stat().st_mtime_ns
+    write_difference(target, inverted, path)
+    assert path.stat().st_mtime_ns == before
+
+
+def test_the_page_is_written_for_five_thousand_images(page: Path, tmp_path: Path) -> None:
+    """What grows with the number of images is one short line each."""
+    text = page.read_text()
+    data = text.split('id="data">')[1].split("</script>")[0]
+    assert len(data) / len(IDS) < 120
+    items = json.loads(data)["items"]
+    assert [item[0] for item in items] == IDS
+    assert [item[2][0][0] for item in items] == PSNR
+    assert "Not comparable with published LPIPS" in text
+    assert "own_&lt;net&gt;" in text and "<code>published</code>" not in text
+    assert "<script>alert" not in text and "<i>top" not in text and "<img" not in text
+
+
+def test_images_load_and_nothing_is_run(page: Path, driver: webdriver.Chrome) -> None:
+    view = View(driver, page)
+    sizes = view.load_all()
+    assert len(sizes) == 3 * 24  # of the first 24 images: target, inverted, difference
+    assert {natural for natural, _ in sizes} == {16} and min(shown for _, shown in sizes) > 40
+    assert view.cards() == IDS[:24]
+    assert driver.get_log("browser") == []
+    assert view.js("return document.scripts.length") == 2  # data, and the page's own
+    assert HOSTILE_ID in driver.find_element(By.ID, "gallery").text
+    view.js(
+        "const s = document.createElement('script'); s.textContent = 'window.hacked = true';"
+        "document.body.append(s)"
+    )
+    assert view.js("return window.hacked") is None
+
+
+def test_sorting_filtering_and_paging(page: Path, driver: webdriver.Chrome) -> None:
+    view = View(driver, page)
+    view.choose(sort="PSNR (dB)")
+    best = sorted(range(30), key=lambda place: -PSNR[place])
+    assert view.cards() == [IDS[place] for place in best[:24]]
+    driver.find_element(By.CSS_SELECTOR, "#pages button[value='1']").click()
+    assert view.cards() == [IDS[place] for place in best[24:]]
+    view.choose(order="worst first")
+    assert view.cards()[:3] == [IDS[place] for place in best[::-1][:3]]
+    view.choose(sort="published", order="best first")
+    assert view.cards()[0] == HOSTILE_ID  # the smallest distance
+    view.choose(**{"label": "coat"})
+    assert sorted(view.cards()) == sorted(IDS[1::3])
+    assert view.status() == "10 of 30 images"
+    driver.find_element(By.NAME, "q").send_keys("00007")
+    assert view.cards() == ["00007_coat"]
+    address = driver.current_url
+    driver.get("about:blank")
+    driver.get(address)
+    assert view.cards() == ["00007_coat"]  # the choices are in the address
+    driver.find_element(By.CSS_SELECTOR, "button[type=reset]").click()
+    view.choose(view="table")
+    rows = driver.find_elements(By.CSS_SELECTOR, "#gallery tbody tr")
+    assert len(rows) == 30
+    assert rows[1].text.split()[:3] == ["00001_coat", "coat", "27.00"]
+
+
+@pytest.mark.parametrize("which", ["page", "comparison"])
+@pytest.mark.parametrize("width", [400, 2560])
+def test_nothing_sticks_out(
+    which: str,
+    width: int,
+    driver: webdriver.Chrome,
+    request: pytest.FixtureRequest,
+) -> None:
+    view = View(driver, request.getfixturevalue(which), width)
+    for kind in ("pictures", "table"):
+        view.choose(view=kind)
+        assert view.js("return document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_comparison_sorts_by_gain(comparison: Path, driver: webdriver.Chrome) -> None:
+    view = View(driver, comparison)
+    sizes = view.load_all()
+    assert len(sizes) == 8 * 5  # target; image and difference of both runs
+    assert {natural for natural, _ in sizes} == {16}
+    view.choose(sort="PSNR (dB)")
+    assert view.cards() == IDS[7::-1]  # the gain grows from image to image
+    view.choose(**{"by": "value", "run": "none"})
+    values = [20 + place % 7 for place in range(8)]
+    assert view.cards() == [IDS[p] for p in sorted(range(8), key=lambda p: (-values[p], p))]
+    first = driver.find_element(By.CSS_SELECTOR, f".card[data-id='{IDS[1]}'] .view:last-child dl")
+    assert first.text.split("\n")[:2] == ["PSNR (dB)", "19.00 \u22122.00"]
+    assert driver.get_log("browser") == []
