@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
-from hydra.utils import instantiate
+from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from torch import nn
 
@@ -25,15 +27,40 @@ def load_generator(cfg: DictConfig, seed: int = 0) -> Generator:
         cfg: ``network`` (a ``_target_`` and its arguments) and ``weights`` (a source that
             :func:`rosetta_lab.models.checkpoints.load_weights` takes, or ``random``).
         seed: of random weights.
+
+    Raises:
+        RosettaError: the weights are of another network than ``network`` describes.
     """
     # Before the network is built: where there is no file, that takes long for nothing.
     weights = None if cfg.weights == "random" else load_weights(cfg.weights)
     torch.manual_seed(seed)
-    generator: Generator = instantiate(cfg.network)
+    told = {} if weights is None else from_checkpoint(cfg.network, weights.config or {})
+    generator: Generator = instantiate(cfg.network, **told)
     if weights is not None:
         load_into(generator, weights)
         generator.source, generator.sha256 = weights.source, weights.sha256
     return generator.eval().requires_grad_(False)
+
+
+def from_checkpoint(network: DictConfig, told: Mapping[str, Any]) -> dict[str, Any]:
+    """Constructor arguments that a checkpoint tells and a config leaves open.
+
+    Args:
+        network: ``_target_`` and arguments.
+        told: the checkpoint's.
+
+    Raises:
+        RosettaError: the two contradict each other.
+    """
+    known = inspect.signature(get_class(network._target_)).parameters
+    given = plain(network)
+    for name in given.keys() & told.keys():
+        if given[name] != told[name] and not isinstance(given[name], dict):
+            raise RosettaError(
+                f"The checkpoint's network has {name}={told[name]}, the configuration says "
+                f"{given[name]}.\nSet gen.network.{name}={told[name]}, or choose other weights."
+            )
+    return {name: value for name, value in told.items() if name in known and name not in given}
 
 
 def load_models(cfg: Mapping[str, DictConfig], seed: int = 0) -> dict[str, DiscriminativeModel]:
