@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from html import escape
 from string import Template
 
@@ -12,6 +12,7 @@ from rosetta_lab.report.overview import cards
 from rosetta_lab.report.templates import read_template
 
 IMAGE_FOLDER = "page"
+ATLAS = "atlas"  # folder beside the page, with a page for every concept
 
 
 def image_name(number: int) -> str:
@@ -95,6 +96,20 @@ def _neurons(count: int) -> str:
     return f"{count:,} neuron" + ("" if count == 1 else "s")
 
 
+def _heading(concept: int) -> str:
+    return f'<h3><a href="#concept-{concept}">Concept {concept}</a>'
+
+
+def link_atlas(page: str, concepts: Iterable[int]) -> str:
+    """A dictionary's page with a link from every concept to its page in the atlas beside it."""
+    for concept in concepts:
+        heading = _heading(concept) + " "
+        link = f'<small><a href="{ATLAS}/concept_{concept}.html">atlas</a></small> '
+        if heading + link not in page:
+            page = page.replace(heading, heading + link)
+    return page
+
+
 def _concept(concept: Concept, dictionary: RosettaDictionary, captions: list[list[str]]) -> str:
     drawn = [_neuron(number, dictionary, captions[number]) for number in concept.neurons]
     rest = (
@@ -105,7 +120,7 @@ def _concept(concept: Concept, dictionary: RosettaDictionary, captions: list[lis
     )
     return (
         f'<section class="concept" id="concept-{concept.id}">'
-        f'<h3><a href="#concept-{concept.id}">Concept {concept.id}</a> '
+        f"{_heading(concept.id)} "
         f"<small>{_neurons(len(drawn))} · score {concept.score:.2f}</small></h3>"
         f"{drawn[0]}{rest}</section>\n"
     )
