@@ -221,7 +221,7 @@ TOY = [
     "trainer.accelerator=cpu",
     "save_tables=true",
 ]
-OTHERS = ["dino_resnet_fashion", "mae_fashion", "clip_fashion"]
+OTHERS = ["dino_resnet_fashion", "dino_vit_fashion", "mae_fashion", "clip_fashion"]
 
 
 def command(tmp_path: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
