@@ -104,12 +104,15 @@ def with_recipe(cfg: DictConfig) -> DictConfig:
                 f"recipe={cfg.recipe}: it holds no edit.\nName the recipe.yaml of an edit's folder."
             )
         check_targets(recipe, Edit, Perceptual, DiscriminativeModel)
+        # These stand instead of, not beside, the defaults.
+        whole = {key: recipe.pop(key) for key in ("edit", "perceptual") if key in recipe}
         merged = OmegaConf.merge(cfg, recipe)
     except (OSError, YAMLError, OmegaConfBaseException) as error:
         reason = str(error).splitlines()[0]
         raise RosettaError(f"recipe={cfg.recipe}: cannot be read ({reason}).") from None
     assert isinstance(merged, DictConfig)
-    merged.edit = recipe.edit  # instead of, not beside, the default edit
+    for key, entry in whole.items():
+        merged[key] = entry
     return merged
 
 
