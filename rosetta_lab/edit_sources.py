@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 from torch.nn.functional import one_hot
 
 from rosetta_lab.data.images import Target
@@ -87,8 +88,26 @@ def from_file(
     c = stored["class_weights"].to(like) if "class_weights" in stored else None
     if space is None:
         space = "w+" if latent.dim() == 3 else "z" if latent.shape[1] == generator.z_dim else "w"
+    _check_shape(generator, latent, c, space, path)
     names = [path.parent.name if len(latent) == 1 else f"latent_{i}" for i in range(len(latent))]
     return Sources(names, latent, c), space
+
+
+def _check_shape(
+    generator: Generator, latent: Tensor, c: Tensor | None, space: Space, path: Path
+) -> None:
+    expected = from_seeds(generator, [0], None, space).latent.shape[1:]
+    if latent.shape[1:] != expected:
+        raise RosettaError(
+            f"latent.file={path}: latents of {space} are {tuple(expected)} for this generator, "
+            f"these are {tuple(latent.shape[1:])}.\n"
+            "Choose their space= or the dictionary= of the generator that they are for."
+        )
+    if c is None and space == "z" and generator.num_classes:
+        raise RosettaError(
+            f"latent.file={path}: z of a class-conditional generator needs its class.\n"
+            f"Add a tensor 'class_weights' (N, {generator.num_classes})."
+        )
 
 
 def from_images(targets: Sequence[Target], module: InversionModule) -> Sources:
