@@ -196,7 +196,7 @@ def test_a_comparison_sorts_by_gain(comparison: Path, driver: webdriver.Chrome) 
     assert view.cards() == IDS[7::-1]  # the gain grows from image to image
     view.choose(**{"by": "value", "run": "none"})
     values = [20 + place % 7 for place in range(8)]
-    assert view.cards() == [IDS[p] for p in sorted(range(8), key=lambda p: (-values[p], p))]
+    assert view.cards() == [IDS[p] for p in sorted(range(8), key=lambda p: (-values[p], IDS[p]))]
     first = driver.find_element(By.CSS_SELECTOR, f".card[data-id='{IDS[1]}'] .view:last-child dl")
     assert first.text.split("\n")[:2] == ["PSNR (dB)", "19.00 \u22122.00"]
     assert driver.get_log("browser") == []
