@@ -67,16 +67,17 @@ def mined() -> Mined:
 # The command
 
 
-def test_one_neuron(tmp_path: Path) -> None:
+def test_one_neuron(mined: Mined, tmp_path: Path) -> None:
     done = run("neuron=12", "origin=models", f"hydra.run.dir={tmp_path / 'run'}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "index.html").is_file()
     pictures = tmp_path / "run" / "neuron_12"
+    units = 1 + len(mined.dictionary.discriminative)
     assert load_file(pictures / "latent.safetensors")["latent"].shape == (2, 64)
     with Image.open(pictures / "starts.webp") as image:
-        assert image.size == (3 * CELL, 7 * CELL)  # target and starts; 2 of images, 5 of models
+        assert image.size == (3 * CELL, (2 + units) * CELL)  # target and starts
     with Image.open(pictures / "most.webp") as image:
-        assert image.size == (3 * CELL, 6 * CELL)
+        assert image.size == (3 * CELL, (1 + units) * CELL)
 
 
 def test_atlas_is_linked_from_the_dictionarys_page(tmp_path: Path) -> None:
@@ -99,8 +100,8 @@ def test_atlas_is_linked_from_the_dictionarys_page(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("concept", "neuron", "message"),
     [
-        (99, None, "there is no such concept"),
-        (None, 25, "0 to 24"),
+        (9999, None, "there is no such concept"),
+        (None, 9999, "The dictionary has 0 to"),
         (None, "all", "there is no such neuron"),
         ("some", None, "or all"),
         (0, 0, "name one of them"),
