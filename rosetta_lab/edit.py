@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
-from yaml import YAMLError
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from rosetta_lab.config import entry_point, make_trainer
 from rosetta_lab.data.images import ImageFolder
@@ -29,6 +29,7 @@ from rosetta_lab.editing import Editing, OwnUnits, SeenUnits, Sources
 from rosetta_lab.edits import Edit, compose
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import atomic_write
+from rosetta_lab.functional.agreement import Normalization
 from rosetta_lab.invert import plain
 from rosetta_lab.inverting import Inversion
 from rosetta_lab.latent_code import Space
@@ -59,20 +60,23 @@ def main(cfg: DictConfig) -> EditRun:
 
     def pose(units: OwnUnits | SeenUnits, others: OwnUnits | SeenUnits | None = None) -> Editing:
         low = reference(mined.generator, cfg.reference_images, space, cfg.psi, mined.latent)
-        how = {"space": space, "psi": cfg.psi, "seed": cfg.seed, "distribution": mined.latent}
+        how = {"keep": float(cfg.keep), "space": space, "psi": cfg.psi}
+        how |= {"seed": cfg.seed, "distribution": mined.latent}
         return Editing(mined.generator, edit, units, others, low, cfg.loss, **how)
 
     def optimise(editing: Editing) -> Arm:
         how = {key: cfg[key] for key in ("steps", "lr", "rampup", "rampdown")}
         return run_arm(editing, sources, cfg.frames, cfg.trainer.enable_progress_bar, **how)
 
-    editing = pose(target_units(cfg, mined, edited), target_units(cfg, mined, kept))
+    how: Normalization = cfg.normalization or ("distance" if edit.strength else "cosine")
+    others = target_units(cfg, mined, kept, cfg.normalization or "cosine")
+    editing = pose(target_units(cfg, mined, edited, how), others)
     run = EditRun(edit, sources, own_images(editing, sources), pictures)
     run.arms["rosetta"] = optimise(editing)
     run.maps = example_maps(editing, sources, run.arms["rosetta"])
     if cfg.controls:
-        run.arms["random units"] = optimise(pose(own_units(cfg, mined, random(cfg, mined, edited))))
-        run.arms["activations"] = direct_arm(pose(own_units(cfg, mined, numbers(edited))), sources)
+        run.arms["random units"] = optimise(pose(own_units(mined, random(cfg, mined, edited), how)))
+        run.arms["activations"] = direct_arm(pose(own_units(mined, numbers(edited))), sources)
     if cfg.concepts is not None or cfg.neurons is not None:
         add_selectivity(cfg, mined, run, editing)
     classifier = None
@@ -180,7 +184,7 @@ def random(cfg: DictConfig, mined: Mined, edited: Pairs) -> Tensor:
     return torch.cat(chosen)
 
 
-def own_units(cfg: DictConfig, mined: Mined, chosen: Tensor) -> OwnUnits:
+def own_units(mined: Mined, chosen: Tensor, normalization: Normalization = "cosine") -> OwnUnits:
     """Units of the generator as their own targets."""
     card = mined.dictionary.generator
     return OwnUnits(
@@ -189,20 +193,20 @@ def own_units(cfg: DictConfig, mined: Mined, chosen: Tensor) -> OwnUnits:
         chosen,
         load_statistics(mined.folder, card.name),
         {layer.name: layer.size for layer in card.layers},
-        cfg.normalization,
+        normalization,
     )
 
 
-def target_units(cfg: DictConfig, mined: Mined, pairs: Pairs) -> Any:
+def target_units(cfg: DictConfig, mined: Mined, pairs: Pairs, normalization: Normalization) -> Any:
     """Where the target maps of pairs come from; None for no pairs."""
     if not sum(map(len, pairs.values())):
         return None
     if cfg.origin == "generator":
-        return own_units(cfg, mined, numbers(pairs))
+        return own_units(mined, numbers(pairs), normalization)
     if cfg.origin != "models":
         raise RosettaError(f"origin={cfg.origin}: expected generator or models.")
     models = mined.models(pairs)
-    units = RosettaUnits(mined.dictionary, mined.folder, models, pairs, cfg.normalization)
+    units = RosettaUnits(mined.dictionary, mined.folder, models, pairs, normalization)
     return SeenUnits(units.to(mined.device))
 
 
@@ -213,7 +217,7 @@ def add_selectivity(cfg: DictConfig, mined: Mined, run: EditRun, editing: Editin
     )
     low = reference(mined.generator, cfg.reference_images, editing.space, cfg.psi, mined.latent)
     strengths = ConceptStrengths(
-        mined.dictionary, lambda chosen: own_units(cfg, mined, chosen), low, editing
+        mined.dictionary, lambda chosen: own_units(mined, chosen), low, editing
     )
     for arm in run.arms.values():
         if arm.latent is not None:

@@ -11,7 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from rosetta_lab.edits import Edit
-from rosetta_lab.functional.agreement import Agreement, Normalization, TargetMaps, standardize
+from rosetta_lab.functional.agreement import (
+    Agreement,
+    Joint,
+    Normalization,
+    TargetMaps,
+    standardize,
+)
 from rosetta_lab.functional.resize import Size
 from rosetta_lab.hooks import record
 from rosetta_lab.latent_code import LatentCode, Space, random_z
@@ -115,6 +121,7 @@ class Editing:
         kept: units that are to stay as they are; None for none.
         reference: latents that show how low every unit gets.
         loss: weights of the parts: ``activation``, ``latent_l1``, ``latent_l2``.
+        keep: weight of the kept units' agreement.
         space: of the latents.
         psi: truncation while mapping z.
         seed: of random starts.
@@ -130,12 +137,13 @@ class Editing:
         reference: Sources,
         loss: Mapping[str, float],
         *,
+        keep: float = 1.0,
         space: Space = "z",
         psi: float = 1.0,
         seed: int = 0,
         distribution: Mapping[str, Any] | None = None,
     ) -> None:
-        self.generator, self.edit = generator, edit
+        self.generator, self.edit, self.keep = generator, edit, keep
         self.edited, self.kept = edited, kept
         self.loss, self.space, self.psi = dict(loss), space, psi
         self.seed, self.distribution = seed, dict(distribution or {})
@@ -156,13 +164,14 @@ class Editing:
 
     def __call__(self, sources: Sources) -> Problem:
         code = self.code(sources)
-        _, targets = self.targets(sources)
+        agreements = [self.edited.agreement(self.targets(sources)[1])]
         if self.kept is not None:
-            targets = [*targets, *self.kept.targets(code)]
+            agreements.append(self.kept.agreement(self.kept.targets(code)))
+        weights = [1.0, self.keep][: len(agreements)]
         if self.edit.start == "random":
             with torch.no_grad():
                 code.value.copy_(self.random_start(sources))
-        return code, Objective(self.loss, agreement=self.edited.agreement(targets))
+        return code, Objective(self.loss, agreement=Joint(agreements, weights))
 
     def random_start(self, sources: Sources) -> Tensor:
         """Random latents in the space of the edit."""

@@ -41,6 +41,8 @@ class Edit(ABC):
             None where nothing is, or not every point by as much.
         scale: how many times larger things are asked to become; None where they are not.
         start: where the optimisation begins: at the ``source``'s latent or at a ``random`` one.
+        strength: whether the edit is about how strongly units fire rather than where. The cosine of
+            maps does not see that; ``normalization=distance`` does.
 
     Raises:
         RosettaError: the box is empty or leaves the picture, or the file holds no picture.
@@ -49,6 +51,7 @@ class Edit(ABC):
     displacement: tuple[float, float] | None = None
     scale: float | None = None
     start: Literal["source", "random"] = "source"
+    strength: bool = False
 
     def __init__(self, mask: Mask | None = None) -> None:
         self.mask = None if mask is None else _read_mask(mask)
@@ -195,6 +198,8 @@ class CopyPaste(Edit):
 class Suppress(Edit):
     """Take a concept away: every map becomes its unit's minimum."""
 
+    strength = True
+
     def change(self, maps: Tensor, floor: Tensor) -> Tensor:
         return F.suppress(maps, floor)
 
@@ -206,6 +211,8 @@ class Amplify(Edit):
         factor: above 1 strengthens, between 0 and 1 weakens.
         mask: see :class:`Edit`.
     """
+
+    strength = True
 
     def __init__(self, factor: float = 2.0, mask: Mask | None = None) -> None:
         super().__init__(mask)
@@ -230,6 +237,7 @@ class Composed(Edit):
             self.displacement = (sum(dx for dx, _ in moves), sum(dy for _, dy in moves))
         if any(edit.start == "random" for edit in edits):
             self.start = "random"
+        self.strength = any(edit.strength for edit in edits)
 
     def change(self, maps: Tensor, floor: Tensor) -> Tensor:
         for edit in self.edits:

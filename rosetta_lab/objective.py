@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.functional.agreement import Agreement
+from rosetta_lab.functional.agreement import Agreement, Joint
 from rosetta_lab.hooks import record
 from rosetta_lab.latent_code import LatentCode
 from rosetta_lab.models.perceptual import Perceptual
@@ -54,7 +54,7 @@ class Objective:
         self,
         weights: Mapping[str, float],
         images: Tensor | None = None,
-        agreement: Agreement | None = None,
+        agreement: Agreement | Joint | None = None,
         perceptual: Perceptual | None = None,
     ) -> None:
         unknown = set(weights) - set(PARTS)

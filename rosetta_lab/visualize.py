@@ -108,7 +108,7 @@ class Tour:
             self.mined.dictionary, plain(cfg.matches), "rosetta", neurons=subject.neurons
         )
         found = approach(
-            target_units(cfg, self.mined, pairs),
+            target_units(cfg, self.mined, pairs, cfg.normalization),
             self._code(target),
             code,
             cfg.loss,

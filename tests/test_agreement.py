@@ -65,13 +65,15 @@ def slow(maps, statistics, targets, normalization: str) -> list[float]:
                 )
                 if normalization == "cosine":
                     values.append(float(a @ b / (a.norm() * b.norm())))
-                else:
+                elif normalization == "dataset":
                     values.append(float((a * b).mean()))
+                else:
+                    values.append(-float((a - b).square().mean()))
         result.append(sum(values) / len(values))
     return result
 
 
-@pytest.mark.parametrize("normalization", ["cosine", "dataset"])
+@pytest.mark.parametrize("normalization", ["cosine", "dataset", "distance"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
 def test_equals_slow_float64(normalization: str, dtype: torch.dtype, tolerance: float) -> None:
     maps, statistics, targets = example(dtype)
@@ -81,7 +83,7 @@ def test_equals_slow_float64(normalization: str, dtype: torch.dtype, tolerance: 
     )
 
 
-@pytest.mark.parametrize("normalization", ["cosine", "dataset"])
+@pytest.mark.parametrize("normalization", ["cosine", "dataset", "distance"])
 def test_gradient(normalization: str) -> None:
     maps, statistics, targets = example(n=2)
     agreement = Agreement(targets, statistics, SIZES, normalization)

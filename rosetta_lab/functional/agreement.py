@@ -4,7 +4,8 @@ For a matched pair, A is the generator unit's map and B the target's, both centr
 the mining statistics, and compared at the larger of their two sizes, T positions:
 
     cosine:   sum(A * B) / (|A| |B|), in [-1, 1];
-    dataset:  sum(A * B) / T, Eq. 6 to the letter, unbounded.
+    dataset:  sum(A * B) / T, Eq. 6 to the letter, unbounded;
+    distance: -sum((A - B)^2) / T, at most 0: how strongly units fire, and no further.
 
 Nothing is ever upsampled (see :mod:`rosetta_lab.functional.resize`): the larger map is carried down
 to the smaller one's grid by the adjoint. Targets are fixed during an optimisation, so whatever
@@ -27,7 +28,7 @@ from torch import Tensor
 
 from rosetta_lab.functional.resize import Size, interpolation_matrix, larger, smaller
 
-Normalization = Literal["cosine", "dataset"]
+Normalization = Literal["cosine", "dataset", "distance"]
 EPSILON = 1e-8
 
 
@@ -108,27 +109,45 @@ class _Group:
         normalization: Normalization,
     ) -> None:
         own = (maps.shape[2], maps.shape[3])
+        self.normalization: Normalization = normalization
         self.common, grid = larger(size, own), smaller(size, own)
         maps = maps.permute(0, 2, 3, 1)  # (N, h, w, P)
         if normalization == "cosine":
             maps = maps * _inverse_norms(maps, _grams(own, self.common, maps))[:, None, None]
         else:
             maps = maps / (self.common[0] * self.common[1])
+        squares = (maps * _along_axes(maps, *_grams(own, self.common, maps))).sum(dim=(1, 2, 3))
+        self.constant = squares * (self.common[0] * self.common[1])  # sum of |B|^2 / T (N,)
         maps = _along_axes(maps * weights[channels], *_adjoints(own, grid, maps))
-        self.channels, places = channels.unique(return_inverse=True)
+        self.channels, places, self.counts = channels.unique(
+            return_inverse=True, return_counts=True
+        )
+        self.weights = weights[self.channels]
         target = maps.new_zeros(len(maps), *grid, len(self.channels))
         self.target = target.index_add(3, places, maps)  # (N, *grid, U)
         self.down = _adjoints(size, grid, maps)
         self.grams = _grams(size, self.common, maps)
 
-    def products(self, maps: Tensor) -> Tensor:
-        """Products (N, U) with centred maps of the generator (N, H, W, C)."""
-        moved = _along_axes(maps, *self.down).index_select(3, self.channels)
-        return (moved * self.target).sum(dim=(1, 2))
+    def squares(self, maps: Tensor) -> Tensor:
+        """Squared norms (N, C) of centred maps (N, H, W, C), interpolated to the common size."""
+        return (maps * _along_axes(maps, *self.grams)).sum(dim=(1, 2))
 
-    def inverse_norms(self, maps: Tensor) -> Tensor:
-        """1 / |A| (N, C) of centred maps (N, H, W, C), interpolated to the common size."""
-        return _inverse_norms(maps, self.grams)
+    def agreement(self, maps: Tensor, squares: Tensor | None) -> Tensor:
+        """Sum (N,) of the agreements.
+
+        Args:
+            maps: of the generator, centred (N, H, W, C).
+            squares: see :meth:`squares`; ``dataset`` does without.
+        """
+        moved = _along_axes(maps, *self.down).index_select(3, self.channels)
+        products = (moved * self.target).sum(dim=(1, 2))  # (N, U)
+        if squares is None:
+            return products.sum(dim=1)
+        squares = squares.index_select(1, self.channels)
+        if self.normalization == "cosine":
+            return (products * squares.clamp(min=EPSILON**2).rsqrt()).sum(dim=1)
+        own = squares * self.weights.square() * self.counts / (self.common[0] * self.common[1])
+        return (2.0 * products - own).sum(dim=1) - self.constant
 
 
 class Agreement:
@@ -138,7 +157,7 @@ class Agreement:
         targets: what the units should look like.
         statistics: generator layer to mean and variance of its units over the data set, (C,) each.
         sizes: generator layer to the size of its maps.
-        normalization: ``cosine`` or ``dataset``.
+        normalization: ``cosine``, ``dataset`` or ``distance``.
     """
 
     def __init__(
@@ -160,7 +179,7 @@ class Agreement:
             mean, var = (x.to(members[0].maps) for x in statistics[layer])
             # A unit's scale cancels in the cosine; one that does not vary has no say.
             weights = (var > 0).to(var)
-            if normalization == "dataset":
+            if normalization != "cosine":
                 weights = weights * var.clamp(min=torch.finfo(var.dtype).tiny).rsqrt()
             channels = torch.cat([target.channels for target in members]).to(mean.device)
             maps = torch.cat([target.maps for target in members], dim=1)
@@ -188,12 +207,34 @@ class Agreement:
         totals = []
         for layer, groups in self.groups.items():
             centred = maps[layer].permute(0, 2, 3, 1) - self.means[layer]
-            norms: dict[Size, Tensor] = {}
+            squares: dict[Size, Tensor] = {}  # groups of one size share them
             for group in groups:
-                agreement = group.products(centred)  # (N, U)
-                if self.normalization == "cosine":
-                    if group.common not in norms:
-                        norms[group.common] = group.inverse_norms(centred)
-                    agreement = agreement * norms[group.common].index_select(1, group.channels)
-                totals.append(agreement.sum(dim=1))
+                if self.normalization != "dataset" and group.common not in squares:
+                    squares[group.common] = group.squares(centred)
+                totals.append(group.agreement(centred, squares.get(group.common)))
         return torch.stack(totals).sum(dim=0) / self.pairs
+
+
+class Joint:
+    """Weighted sum of several agreements, each a mean over its own pairs.
+
+    A few edited units are not outvoted by the many that are to stay as they are.
+
+    Args:
+        parts: the agreements.
+        weights: of the parts.
+    """
+
+    def __init__(self, parts: Sequence[Agreement], weights: Sequence[float]) -> None:
+        self.parts, self.weights = list(parts), list(weights)
+        self.pairs = sum(part.pairs for part in parts)
+
+    @property
+    def layers(self) -> list[str]:
+        """The generator's layers that have targets."""
+        return list(dict.fromkeys(layer for part in self.parts for layer in part.layers))
+
+    def __call__(self, maps: Mapping[str, Tensor]) -> Tensor:
+        """The sum (N,); see :class:`Agreement`."""
+        weighted = [w * part(maps) for w, part in zip(self.weights, self.parts, strict=True)]
+        return torch.stack(weighted).sum(dim=0)
