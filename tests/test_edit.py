@@ -207,7 +207,7 @@ def test_one_concept_is_edited_and_all_other_units_are_kept() -> None:
     assert set(numbers(kept).tolist()) == set(numbers(everything).tolist()) - set(
         numbers(edited).tolist()
     )
-    assert chosen_units(selection(concepts=[7], keep=False), mined)[1] == {}
+    assert chosen_units(selection(concepts=[7], keep=0.0), mined)[1] == {}
 
 
 def test_random_units_are_as_many_in_every_layer() -> None:

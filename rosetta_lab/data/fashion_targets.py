@@ -25,7 +25,8 @@ def sketch(images: Tensor) -> Tensor:
     kernels = torch.stack([across, across.t()])[:, None].to(images)  # (2, 1, 3, 3)
     strength = F.conv2d(grey, kernels).norm(dim=1, keepdim=True)  # (N, 1, H, W)
     strength = strength / strength.amax(dim=(2, 3), keepdim=True).clamp(min=1e-6)
-    return (1.0 - (2.0 * strength).clamp(max=1.0)).expand(-1, 3, -1, -1)
+    lines: Tensor = 1.0 - (2.0 * strength).clamp(max=1.0)
+    return lines.expand(-1, 3, -1, -1)
 
 
 class FashionTargets(Dataset[Target]):

@@ -140,14 +140,15 @@ class _Group:
             squares: see :meth:`squares`; ``dataset`` does without.
         """
         moved = _along_axes(maps, *self.down).index_select(3, self.channels)
-        products = (moved * self.target).sum(dim=(1, 2))  # (N, U)
+        products: Tensor = (moved * self.target).sum(dim=(1, 2))  # (N, U)
         if squares is None:
             return products.sum(dim=1)
         squares = squares.index_select(1, self.channels)
         if self.normalization == "cosine":
             return (products * squares.clamp(min=EPSILON**2).rsqrt()).sum(dim=1)
         own = squares * self.weights.square() * self.counts / (self.common[0] * self.common[1])
-        return (2.0 * products - own).sum(dim=1) - self.constant
+        distances: Tensor = own - 2.0 * products
+        return -(distances.sum(dim=1) + self.constant)
 
 
 class Agreement:
