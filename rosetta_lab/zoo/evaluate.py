@@ -55,6 +55,9 @@ def main(cfg: DictConfig) -> None:
         name, kind = path.stem, OmegaConf.load(path).figures
         if cfg.model is not None and cfg.model.name != name:
             continue
+        if not (Path(cfg.weights_dir) / f"{name}.safetensors").is_file():
+            print(f"{name:22s} has no weights in {cfg.weights_dir}", flush=True)
+            continue
         start = time.monotonic()
         figures = evaluate(cfg, name, kind)
         for key, value in figures.items():
