@@ -118,8 +118,14 @@ def test_k_that_does_not_fit(k: int) -> None:
 def test_dictionary_round_trip(tmp_path) -> None:
     dictionary = small_dictionary()
     dictionary.save(tmp_path)
-    assert RosettaDictionary.load(tmp_path) == dictionary
-    assert [path.name for path in tmp_path.iterdir()] == ["dictionary.json"]
+    loaded = RosettaDictionary.load(tmp_path)
+    assert loaded == dictionary
+    assert loaded.buddies.keys() == dictionary.buddies.keys()
+    assert all(torch.equal(loaded.buddies[name], rows) for name, rows in dictionary.buddies.items())
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "best_buddies.safetensors",
+        "dictionary.json",
+    ]
 
 
 def test_other_schema_is_refused(tmp_path) -> None:
