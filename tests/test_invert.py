@@ -31,9 +31,14 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "rosetta_lab.invert", *QUICK, *arguments]
 
 
-def run(*arguments: str, cwd: Path, **kwargs) -> subprocess.CompletedProcess[str]:
+# One thread everywhere, as several processes have it: sums in another order would differ, and Adam
+# makes steps of a gradient's sign.
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(*arguments), cwd=cwd, capture_output=True, text=True, timeout=300, **kwargs
+        command(*arguments), cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=300
     )
 
 
@@ -89,8 +94,8 @@ def test_killed_three_times_and_resumed(whole: Path, tmp_path: Path) -> None:
     for moment in (0, 2, 4):  # results that are there when the process is killed
         where = [f"resume={folder}"] if folder.exists() else [f"hydra.run.dir={folder}"]
         process = subprocess.Popen(
-            command(*where, "steps=40"), cwd=tmp_path, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            command(*where, "steps=40"), cwd=tmp_path, env=ENVIRONMENT,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         deadline = time.monotonic() + 200
         while time.monotonic() < deadline and process.poll() is None:
