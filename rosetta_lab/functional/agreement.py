@@ -21,10 +21,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from rosetta_lab.functional.resize import Size, interpolation_matrix, larger, smaller
 
@@ -89,6 +90,56 @@ def _inverse_norms(maps: Tensor, grams: list[Tensor | None]) -> Tensor:
     return squares.clamp(min=EPSILON**2).rsqrt()
 
 
+class _Products(torch.autograd.Function):
+    """Inner products of a layer's maps with its targets, and their squared norms.
+
+    The large maps are read once going down to the targets' grids, and their gradient is written
+    once coming back up; everything else happens on small grids.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, layer: _Layer) -> tuple[Tensor, ...]:
+        """Centred maps (N, H, W, C) to products (N, C) by group, then squares (N, C) by size."""
+        n, _, width, channels = maps.shape
+        lowered = layer.rows @ maps.reshape(n, -1, width * channels) if len(layer.rows) else maps
+        products = []
+        for group in layer.groups:
+            rows = maps if group.rows is None else lowered[:, group.rows].unflatten(2, (width, -1))
+            moved = _along_axes(rows, None, group.columns)
+            products.append((moved * group.target).sum(dim=(1, 2)))
+        blurred = [_along_axes(maps, *grams) for grams in layer.grams.values()]
+        ctx.layer = layer
+        ctx.save_for_backward(*blurred)
+        ctx.shape = maps.shape
+        squares = [(maps * other).sum(dim=(1, 2)) for other in blurred]
+        return (*products, *squares)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        """Gradient (N, H, W, C) of the centred maps."""
+        layer: _Layer = ctx.layer
+        own: list[Tensor] = []  # parts that need no interpolation of rows
+        lowered: list[Tensor] = []
+        for group, gradient in zip(layer.groups, gradients, strict=False):
+            part = group.target * gradient[:, None, None]
+            columns = None if group.columns is None else group.columns.t()
+            part = _along_axes(part, None, columns)
+            if group.rows is None:
+                own.append(part)
+            else:
+                lowered.append(part.flatten(2))
+        total = None
+        if lowered:
+            total = (layer.rows.t() @ torch.cat(lowered, dim=1)).reshape(ctx.shape)
+        for part in own:
+            total = part if total is None else total.add_(part)
+        assert total is not None
+        for other, gradient in zip(ctx.saved_tensors, gradients[len(layer.groups) :], strict=True):
+            total.addcmul_(other, 2.0 * gradient[:, None, None])
+        return total, None
+
+
 class _Group:
     """The targets of one generator layer that come in one size.
 
@@ -99,6 +150,8 @@ class _Group:
         weights: of the generator's channels (C,).
         normalization: see :class:`Agreement`.
     """
+
+    rows: slice | None = None  # of the layer's stacked matrix; None where rows stay as they are
 
     def __init__(
         self,
@@ -119,36 +172,61 @@ class _Group:
         squares = (maps * _along_axes(maps, *_grams(own, self.common, maps))).sum(dim=(1, 2, 3))
         self.constant = squares * (self.common[0] * self.common[1])  # sum of |B|^2 / T (N,)
         maps = _along_axes(maps * weights[channels], *_adjoints(own, grid, maps))
-        self.channels, places, self.counts = channels.unique(
-            return_inverse=True, return_counts=True
-        )
-        self.weights = weights[self.channels]
-        target = maps.new_zeros(len(maps), *grid, len(self.channels))
-        self.target = target.index_add(3, places, maps)  # (N, *grid, U)
-        self.down = _adjoints(size, grid, maps)
-        self.grams = _grams(size, self.common, maps)
+        target = maps.new_zeros(len(maps), *grid, len(weights))
+        self.target = target.index_add(3, channels, maps)  # (N, *grid, C)
+        counts = channels.bincount(minlength=len(weights))
+        self.own = weights.square() * counts / (self.common[0] * self.common[1])  # (C,)
+        self.down, self.columns = _adjoints(size, grid, maps)
 
-    def squares(self, maps: Tensor) -> Tensor:
-        """Squared norms (N, C) of centred maps (N, H, W, C), interpolated to the common size."""
-        return (maps * _along_axes(maps, *self.grams)).sum(dim=(1, 2))
-
-    def agreement(self, maps: Tensor, squares: Tensor | None) -> Tensor:
+    def agreement(self, products: Tensor, squares: Tensor | None) -> Tensor:
         """Sum (N,) of the agreements.
 
         Args:
-            maps: of the generator, centred (N, H, W, C).
-            squares: see :meth:`squares`; ``dataset`` does without.
+            products: of the generator's maps with the targets (N, C).
+            squares: squared norms of the generator's maps at the common size (N, C); ``dataset``
+                does without.
         """
-        moved = _along_axes(maps, *self.down).index_select(3, self.channels)
-        products: Tensor = (moved * self.target).sum(dim=(1, 2))  # (N, U)
         if squares is None:
             return products.sum(dim=1)
-        squares = squares.index_select(1, self.channels)
         if self.normalization == "cosine":
             return (products * squares.clamp(min=EPSILON**2).rsqrt()).sum(dim=1)
-        own = squares * self.weights.square() * self.counts / (self.common[0] * self.common[1])
-        distances: Tensor = own - 2.0 * products
+        distances: Tensor = squares * self.own - 2.0 * products
         return -(distances.sum(dim=1) + self.constant)
+
+
+class _Layer:
+    """All targets of one generator layer.
+
+    Args:
+        mean: of the layer's units over the data set (C,).
+        groups: the targets, by their size.
+        size: of the layer's maps.
+        norms: whether squared norms are needed.
+    """
+
+    def __init__(self, mean: Tensor, groups: list[_Group], size: Size, norms: bool) -> None:
+        self.mean, self.groups = mean, groups
+        stack = [group.down for group in groups if group.down is not None]
+        self.rows = torch.cat(stack) if stack else mean.new_zeros(0, size[0])
+        end = 0
+        for group in groups:
+            if group.down is not None:
+                start, end = end, end + len(group.down)
+                group.rows = slice(start, end)
+        commons = dict.fromkeys(group.common for group in groups) if norms else {}
+        self.grams = {common: _grams(size, common, mean) for common in commons}
+
+    def __call__(self, maps: Tensor) -> Tensor:
+        """Sum (N,) of the agreements of maps (N, C, H, W)."""
+        centred = maps.permute(0, 2, 3, 1) - self.mean
+        results = _Products.apply(centred, self)
+        products = results[: len(self.groups)]
+        squares = dict(zip(self.grams, results[len(self.groups) :], strict=True))
+        totals = [
+            group.agreement(inner, squares.get(group.common))
+            for group, inner in zip(self.groups, products, strict=True)
+        ]
+        return torch.stack(totals).sum(dim=0)
 
 
 class Agreement:
@@ -174,24 +252,31 @@ class Agreement:
         for target in targets:
             height, width = target.maps.shape[-2:]
             alike[target.layer, height, width].append(target)
-        self.groups: dict[str, list[_Group]] = defaultdict(list)
-        self.means: dict[str, Tensor] = {}
+        groups: dict[str, list[_Group]] = defaultdict(list)
         for (layer, *_), members in alike.items():
-            mean, var = (x.to(members[0].maps) for x in statistics[layer])
+            var = statistics[layer][1].to(members[0].maps)
             # A unit's scale cancels in the cosine; one that does not vary has no say.
             weights = (var > 0).to(var)
             if normalization != "cosine":
                 weights = weights * var.clamp(min=torch.finfo(var.dtype).tiny).rsqrt()
-            channels = torch.cat([target.channels for target in members]).to(mean.device)
+            channels = torch.cat([target.channels for target in members]).to(var.device)
             maps = torch.cat([target.maps for target in members], dim=1)
             group = _Group(channels, maps, sizes[layer], weights, normalization)
-            self.groups[layer].append(group)
-            self.means[layer] = mean
+            groups[layer].append(group)
+        self._layers = {
+            layer: _Layer(
+                statistics[layer][0].to(members[0].target),
+                members,
+                sizes[layer],
+                norms=normalization != "dataset",
+            )
+            for layer, members in groups.items()
+        }
 
     @property
     def layers(self) -> list[str]:
         """The generator's layers that have targets."""
-        return list(self.groups)
+        return list(self._layers)
 
     def __call__(self, maps: Mapping[str, Tensor]) -> Tensor:
         """Mean agreement over the pairs for every image.
@@ -202,17 +287,10 @@ class Agreement:
         Returns:
             (N,); zero where there are no pairs at all.
         """
-        if not self.groups:
+        if not self._layers:
             some = next(iter(maps.values()))
             return some.new_zeros(len(some))
-        totals = []
-        for layer, groups in self.groups.items():
-            centred = maps[layer].permute(0, 2, 3, 1) - self.means[layer]
-            squares: dict[Size, Tensor] = {}  # groups of one size share them
-            for group in groups:
-                if self.normalization != "dataset" and group.common not in squares:
-                    squares[group.common] = group.squares(centred)
-                totals.append(group.agreement(centred, squares.get(group.common)))
+        totals = [layer(maps[name]) for name, layer in self._layers.items()]
         return torch.stack(totals).sum(dim=0) / self.pairs
 
 
