@@ -6,13 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from rosetta_lab.data.readings import read_scenes
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.functional.agreement import Agreement, TargetMaps, standardize
 from rosetta_lab.hooks import record
 from rosetta_lab.latent_code import LatentCode, MeanLatents, random_z, seed_of, slots
+from rosetta_lab.mined import load_mined
 from rosetta_lab.models.generators.stylegan2 import StyleGAN2
 from rosetta_lab.modules.inversion import InversionModule
 from rosetta_lab.objective import Objective
+from rosetta_lab.rosetta_units import RosettaUnits, matched_pairs
 
 LAYERS = ["synthesis.b4.conv1", "synthesis.b8.conv1", "synthesis.b16.conv0"]
 SIZES = dict(zip(LAYERS, [(4, 4), (8, 8), (16, 16)], strict=True))
@@ -173,3 +176,41 @@ def test_seeds_belong_to_names() -> None:
 def test_mistakes(weights, message) -> None:
     with pytest.raises(RosettaError, match=message):
         Objective(weights)
+
+
+@pytest.mark.slow
+def test_own_images_come_back_by_activation_alone() -> None:
+    """From the mean w over all classes, class, centre and hue of most of 100 images come back."""
+    mined = load_mined("embedded")
+    pairs = matched_pairs(mined.dictionary, "all")
+    models = mined.models([*pairs])
+    units = RosettaUnits(mined.dictionary, mined.folder, models, pairs)
+    labels = torch.arange(100) % 10
+    c = torch.eye(10)[labels]
+    z = random_z(mined.generator, [f"own {i}" for i in range(100)], seed=7)
+    mean = MeanLatents(mined.generator).weighted(torch.full((1, 10), 0.1), 1)
+    found, falls = [], []
+    with torch.no_grad():
+        targets = LatentCode(mined.generator, "z", z, c).images().clamp(0.0, 1.0)
+
+    def pose(images: Tensor) -> tuple[LatentCode, Objective]:
+        code = LatentCode(mined.generator, "w", mean.expand(len(images), -1))
+        return code, Objective(
+            {"activation": 1.0}, agreement=units.agreement(units.targets(images))
+        )
+
+    for images in targets.split(25):
+        inverted = InversionModule(pose, steps=200, lr=0.1).predict_step(images)
+        found.append(inverted.images)
+        falls.append(inverted.curves["total"][:, -1] - inverted.curves["total"][:, 0])
+    images = torch.cat(found)
+    assert float((torch.cat(falls) < 0).float().mean()) == 1.0
+
+    asked, reached = read_scenes(targets), read_scenes(images)
+    with torch.no_grad():
+        judge = models["resnet_fashion"]
+        same_class = judge(images).argmax(dim=1) == judge(targets).argmax(dim=1)
+    near = (reached.centre - asked.centre).abs().amax(dim=1) < 0.05
+    turned = (reached.hue - asked.hue + 180.0) % 360.0 - 180.0
+    shares = [float(x.float().mean()) for x in (same_class, near, turned.abs() < 30.0)]
+    assert min(shares) > 0.5, shares

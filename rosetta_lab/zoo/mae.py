@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
@@ -32,12 +33,27 @@ def random_masks(n: int, tokens: int, ratio: float, device: torch.device) -> tup
     return visible, hidden
 
 
+def random_crops(images: Tensor, least: float) -> Tensor:
+    """Square parts of images (N, C, H, W) at random places, enlarged to the images' size.
+
+    Args:
+        least: the smallest area of a part, as a share of the image's, in (0, 1].
+    """
+    n, device = len(images), images.device
+    side = (least + (1.0 - least) * torch.rand(n, device=device)).sqrt()
+    place = (2.0 * torch.rand(n, 2, device=device) - 1.0) * (1.0 - side)[:, None]
+    theta = torch.cat([torch.diag_embed(side[:, None].expand(-1, 2)), place[:, :, None]], dim=2)
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
 class MAEModule(ScheduledModule):
     """Reconstruct hidden patches from visible ones.
 
     Args:
         model: a random-weight model whose network is a timm ``VisionTransformer``.
         mask_ratio: share of hidden patches.
+        least_crop: area of the smallest random crop, see :func:`random_crops`; 1 for whole images.
         decoder_width: width of the decoder, which is thrown away after training.
         decoder_depth: its blocks.
         variance_floor: added to a patch's variance before it is normalised; keeps the plain
@@ -49,6 +65,7 @@ class MAEModule(ScheduledModule):
         self,
         model: DiscriminativeModel,
         mask_ratio: float = 0.75,
+        least_crop: float = 0.4,
         decoder_width: int = 64,
         decoder_depth: int = 2,
         variance_floor: float = 1e-3,
@@ -57,9 +74,10 @@ class MAEModule(ScheduledModule):
         super().__init__(**schedule)
         self.preprocess = model.preprocess
         self.mask_ratio, self.variance_floor = mask_ratio, variance_floor
+        self.least_crop = least_crop
         encoder: Any = model.network.train().requires_grad_(True)
         self.encoder, embed = encoder, encoder.patch_embed
-        self.patch = int(embed.patch_size[0])
+        self.patch = model.preprocess.size[0] // embed.grid_size[0]
         self.narrow = nn.Linear(encoder.embed_dim, decoder_width)
         self.mask_token = nn.Parameter(torch.zeros(decoder_width))
         self.positions = nn.Parameter(0.02 * torch.randn(embed.num_patches + 1, decoder_width))
@@ -70,8 +88,16 @@ class MAEModule(ScheduledModule):
         )
 
     def encode(self, images: Tensor, visible: Tensor) -> Tensor:
-        """The encoder on the visible patches alone: (N, 1 + visible, width), class token first."""
-        encoder = self.encoder
+        """The encoder on the visible patches alone: (N, 1 + visible, width), class token first.
+
+        A convolutional stem sees zeros where patches are hidden.
+        """
+        encoder, (rows, columns) = self.encoder, self.encoder.patch_embed.grid_size
+        seen = images.new_zeros(len(images), rows * columns).scatter(1, visible, 1.0)
+        seen = seen.reshape(-1, 1, rows, 1, columns, 1)
+        images = (images.unflatten(3, (columns, -1)).unflatten(2, (rows, -1)) * seen).reshape(
+            images.shape
+        )
         tokens = encoder.patch_embed(images) + encoder.pos_embed[:, 1:]  # (N, T, C)
         tokens = tokens.gather(1, visible[:, :, None].expand(-1, -1, tokens.shape[2]))
         first = (encoder.cls_token + encoder.pos_embed[:, :1]).expand(len(tokens), -1, -1)
@@ -89,7 +115,7 @@ class MAEModule(ScheduledModule):
         return guesses
 
     def training_step(self, batch: Scenes, batch_idx: int) -> Tensor:
-        images = self.preprocess(flip(batch.image))
+        images = self.preprocess(random_crops(flip(batch.image), self.least_crop))
         target = patchify(images, self.patch)  # (N, T, 3 * patch * patch)
         variance, mean = torch.var_mean(target, dim=2, keepdim=True)
         target = (target - mean) / (variance + self.variance_floor).sqrt()
