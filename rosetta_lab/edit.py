@@ -55,7 +55,7 @@ def main(cfg: DictConfig) -> EditRun:
     trainer = make_trainer(cfg, folder, bar=False)
     mined = load_mined(cfg.dictionary, trainer.strategy.root_device)
     edit = compose(instantiate(entry) for entry in cfg.edit.values())
-    sources, space, pictures = load_sources(cfg, mined)
+    sources, space, pictures = load_sources(cfg, mined, "w+" if edit.strength else "z")
     edited, kept = chosen_units(cfg, mined)
 
     def pose(units: OwnUnits | SeenUnits, others: OwnUnits | SeenUnits | None = None) -> Editing:
@@ -69,7 +69,7 @@ def main(cfg: DictConfig) -> EditRun:
         return run_arm(editing, sources, cfg.frames, cfg.trainer.enable_progress_bar, **how)
 
     how: Normalization = cfg.normalization or ("distance" if edit.strength else "cosine")
-    others = target_units(cfg, mined, kept, cfg.normalization or "cosine")
+    others = target_units(cfg, mined, kept, how)
     editing = pose(target_units(cfg, mined, edited, how), others)
     run = EditRun(edit, sources, own_images(editing, sources), pictures)
     run.arms["rosetta"] = optimise(editing)
@@ -120,8 +120,13 @@ def with_recipe(cfg: DictConfig) -> DictConfig:
     return merged
 
 
-def load_sources(cfg: DictConfig, mined: Mined) -> tuple[Sources, Space, Tensor | None]:
-    """What to edit, in which space, and the pictures that it was inverted from."""
+def load_sources(
+    cfg: DictConfig, mined: Mined, default: Space = "z"
+) -> tuple[Sources, Space, Tensor | None]:
+    """What to edit, in which space, and the pictures that it was inverted from.
+
+    ``default`` is the space of seeds unless ``cfg`` names one.
+    """
     generator, how = mined.generator, cfg.inversion
     if cfg.images is not None:
         folder = ImageFolder(cfg.images, generator.resolution)
@@ -148,7 +153,7 @@ def load_sources(cfg: DictConfig, mined: Mined) -> tuple[Sources, Space, Tensor 
             load_into(generator, load_weights(str(tuned)))  # what pivotal tuning made of it
         return sources, space, None
     seeds = [cfg.latent.seed] if isinstance(cfg.latent.seed, int) else list(cfg.latent.seed)
-    space = cfg.space if cfg.space is not None else "z"
+    space = cfg.space if cfg.space is not None else default
     label = cfg.latent.label
     return from_seeds(generator, seeds, label, space, cfg.psi, mined.latent), space, None
 

@@ -350,3 +350,21 @@ def card_figures(name: str) -> dict[str, float]:
     """The figures that a shipped model's card records."""
     figures_of: dict[str, float] = json.loads((WEIGHTS / f"{name}.json").read_text())["figures"]
     return figures_of
+
+
+def test_random_crops_are_parts_of_the_image() -> None:
+    torch.manual_seed(0)
+    pixels = (torch.arange(32) + 0.5) / 32
+    ramps = torch.stack([pixels.expand(32, 32), pixels[:, None].expand(32, 32)])  # x and y
+    crops = mae.random_crops(ramps.expand(200, 2, 32, 32), least=0.25)
+    across, down = crops[:, 0, :, 1:-1], crops[:, 1, 1:-1]  # borders repeat the outermost pixels
+    side = (across[:, :, -1] - across[:, :, 0]) * 32 / 29
+    assert 0.5 - 1e-4 < float(side.min()) < 0.55 and 0.95 < float(side.max()) < 1.0 + 1e-4
+    torch.testing.assert_close(
+        across.diff(dim=2).std(dim=2), torch.zeros(200, 32), atol=1e-5, rtol=0
+    )
+    torch.testing.assert_close((down[:, -1] - down[:, 0]) * 32 / 29, side, atol=1e-4, rtol=0)
+    middle = across.mean(dim=(1, 2))
+    assert float(middle.min()) < 0.35 and float(middle.max()) > 0.65  # at many places
+    whole = mae.random_crops(ramps[None], least=1.0)
+    torch.testing.assert_close(whole, ramps[None], atol=1e-5, rtol=0)

@@ -77,7 +77,7 @@ class MAEModule(ScheduledModule):
         self.least_crop = least_crop
         encoder: Any = model.network.train().requires_grad_(True)
         self.encoder, embed = encoder, encoder.patch_embed
-        self.patch = model.preprocess.size[0] // embed.grid_size[0]
+        self.patch = int(embed.patch_size[0])
         self.narrow = nn.Linear(encoder.embed_dim, decoder_width)
         self.mask_token = nn.Parameter(torch.zeros(decoder_width))
         self.positions = nn.Parameter(0.02 * torch.randn(embed.num_patches + 1, decoder_width))
@@ -88,16 +88,8 @@ class MAEModule(ScheduledModule):
         )
 
     def encode(self, images: Tensor, visible: Tensor) -> Tensor:
-        """The encoder on the visible patches alone: (N, 1 + visible, width), class token first.
-
-        A convolutional stem sees zeros where patches are hidden.
-        """
-        encoder, (rows, columns) = self.encoder, self.encoder.patch_embed.grid_size
-        seen = images.new_zeros(len(images), rows * columns).scatter(1, visible, 1.0)
-        seen = seen.reshape(-1, 1, rows, 1, columns, 1)
-        images = (images.unflatten(3, (columns, -1)).unflatten(2, (rows, -1)) * seen).reshape(
-            images.shape
-        )
+        """The encoder on the visible patches alone: (N, 1 + visible, width), class token first."""
+        encoder = self.encoder
         tokens = encoder.patch_embed(images) + encoder.pos_embed[:, 1:]  # (N, T, C)
         tokens = tokens.gather(1, visible[:, :, None].expand(-1, -1, tokens.shape[2]))
         first = (encoder.cls_token + encoder.pos_embed[:, :1]).expand(len(tokens), -1, -1)
