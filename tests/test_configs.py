@@ -119,7 +119,12 @@ def test_experiment(path: Path) -> None:
     overrides = [word for word in words if "=" in word]
     assert f"experiments={path.stem}" in overrides
     subcommand = [word for word in words if "=" not in word and not word.startswith("-")]
-    check(composed("_".join([*module.split("."), *subcommand]), *overrides))
+    cfg = composed("_".join([*module.split("."), *subcommand]), *overrides)
+    check(cfg)
+    told = OmegaConf.load(path)
+    assert isinstance(told, DictConfig)
+    told = OmegaConf.masked_copy(told, [key for key in told if key not in ("defaults", "hydra")])
+    assert OmegaConf.merge(cfg, told) == cfg, "the command's own defaults win"
     assert path.with_suffix(".md").is_file()
 
 
