@@ -20,14 +20,7 @@ from rosetta_lab.functional.agreement import (
 )
 from rosetta_lab.functional.resize import Size
 from rosetta_lab.hooks import record
-from rosetta_lab.latent_code import (
-    LatentCode,
-    MeanLatents,
-    Space,
-    random_z,
-    slots,
-    spread_over_slots,
-)
+from rosetta_lab.latent_code import LatentCode, MeanLatents, Space, random_z
 from rosetta_lab.models.base import Generator
 from rosetta_lab.modules.inversion import Problem
 from rosetta_lab.objective import Objective
@@ -154,6 +147,7 @@ class Editing:
         self.edited, self.kept = edited, kept
         self.loss, self.space, self.psi = dict(loss), space, psi
         self.seed, self.distribution = seed, dict(distribution or {})
+        self.means = MeanLatents(generator, psi=psi, seed=seed, **self.distribution)
         self.floors = [t.maps.amin(dim=(0, 2, 3)) for t in edited.targets(self.code(reference))]
 
     def code(self, sources: Sources) -> LatentCode:
@@ -178,22 +172,13 @@ class Editing:
         if self.edit.start == "random":
             with torch.no_grad():
                 code.value.copy_(self.random_start(sources))
-                code.anchor.copy_(self.prior_mean(sources))
+                code.anchor.copy_(self.means.in_space(self.space, sources.c, len(code)))
         return code, Objective(self.loss, agreement=Joint(agreements, weights))
 
     def random_start(self, sources: Sources) -> Tensor:
         """Random latents in the space of the edit."""
         z = random_z(self.generator, sources.ids, self.seed, **self.distribution)
         return in_space(self.generator, self.space, z, sources.c, self.psi)
-
-    def prior_mean(self, sources: Sources) -> Tensor:
-        """What a latent without a source is held near, in the space of the edit."""
-        if self.space == "z":
-            return torch.zeros_like(sources.latent)
-        w = MeanLatents(self.generator, psi=self.psi, seed=self.seed, **self.distribution).weighted(
-            sources.c, len(sources.latent)
-        )
-        return spread_over_slots(w, slots(self.generator)) if self.space == "w+" else w
 
 
 @torch.no_grad()

@@ -128,10 +128,8 @@ class Inversion:
         c = self.class_weights(batch.labels, images)
         value = self.starting_point(batch.ids, c)
         code = LatentCode(self.generator, self.space, value, c, self.psi, self.optimize_class)
-        if self.space == "z":
-            code.anchor.zero_()  # z's prior mean; in w, the start is the mean already
-        elif self.start == "random":
-            code.anchor.copy_(self._in_space(self.means.weighted(c, len(value))))
+        if self.space == "z" or self.start == "random":
+            code.anchor.copy_(self.means.in_space(self.space, c, len(value)))
         agreement = None
         if self.units is not None:
             agreement = self.units.agreement(self.units.targets(images))
@@ -180,10 +178,7 @@ class Inversion:
             z = random_z(self.generator, ids, self.seed, **self.distribution)
             return z if self.space == "z" else self._in_space(self.generator.map(z, c, self.psi))
         if self.start == "mean":
-            if self.space == "z":
-                like = next(self.generator.parameters())
-                return like.new_zeros(len(ids), self.generator.z_dim)
-            return self._in_space(self.means.weighted(c, len(ids)))
+            return self.means.in_space(self.space, c, len(ids))
         stored = load_file(self.start)["latent"].to(next(self.generator.parameters()))
         if len(stored) not in (1, len(ids)):
             raise RosettaError(

@@ -171,6 +171,17 @@ class MeanLatents:
             return self.of_class(None).expand(count, -1)
         return torch.stack([self._mix(row) for row in c])
 
+    def in_space(self, space: Space, c: Tensor | None, count: int) -> Tensor:
+        """What a latent that nothing is known of is held near: the prior's mean in a space.
+
+        Returns:
+            zeros (N, z_dim) for z, (N, D) for w, (N, slots, D) for w+.
+        """
+        if space == "z":
+            return next(self.generator.parameters()).new_zeros(count, self.generator.z_dim)
+        w = self.weighted(c, count)
+        return spread_over_slots(w, slots(self.generator)) if space == "w+" else w
+
     def _mix(self, row: Tensor) -> Tensor:
         likely = (row >= _NEGLIGIBLE).nonzero().flatten().tolist()
         weights = row[likely] / row[likely].sum()

@@ -24,6 +24,7 @@ from rosetta_lab.edits import Amplify, CopyPaste, Shift, Suppress
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.functional.agreement import TargetMaps
 from rosetta_lab.hooks import record
+from rosetta_lab.latent_code import random_z
 from rosetta_lab.mined import EMBEDDED, load_mined
 from rosetta_lab.units import Layer, UnitIndex
 
@@ -281,6 +282,25 @@ def test_edits_start_where_the_source_is_but_copy_paste_at_random(generator, sta
     pose = editing(generator, statistics, CopyPaste())
     one, two = pose(sources)[0].value.detach(), pose(sources)[0].value.detach()
     assert torch.equal(one, two) and not torch.allclose(one, sources.latent)
+
+
+@pytest.mark.parametrize("space", ["z", "w", "w+"])
+def test_a_random_start_is_held_near_the_prior_mean_and_no_source(
+    generator, statistics, space
+) -> None:
+    units = own_units(generator, statistics, ALL)
+    low, sources = (from_seeds(generator, s, None, space) for s in (range(90, 98), [4, 5]))
+    code, held = Editing(generator, CopyPaste(), units, None, low, {"latent_l2": 1.0}, space=space)(
+        sources
+    )
+    z = torch.stack([random_z(generator, [str(i)], 0)[0] for i in range(10_000)])
+    prior = in_space(generator, space, z, sources.c[:1].expand(len(z), -1)).mean(dim=0)
+    expected = torch.zeros_like(prior) if space == "z" else prior
+    torch.testing.assert_close(code.anchor[0], expected, atol=1e-6, rtol=0)
+    distance = (code.value.detach()[0] - expected).square().mean()
+    torch.testing.assert_close(held(code).total[0].detach(), distance, atol=1e-6, rtol=0)
+    still, _ = Editing(generator, Shift(), units, None, low, {}, space=space)(sources)
+    assert torch.equal(still.anchor, sources.latent)
 
 
 def test_an_edit_brings_the_maps_nearer_to_what_was_asked(generator, statistics) -> None:

@@ -190,8 +190,8 @@ def run(cfg: DictConfig) -> MiningBenchmark:
         slow = {n: straightforward_table(sums[n], groups[own], groups[n]) for n in others}
 
     fresh = {name: CorrelationTable(groups[own], groups[name]) for name in others}
-    # On the same batches: convolutions round differently in other ones, which near-constant units
-    # of random networks magnify.
+    # On the same batches, for the arithmetic alone: convolutions round differently in batches of
+    # another size, which units that hardly vary magnify (to 1e-4 in random networks).
     fast = accumulate(slow_batches, fresh)
     return MiningBenchmark(
         generator=own,
