@@ -10,9 +10,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from rosetta_lab.comparing import Arm, Comparison, compare, find_baseline, read_arms
-from rosetta_lab.config import PACKAGE, entry_point
+from rosetta_lab.config import entry_point
 from rosetta_lab.dictionary import RosettaDictionary
 from rosetta_lab.errors import RosettaError
+from rosetta_lab.mined import dictionary_folder
 from rosetta_lab.report.comparison import write_comparison
 from rosetta_lab.report.comparison_tables import comparison_text, write_tables
 from rosetta_lab.report.inversions import class_names
@@ -68,10 +69,9 @@ def compare_runs(
 
 def known_class_names(arms: list[Arm]) -> list[str] | None:
     """Names of the classes, where the first run's dictionary is still there and has them."""
-    name = arms[0].cfg.get("dictionary")
-    source = PACKAGE / "zoo" / "dictionary" if name == "embedded" else Path(str(name))
     try:
-        return class_names(RosettaDictionary.load(source).config)
+        folder = dictionary_folder(str(arms[0].cfg.get("dictionary")))
+        return class_names(RosettaDictionary.load(folder).config)
     except RosettaError:  # moved or removed since: the numbers will do
         return None
 

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.functional.bootstrap import bootstrap_means
-from rosetta_lab.report.figures import Figure, figure, figures
+from rosetta_lab.report.figures import BEFORE, Figure, figure, figures
 from rosetta_lab.results import RESULT, Results
 
 log = logging.getLogger("rosetta_lab")
@@ -219,7 +219,11 @@ def compare(
     most = max(len(arm.records) for arm in arms)
     if len(ids) < most:
         log.warning("%d images that not every run has are left out.", most - len(ids))
-    names = [name for name in figures([first[i] for i in ids]) if name != OF_LOSS_WEIGHTS]
+    names = [
+        name
+        for name in figures([first[i] for i in ids])
+        if name != OF_LOSS_WEIGHTS and not name.startswith(BEFORE)
+    ]
     rows: list[Row] = []
     for name in names:
         if not all(name in arm.records[i] for arm in arms for i in ids):

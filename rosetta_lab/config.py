@@ -16,9 +16,16 @@ from typing import Any
 
 import hydra
 import lightning as L
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Transformer
-from hydra.errors import HydraException, InstantiationException, OverrideParseException
+from hydra.errors import (
+    CompactHydraException,
+    HydraException,
+    InstantiationException,
+    OverrideParseException,
+)
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import TQDMProgressBar
 from omegaconf import DictConfig, OmegaConf
@@ -65,7 +72,7 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
     """Decorator: a Hydra main that reads ``conf/<config_name>.yaml``.
 
     A :class:`RosettaError` is printed as it is, without a traceback, and the process exits with
-    code 1; ``HYDRA_FULL_ERROR=1`` brings the traceback back.
+    code 1, a sweep after its other jobs; ``HYDRA_FULL_ERROR=1`` brings the traceback back.
     """
 
     def decorate(main: Callable[[DictConfig], Any]) -> Callable[[], None]:
@@ -80,6 +87,9 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
                 if not isinstance(mistake, RosettaError) or os.environ.get("HYDRA_FULL_ERROR"):
                     raise
                 logging.getLogger("rosetta_lab").error("%s", mistake)
+                if HydraConfig.get().mode is RunMode.MULTIRUN:
+                    # Hydra runs the jobs that are left, then fails.
+                    raise CompactHydraException(str(mistake)) from error
                 sys.exit(1)
 
         run = hydra.main(

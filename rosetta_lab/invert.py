@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from rosetta_lab.config import entry_point, make_trainer
 from rosetta_lab.data.images import BrokenImage, ImageFolder
 from rosetta_lab.data.latents import Shard, as_is
 from rosetta_lab.dictionary import RosettaDictionary
+from rosetta_lab.errors import RosettaError
 from rosetta_lab.inverting import Inversion, TargetBatch, TargetBatches
 from rosetta_lab.latent_code import LatentCode
 from rosetta_lab.mined import Mined, load_mined
@@ -176,7 +176,11 @@ def finish(
     results: Results,
     trainer: L.Trainer,
 ) -> list[dict[str, Any]]:
-    """Table, page and loggers; exits with code 1 where an image could not be read."""
+    """Table, page and loggers.
+
+    Raises:
+        RosettaError: an image could not be read; the others are written.
+    """
     records = list(results.records(targets.ids))
     if records:
         write_table(folder / "results.csv", records)
@@ -188,8 +192,7 @@ def finish(
     for name in missing:
         log.error("%s: %s", name, reason(targets, name))
     if missing:
-        log.error("%d of %d images could not be inverted.", len(missing), len(targets.ids))
-        sys.exit(1)
+        raise RosettaError(f"{len(missing)} of {len(targets.ids)} images could not be inverted.")
     return records
 
 

@@ -61,6 +61,11 @@ class Mined:
         return {n: m.to(self.device) for n, m in load_models(entries, self.config.seed).items()}
 
 
+def dictionary_folder(source: str | Path) -> Path:
+    """Folder of a mining run, or of the one that comes with the package (``embedded``)."""
+    return EMBEDDED if str(source) == "embedded" else Path(source).expanduser()
+
+
 def load_mined(source: str | Path, device: torch.device | str = "cpu") -> Mined:
     """Load a mining run.
 
@@ -72,7 +77,7 @@ def load_mined(source: str | Path, device: torch.device | str = "cpu") -> Mined:
         RosettaError: there is no dictionary, or its configuration asks for something that is
             neither a generator nor a discriminative model.
     """
-    folder = EMBEDDED if str(source) == "embedded" else Path(source).expanduser()
+    folder = dictionary_folder(source)
     dictionary = RosettaDictionary.load(folder)
     config = OmegaConf.create(dictionary.config)
     check_targets(config.gen, Generator)

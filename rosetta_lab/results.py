@@ -22,6 +22,7 @@ from rosetta_lab.files import atomic_write
 from rosetta_lab.inverting import TargetBatch
 from rosetta_lab.models.perceptual import Perceptual
 from rosetta_lab.modules.inversion import Inverted
+from rosetta_lab.report.figures import BEFORE
 
 RESULT, LATENT, IMAGE = "result.json", "latent.safetensors", "inverted.png"
 TARGET, START, SETTINGS = "target.png", "start.png", "settings.yaml"
@@ -69,7 +70,7 @@ class Judge:
         for place, (error, start) in enumerate(
             zip(true_errors(images, truth), true_errors(starts, truth), strict=True)
         ):
-            rows[place] |= error | {f"start_{name}": value for name, value in start.items()}
+            rows[place] |= error | {f"{BEFORE}{name}": value for name, value in start.items()}
         return rows
 
 

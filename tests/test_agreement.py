@@ -74,8 +74,16 @@ def slow(maps, statistics, targets, normalization: str) -> list[float]:
 
 
 @pytest.mark.parametrize("normalization", ["cosine", "dataset", "distance"])
+@pytest.mark.parametrize("cached", [1, 2**18])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
-def test_equals_slow_float64(normalization: str, dtype: torch.dtype, tolerance: float) -> None:
+def test_equals_slow_float64(
+    normalization: str,
+    dtype: torch.dtype,
+    tolerance: float,
+    cached: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("rosetta_lab.functional.agreement.CACHED", cached)
     maps, statistics, targets = example(dtype)
     fast = Agreement(targets, statistics, SIZES, normalization)(maps)
     assert fast.tolist() == pytest.approx(
@@ -83,8 +91,10 @@ def test_equals_slow_float64(normalization: str, dtype: torch.dtype, tolerance: 
     )
 
 
+@pytest.mark.parametrize("cached", [1, 2**18])  # an image at a time, all at once
 @pytest.mark.parametrize("normalization", ["cosine", "dataset", "distance"])
-def test_gradient(normalization: str) -> None:
+def test_gradient(normalization: str, cached: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rosetta_lab.functional.agreement.CACHED", cached)
     maps, statistics, targets = example(n=2)
     agreement = Agreement(targets, statistics, SIZES, normalization)
     leaves = [maps[layer].requires_grad_() for layer in SIZES]

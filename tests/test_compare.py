@@ -147,6 +147,14 @@ def test_only_images_that_all_runs_have_are_compared(tmp_path: Path) -> None:
         compare(read_arms([tmp_path]))
 
 
+def test_starts_are_no_result(tmp_path: Path) -> None:
+    figures = {"centre_error": 0.1, "start_centre_error": 0.2}
+    for name in ("a", "b"):
+        write_run(tmp_path / name, IDS[1:3], lambda place: figures, [f"alpha={name}"])
+    names = [kind.name for kind in compare(read_arms([tmp_path]), resamples=10).figures]
+    assert "centre_error" in names and "start_centre_error" not in names
+
+
 @pytest.mark.parametrize("made", [(), ("results",), ("results", ".hydra")])
 def test_folders_that_are_no_runs(tmp_path: Path, made: tuple[str, ...]) -> None:
     for name in made:

@@ -150,6 +150,17 @@ def test_broken_file_is_told_and_counted(tmp_path: Path) -> None:
     assert "1 of 2 images could not be inverted" in done.stdout + done.stderr
 
 
+def test_a_sweep_goes_on_after_a_failed_job(tmp_path: Path) -> None:
+    image = tmp_path / "good.png"
+    Image.new("RGB", (64, 64), "navy").save(image)
+    sweep = ["hydra.mode=MULTIRUN", f"images={tmp_path / 'nowhere'},{image}", "label=7", "steps=1"]
+    done = run(f"hydra.sweep.dir={tmp_path / 'sweep'}", *sweep, cwd=tmp_path)
+    assert done.returncode == 1
+    assert list(results(tmp_path / "sweep" / "1")) == ["good"]
+    assert "nowhere" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("argument", "message"),
     [

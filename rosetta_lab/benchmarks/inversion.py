@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +14,8 @@ from rosetta_lab.inverting import Inversion, TargetBatch, TargetBatches
 from rosetta_lab.mined import load_mined
 from rosetta_lab.objective import Objective
 
-WARM_UP = 2  # steps before the clock starts
+WARM_UP = 2  # rounds that do not count
+WHOLE, SINGLE = "whole step", "one image at a time"
 
 
 @dataclass
@@ -42,7 +44,7 @@ class InversionBenchmark:
             f"{self.images} images, {self.pairs:,} matched pairs, {self.threads} threads",
             f"{'':<28}{'ms/image/step':>14}{'share':>8}",
         ]
-        for title, seconds in {**self.parts, "whole step": self.batch}.items():
+        for title, seconds in {**self.parts, WHOLE: self.batch}.items():
             cost, share = seconds / self.images * 1e3, seconds / self.batch
             lines.append(f"{title:<28}{cost:>14.2f}{share:>8.1%}")
         lines.append(
@@ -52,27 +54,17 @@ class InversionBenchmark:
         return "\n".join(lines)
 
 
-def seconds_per_step(inversion: Inversion, batch: TargetBatch, steps: int) -> float:
-    """Mean time of forward and backward pass."""
-    code, objective = inversion(batch)
-
-    def step() -> None:
-        code.zero_grad()
-        objective(code).total.sum().backward()
-
-    return timed(step, steps)
-
-
-def timed(function: Callable[[], None], times: int) -> float:
-    """Mean seconds of a call, after some calls that do not count."""
-    for _ in range(WARM_UP):
-        function()
-    synchronize()
-    started = time.perf_counter()
-    for _ in range(times):
-        function()
-    synchronize()
-    return (time.perf_counter() - started) / times
+def seconds(steps: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, float]:
+    """Median seconds of each step, taken in turns: what disturbs the machine disturbs all alike."""
+    taken: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(WARM_UP + rounds):
+        for name, step in steps.items():
+            synchronize()
+            started = time.perf_counter()
+            step()
+            synchronize()
+            taken[name].append(time.perf_counter() - started)
+    return {name: statistics.median(times[WARM_UP:]) for name, times in taken.items()}
 
 
 def synchronize() -> None:
@@ -94,14 +86,23 @@ def run(cfg: DictConfig) -> InversionBenchmark:
     singles = TargetBatches(targets, 1)
 
     loss = inversion.loss
-    whole = seconds_per_step(inversion, batch, cfg.steps)
-    parts = {}
-    for part in ("perceptual", "activation"):
-        if loss.get(part) and inversion.units is not None:
-            inversion.loss = {**loss, part: 0.0}
-            parts[part] = max(0.0, whole - seconds_per_step(inversion, batch, cfg.steps))
+    steps = {WHOLE: optimizer_step(inversion, batch)}
+    if inversion.units is not None:
+        for part in ("perceptual", "activation"):
+            if loss.get(part):
+                inversion.loss = {**loss, part: 0.0}
+                steps[part] = optimizer_step(inversion, batch)
     inversion.loss = loss
-    single = sum(seconds_per_step(inversion, singles[i], cfg.steps) for i in range(count))
+    alone = [optimizer_step(inversion, singles[place]) for place in range(count)]
+
+    def one_at_a_time() -> None:
+        for step in alone:
+            step()
+
+    steps[SINGLE] = one_at_a_time
+    taken = seconds(steps, cfg.steps)
+    whole, single = taken.pop(WHOLE), taken.pop(SINGLE)
+    parts = {part: max(0.0, whole - without) for part, without in taken.items()}
     return InversionBenchmark(
         images=count,
         pairs=pairs_of(inversion, batch),
@@ -110,6 +111,17 @@ def run(cfg: DictConfig) -> InversionBenchmark:
         batch=whole,
         single=single,
     )
+
+
+def optimizer_step(inversion: Inversion, batch: TargetBatch) -> Callable[[], None]:
+    """Forward and backward pass for the images of a batch; their targets are computed now."""
+    code, objective = inversion(batch)
+
+    def step() -> None:
+        code.zero_grad()
+        objective(code).total.sum().backward()
+
+    return step
 
 
 def pairs_of(inversion: Inversion, batch: TargetBatch) -> int:

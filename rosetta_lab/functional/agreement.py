@@ -31,6 +31,7 @@ from rosetta_lab.functional.resize import Size, interpolation_matrix, larger, sm
 
 Normalization = Literal["cosine", "dataset", "distance"]
 EPSILON = 1e-8
+CACHED = 2**18  # numbers of a large map that a CPU's cache holds
 
 
 @dataclass
@@ -94,49 +95,27 @@ class _Products(torch.autograd.Function):
     """Inner products of a layer's maps with its targets, and their squared norms.
 
     The large maps are read once going down to the targets' grids, and their gradient is written
-    once coming back up; everything else happens on small grids.
+    once coming back up; everything else happens on small grids. On a CPU a few images at a time,
+    so that they stay in its cache.
     """
 
     @staticmethod
     def forward(ctx: Any, maps: Tensor, layer: _Layer) -> tuple[Tensor, ...]:
-        """Centred maps (N, H, W, C) to products (N, C) by group, then squares (N, C) by size."""
-        n, _, width, channels = maps.shape
-        lowered = layer.rows @ maps.reshape(n, -1, width * channels) if len(layer.rows) else maps
-        products = []
-        for group in layer.groups:
-            rows = maps if group.rows is None else lowered[:, group.rows].unflatten(2, (width, -1))
-            moved = _along_axes(rows, None, group.columns)
-            products.append((moved * group.target).sum(dim=(1, 2)))
-        blurred = [_along_axes(maps, *grams) for grams in layer.grams.values()]
+        """Maps (N, H, W, C) to products (N, C) by group, then squares (N, C) by size."""
         ctx.layer = layer
-        ctx.save_for_backward(*blurred)
-        ctx.shape = maps.shape
-        squares = [(maps * other).sum(dim=(1, 2)) for other in blurred]
-        return (*products, *squares)
+        ctx.save_for_backward(maps)
+        parts = [layer.products(maps[part], part) for part in layer.parts(maps)]
+        return tuple(torch.cat(results) for results in zip(*parts, strict=True))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        """Gradient (N, H, W, C) of the centred maps."""
+        """Gradient (N, H, W, C) of the maps."""
+        (maps,) = ctx.saved_tensors
         layer: _Layer = ctx.layer
-        own: list[Tensor] = []  # parts that need no interpolation of rows
-        lowered: list[Tensor] = []
-        for group, gradient in zip(layer.groups, gradients, strict=False):
-            part = group.target * gradient[:, None, None]
-            columns = None if group.columns is None else group.columns.t()
-            part = _along_axes(part, None, columns)
-            if group.rows is None:
-                own.append(part)
-            else:
-                lowered.append(part.flatten(2))
-        total = None
-        if lowered:
-            total = (layer.rows.t() @ torch.cat(lowered, dim=1)).reshape(ctx.shape)
-        for part in own:
-            total = part if total is None else total.add_(part)
-        assert total is not None
-        for other, gradient in zip(ctx.saved_tensors, gradients[len(layer.groups) :], strict=True):
-            total.addcmul_(other, 2.0 * gradient[:, None, None])
+        total = maps.new_empty(maps.shape)  # in the order of the axes, whatever that of maps
+        for part in layer.parts(maps):
+            layer.gradient(maps[part], part, [g[part] for g in gradients], out=total[part])
         return total, None
 
 
@@ -216,10 +195,56 @@ class _Layer:
         commons = dict.fromkeys(group.common for group in groups) if norms else {}
         self.grams = {common: _grams(size, common, mean) for common in commons}
 
+    def parts(self, maps: Tensor) -> list[slice]:
+        """Which images (N, H, W, C) to take together."""
+        count = len(maps)
+        step = max(1, CACHED // maps[0].numel()) if maps.device.type == "cpu" else count
+        return [slice(start, min(start + step, count)) for start in range(0, count, step)]
+
+    def products(self, maps: Tensor, part: slice) -> list[Tensor]:
+        """Products and squares of the maps (n, H, W, C) of some images."""
+        centred = maps - self.mean
+        n, _, width, channels = maps.shape
+        if len(self.rows):
+            lowered = self.rows @ centred.reshape(n, -1, width * channels)
+        results = []
+        for group in self.groups:
+            moved = centred
+            if group.rows is not None:
+                moved = lowered[:, group.rows].unflatten(2, (width, channels))
+            moved = _along_axes(moved, None, group.columns)
+            results.append((moved * group.target[part]).sum(dim=(1, 2)))
+        for grams in self.grams.values():
+            results.append((centred * _along_axes(centred, *grams)).sum(dim=(1, 2)))
+        return results
+
+    def gradient(self, maps: Tensor, part: slice, gradients: list[Tensor], out: Tensor) -> None:
+        """Gradient (n, H, W, C) of the maps of some images, given those of their results."""
+        lowered: list[Tensor] = []
+        own: list[Tensor] = []  # parts that need no interpolation of rows
+        for group, gradient in zip(self.groups, gradients, strict=False):
+            target = group.target[part] * gradient[:, None, None]
+            columns = None if group.columns is None else group.columns.t()
+            target = _along_axes(target, None, columns)
+            if group.rows is None:
+                own.append(target)
+            else:
+                lowered.append(target.flatten(2))
+        if lowered:
+            torch.matmul(self.rows.t(), torch.cat(lowered, dim=1), out=out.view(*out.shape[:2], -1))
+        else:
+            out.zero_()
+        for target in own:
+            out += target
+        if self.grams:
+            centred = maps - self.mean
+            squares = gradients[len(self.groups) :]
+            for grams, gradient in zip(self.grams.values(), squares, strict=True):
+                out.addcmul_(_along_axes(centred, *grams), 2.0 * gradient[:, None, None])
+
     def __call__(self, maps: Tensor) -> Tensor:
         """Sum (N,) of the agreements of maps (N, C, H, W)."""
-        centred = maps.permute(0, 2, 3, 1) - self.mean
-        results = _Products.apply(centred, self)
+        results = _Products.apply(maps.permute(0, 2, 3, 1), self)
         products = results[: len(self.groups)]
         squares = dict(zip(self.grams, results[len(self.groups) :], strict=True))
         totals = [

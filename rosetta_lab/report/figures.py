@@ -9,6 +9,7 @@ from typing import Any
 from rosetta_lab.errors import RosettaError
 
 LOSS = "loss/"
+BEFORE = "start_"  # before a figure of what an inversion started from
 
 
 @dataclass(frozen=True)
