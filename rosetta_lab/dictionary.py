@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import atomic_write, save_tensors
-from rosetta_lab.functional.matching import alive, best_buddies, connected_components
+from rosetta_lab.functional.matching import alive, best_buddies, connected_components, least_k
 from rosetta_lab.units import Layer, Unit, UnitIndex
 
 SCHEMA = "rosetta_lab.dictionary/1"
@@ -87,7 +87,8 @@ class RosettaDictionary:
     """What a mining run found. Neurons and concepts are sorted by score, best first.
 
     ``buddies`` holds every best buddy pair with each model, matched by the others or not: numbers
-    of units, generator and model (P, 2). It has a file of its own.
+    of units, generator and model, and the smallest K at which they are best buddies (P, 3). It has
+    a file of its own.
     """
 
     generator: ModelCard
@@ -242,12 +243,13 @@ def build_dictionary(
         RosettaError: K exceeds the number of units of a model.
     """
     _check_k(generator.name, "k_gen", k_gen, int(generator_alive.sum()))
-    buddies = {}
+    buddies, numbers = {}, {}
     for name, table in tables.items():
         _check_k(name, "k_disc", k_disc, int(models_alive[name].sum()))
-        buddies[name] = best_buddies(
-            alive(table, generator_alive, models_alive[name]), k_rows=k_disc, k_columns=k_gen
-        )
+        living = alive(table, generator_alive, models_alive[name])
+        buddies[name] = best_buddies(living, k_rows=k_disc, k_columns=k_gen)
+        pairs = buddies[name].nonzero()
+        numbers[name] = torch.column_stack([pairs, least_k(living, pairs)]).cpu()
     everywhere = torch.stack([mask.any(dim=1) for mask in buddies.values()]).all(dim=0)
     rosetta = everywhere.nonzero().flatten().tolist()  # generator unit numbers
 
@@ -271,7 +273,7 @@ def build_dictionary(
         neurons=neurons,
         concepts=concepts,
         k=k_disc,
-        buddies={name: mask.nonzero().cpu() for name, mask in buddies.items()},
+        buddies=numbers,
         summary={
             "rosetta_neurons": len(neurons),
             "concepts": len(concepts),

@@ -77,7 +77,7 @@ def load_inversion(cfg: DictConfig, mined: Mined) -> Inversion:
     """What poses the problems, as a run's config asks for it."""
     pairs = matched_pairs(
         mined.dictionary,
-        *(plain(cfg[key]) for key in ("matches", "pool", "concepts", "neurons", "layers")),
+        *(plain(cfg[key]) for key in ("matches", "pool", "concepts", "neurons", "layers", "k")),
     )
     models = mined.models(pairs)
     units = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -52,6 +53,7 @@ def matched_pairs(
     concepts: Sequence[int] | None = None,
     neurons: Sequence[int] | None = None,
     layers: Sequence[str] | None = None,
+    k: int | None = None,
 ) -> dict[str, Tensor]:
     """The pairs of generator units and model units that an objective compares.
 
@@ -63,19 +65,24 @@ def matched_pairs(
         concepts: only Rosetta neurons of these concepts; None for all.
         neurons: only these Rosetta neurons; None for all.
         layers: only generator units of these layers; None for all.
+        k: only best buddies among each other's k nearest; None for the K of the dictionary.
 
     Returns:
         Model name to numbers of units, generator and model (P, 2).
 
     Raises:
-        RosettaError: a model, concept, neuron or layer that is not there, or no pairs at all.
+        RosettaError: a model, concept, neuron or layer that is not there, a k that the dictionary
+            was not mined for, or no pairs at all.
     """
     names = _names(dictionary, matches)
+    if k is not None:
+        dictionary = _within(dictionary, k)
     generator = dictionary.generator.units
     if concepts is not None or neurons is not None:
         pool = "rosetta"
     if pool == "best_buddies":
-        pairs = {name: dictionary.buddies[name] for name in names if name in dictionary.buddies}
+        found = dictionary.buddies
+        pairs = {name: found[name][:, :2] for name in names if name in found}
         if len(pairs) < len(names):
             raise RosettaError(
                 f"This dictionary does not hold the best buddies of {names[0]}.\n"
@@ -125,6 +132,36 @@ def _names(dictionary: RosettaDictionary, matches: str | Sequence[str] | None) -
                 f"Choose from none, all, {', '.join(dictionary.discriminative)}."
             )
     return names
+
+
+def _within(dictionary: RosettaDictionary, k: int) -> RosettaDictionary:
+    """A dictionary with the best buddies of a smaller K; a neuron without one in every model has
+    no matches left, so that numbers of neurons and concepts keep their meaning."""
+    if not 1 <= k <= dictionary.k:
+        raise RosettaError(
+            f"k={k}, but the dictionary was mined with K={dictionary.k}.\n"
+            f"Choose 1 to {dictionary.k}, or mine it again with k={k}."
+        )
+    if any(rows.shape[1] < 3 for rows in dictionary.buddies.values()) or not dictionary.buddies:
+        raise RosettaError(
+            f"k={k}: this dictionary does not tell how near its best buddies are.\n"
+            "Mine it again, or leave k out."
+        )
+    buddies = {name: rows[rows[:, 2] <= k] for name, rows in dictionary.buddies.items()}
+    generator = dictionary.generator.units
+    neurons = []
+    for neuron in dictionary.neurons:
+        number = generator.number(neuron.unit)
+        matches = {}
+        for name, found in neuron.matches.items():
+            units = dictionary.discriminative[name].units
+            rows = buddies[name]
+            near = set(rows[rows[:, 0] == number, 1].tolist())
+            matches[name] = [match for match in found if units.number(match.unit) in near]
+        if not all(matches.values()):
+            matches = {name: [] for name in matches}
+        neurons.append(replace(neuron, matches=matches))
+    return replace(dictionary, neurons=neurons, buddies=buddies)
 
 
 def _neurons(

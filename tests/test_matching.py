@@ -9,7 +9,12 @@ from reference import brute_force_buddies
 
 from rosetta_lab.dictionary import ModelCard, RosettaDictionary, build_dictionary
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.functional.matching import best_buddies, connected_components, nearest
+from rosetta_lab.functional.matching import (
+    best_buddies,
+    connected_components,
+    least_k,
+    nearest,
+)
 from rosetta_lab.units import Layer, Unit
 
 
@@ -134,3 +139,16 @@ def test_other_schema_is_refused(tmp_path) -> None:
         RosettaDictionary.load(tmp_path)
     with pytest.raises(RosettaError, match=r"No dictionary.*\n.*rosetta_lab\.mine"):
         RosettaDictionary.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_least_k_is_where_a_pair_first_appears(ties: bool) -> None:
+    table = np.random.default_rng(3).normal(size=(9, 13))
+    table = np.round(table) if ties else table
+    tensor = torch.from_numpy(table)
+    tensor[2, :] = tensor[:, 5] = -torch.inf  # units that do not vary
+    every = best_buddies(tensor, 9, 9).nonzero()
+    least = least_k(tensor, every, chunk=7)
+    for k in range(1, 10):
+        chosen = {tuple(pair) for pair in every[least <= k].tolist()}
+        assert chosen == pairs(best_buddies(tensor, k, k))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from omegaconf import OmegaConf
+from safetensors.torch import load_file
+from torch import Tensor
 
 from rosetta_lab.data.fashion_targets import FashionTargets
 from rosetta_lab.errors import RosettaError
@@ -51,6 +54,40 @@ def test_concepts_neurons_and_layers_choose(mined) -> None:
         assert bool(((rows[:, 0] >= span.start) & (rows[:, 0] < span.stop)).all())
 
 
+def test_a_smaller_k_keeps_the_nearer_pairs(mined) -> None:
+    dictionary = mined.dictionary
+    assert_same(matched_pairs(dictionary, "all", k=5), matched_pairs(dictionary, "all"))
+    rosetta = matched_pairs(dictionary, "all", "rosetta")
+    assert_same(matched_pairs(dictionary, "all", "rosetta", k=5), rosetta)
+    stored = load_file(EMBEDDED / "best_buddies.safetensors")
+    least = {n: {(a, b): k for a, b, k in rows.tolist()} for n, rows in stored.items()}
+    for k in (1, 3):
+        every = matched_pairs(dictionary, "all", k=k)
+        for name, rows in every.items():
+            assert {tuple(row) for row in rows.tolist()} == {
+                pair for pair, needed in least[name].items() if needed <= k
+            }
+    # A Rosetta neuron has a best buddy in every model.
+    rows = matched_pairs(dictionary, "all", "rosetta", k=4)
+    units = [set(near[:, 0].tolist()) for near in rows.values()]
+    assert units[0] and all(other == units[0] for other in units)
+    assert units[0] < {unit for near in rosetta.values() for unit in near[:, 0].tolist()}
+    assert all(least[name][tuple(pair)] <= 4 for name in rows for pair in rows[name].tolist())
+
+
+def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(rows, expected[name]) for name, rows in found.items())
+
+
+@pytest.mark.parametrize("kept", [0, 2])
+def test_a_dictionary_that_does_not_tell_how_near(mined, kept: int) -> None:
+    buddies = {name: rows[:, :2] for name, rows in mined.dictionary.buddies.items()}
+    old = replace(mined.dictionary, buddies=buddies if kept else {})
+    with pytest.raises(RosettaError, match="leave k out"):
+        matched_pairs(old, "all", "rosetta", k=3)
+
+
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
@@ -58,6 +95,8 @@ def test_concepts_neurons_and_layers_choose(mined) -> None:
         ({"concepts": [999]}, "no concept 999"),
         ({"neurons": [-1]}, "no neuron -1"),
         ({"layers": ["conv9"]}, "no recorded layer"),
+        ({"k": 6}, "mined with K=5"),
+        ({"k": 0}, "Choose 1 to 5"),
         ({"neurons": []}, "No matched units are left"),
     ],
 )

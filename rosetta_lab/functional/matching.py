@@ -43,6 +43,34 @@ def best_buddies(table: Tensor, k_rows: int, k_columns: int) -> Tensor:
     return nearest(table, k_rows) & nearest(table.t().contiguous(), k_columns).t()
 
 
+def least_k(table: Tensor, pairs: Tensor, chunk: int = 1024) -> Tensor:
+    """The smallest K at which pairs are best buddies.
+
+    Args:
+        table: similarities (A, B).
+        pairs: row and column of each pair (P, 2).
+        chunk: pairs at a time.
+
+    Returns:
+        Integers (P,), 1 for mutual nearest neighbours.
+    """
+    rows, columns = pairs.unbind(1)
+    of_row = _places(table, rows, columns, chunk)
+    return torch.maximum(of_row, _places(table.t().contiguous(), columns, rows, chunk))
+
+
+def _places(table: Tensor, rows: Tensor, columns: Tensor, chunk: int) -> Tensor:
+    """Which place a column takes among its row's, by size; ties go to the lower index (P,)."""
+    order = torch.arange(table.shape[1], device=table.device)
+    places = []
+    for row, column in zip(rows.split(chunk), columns.split(chunk), strict=True):
+        line = table[row]  # (p, B)
+        own = line.gather(1, column[:, None])
+        before = (line > own) | ((line == own) & (order < column[:, None]))
+        places.append(before.sum(dim=1) + 1)
+    return torch.cat(places)
+
+
 def alive(table: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """A copy of ``table`` (A, B) with -inf wherever a unit is not alive (booleans (A,), (B,))."""
     return table.masked_fill(~(rows[:, None] & columns[None, :]), -torch.inf)
