@@ -40,11 +40,9 @@ def document(
     """
     code = read_template(script) if script else ""
     return Template(read_template("document.html")).substitute(
+        html_head=html_head(title, ["page.css", "gallery.css"], code),
         eyebrow=escape(eyebrow),
         title=escape(title),
-        version=escape(rosetta_lab.__version__),
-        script_hash=b64encode(sha256(code.encode()).digest()).decode(),
-        style=read_template("page.css") + read_template("gallery.css"),
         heat=css_gradient(),
         head=head,
         sections="".join(
@@ -57,6 +55,25 @@ def document(
         # Inside a script element nothing but "<" can end the element or open a comment.
         data=json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
         script=code,
+    )
+
+
+def html_head(
+    title: str, styles: Sequence[str], script: str, version: str = rosetta_lab.__version__
+) -> str:
+    """A page up to its body, with a policy that allows no other script than the page's.
+
+    Args:
+        title: plain text.
+        styles: names of the style sheets' templates.
+        script: the page's only script; its text.
+        version: of rosetta_lab that made what is shown.
+    """
+    return Template(read_template("head.html")).substitute(
+        title=escape(title),
+        version=escape(version),
+        script_hash=b64encode(sha256(script.encode()).digest()).decode(),
+        style="".join(read_template(name) for name in styles),
     )
 
 

@@ -6,10 +6,8 @@ the configuration) are escaped, and the page's own policy allows no other script
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import sha256
 from html import escape
 from pathlib import Path
 from string import Template
@@ -21,6 +19,7 @@ from rosetta_lab.files import atomic_write
 from rosetta_lab.report import overview
 from rosetta_lab.report.colormap import css_gradient
 from rosetta_lab.report.concepts import concepts, image_name
+from rosetta_lab.report.document import html_head
 from rosetta_lab.report.examples import Examples
 from rosetta_lab.report.sprites import SpriteMaker
 from rosetta_lab.report.templates import read_template
@@ -64,11 +63,10 @@ def _one_thread() -> Iterator[None]:
 
 def _page(dictionary: RosettaDictionary, maker: SpriteMaker, captions: list[list[str]]) -> str:
     script = read_template("page.js")
+    title = f"Rosetta neurons of {dictionary.generator.name}"
     return Template(read_template("page.html")).substitute(
-        title=f"Rosetta neurons of {escape(dictionary.generator.name)}",
-        version=escape(dictionary.rosetta_lab),
-        script_hash=b64encode(sha256(script.encode()).digest()).decode(),
-        style=read_template("page.css"),
+        html_head=html_head(title, ["page.css"], script, dictionary.rosetta_lab),
+        title=escape(title),
         script=script,
         columns=maker.columns,
         rows=maker.rows,
