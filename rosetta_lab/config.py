@@ -53,6 +53,11 @@ def run_folder(command: str, resume: str | None) -> str:
     return f"outputs/{command}/{datetime.now():%Y-%m-%d_%H-%M-%S}"
 
 
+def plain(value: Any) -> Any:
+    """A config, or a value of one, as Python's own, interpolations resolved."""
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
 def wandb_offline() -> bool:
     """Whether W&B has to stay offline: it was told to, or there is no login."""
     if os.environ.get("WANDB_MODE"):

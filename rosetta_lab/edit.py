@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from rosetta_lab.config import entry_point, make_trainer
+from rosetta_lab.config import entry_point, make_trainer, plain
 from rosetta_lab.data.images import ImageFolder
 from rosetta_lab.edit_runs import (
     Arm,
@@ -30,7 +30,6 @@ from rosetta_lab.edits import Edit, compose
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import atomic_write
 from rosetta_lab.functional.agreement import Normalization
-from rosetta_lab.invert import plain
 from rosetta_lab.inverting import Inversion
 from rosetta_lab.latent_code import Space
 from rosetta_lab.mined import Mined, check_targets, load_mined

@@ -10,11 +10,11 @@ import lightning as L
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from rosetta_lab.config import entry_point, make_trainer
+from rosetta_lab.config import entry_point, make_trainer, plain
 from rosetta_lab.data.images import BrokenImage, ImageFolder
 from rosetta_lab.data.latents import Shard, as_is
 from rosetta_lab.dictionary import RosettaDictionary
@@ -203,11 +203,6 @@ def reason(targets: Any, name: str) -> str:
     except BrokenImage as error:
         return error.reason
     return "not done"
-
-
-def plain(value: Any) -> Any:
-    """A config's value as Python's own."""
-    return OmegaConf.to_container(value) if isinstance(value, ListConfig) else value
 
 
 if __name__ == "__main__":

@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 from hydra.utils import get_class, instantiate
-from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, ListConfig, open_dict
 from torch import nn
 
+from rosetta_lab.config import plain
 from rosetta_lab.data.latents import Latents
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.models.base import Generator
@@ -141,10 +142,3 @@ def state_hash(module: nn.Module) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def plain(cfg: DictConfig) -> dict[str, object]:
-    """A config as plain values, interpolations resolved."""
-    container = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(container, dict)
-    return {str(key): value for key, value in container.items()}

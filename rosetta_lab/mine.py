@@ -13,11 +13,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 import rosetta_lab
-from rosetta_lab.config import entry_point, make_trainer
+from rosetta_lab.config import entry_point, make_trainer, plain
 from rosetta_lab.data.latents import LatentDataModule, Latents
 from rosetta_lab.dictionary import RosettaDictionary, build_dictionary
 from rosetta_lab.files import save_tensors
-from rosetta_lab.loading import apply_overrides, load_latents, load_observer, plain
+from rosetta_lab.loading import apply_overrides, load_latents, load_observer
 from rosetta_lab.modules.mining import MiningModule, MiningResult
 from rosetta_lab.modules.sums_cache import SumsCache, fingerprint
 from rosetta_lab.observer import Observer

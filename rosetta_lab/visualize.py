@@ -8,14 +8,13 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from torch import Tensor
 
-from rosetta_lab.config import entry_point, make_trainer
+from rosetta_lab.config import entry_point, make_trainer, plain
 from rosetta_lab.data.latents import Latents
 from rosetta_lab.edit import target_units
 from rosetta_lab.edit_sources import from_seeds
 from rosetta_lab.editing import Sources
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import atomic_write
-from rosetta_lab.invert import plain
 from rosetta_lab.latent_code import LatentCode
 from rosetta_lab.mined import EMBEDDED, Mined, load_mined
 from rosetta_lab.models.discriminative.base import DiscriminativeModel

@@ -74,7 +74,7 @@ def slow(maps, statistics, targets, normalization: str) -> list[float]:
 
 
 @pytest.mark.parametrize("normalization", ["cosine", "dataset", "distance"])
-@pytest.mark.parametrize("cached", [1, 2**18])
+@pytest.mark.parametrize("cached", [1, 2**19])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
 def test_equals_slow_float64(
     normalization: str,
@@ -91,7 +91,7 @@ def test_equals_slow_float64(
     )
 
 
-@pytest.mark.parametrize("cached", [1, 2**18])  # an image at a time, all at once
+@pytest.mark.parametrize("cached", [1, 2**19])  # an image at a time, all at once
 @pytest.mark.parametrize("normalization", ["cosine", "dataset", "distance"])
 def test_gradient(normalization: str, cached: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rosetta_lab.functional.agreement.CACHED", cached)

@@ -31,7 +31,7 @@ from rosetta_lab.functional.resize import Size, interpolation_matrix, larger, sm
 
 Normalization = Literal["cosine", "dataset", "distance"]
 EPSILON = 1e-8
-CACHED = 2**18  # numbers of a large map that a CPU's cache holds
+CACHED = 2**19  # numbers of a large map that a CPU's cache holds
 
 
 @dataclass
