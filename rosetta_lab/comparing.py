@@ -156,9 +156,10 @@ def find_baseline(arms: Sequence[Arm], wanted: str | None) -> int:
 
 @dataclass
 class Row:
-    """A figure of an arm over all images.
+    """A figure of an arm over the images.
 
     Attributes:
+        images: how many have this figure in every arm: nothing can be read from some images.
         mean, low, high: of the figure.
         gain, gain_low, gain_high: mean improvement on the baseline, image by image; positive is
             better, whichever way the figure goes; None for the baseline.
@@ -207,7 +208,7 @@ class Comparison:
 def compare(
     arms: list[Arm], baseline: int = 0, resamples: int = 10_000, level: float = 0.95, seed: int = 0
 ) -> Comparison:
-    """Compare arms on the images that all of them have.
+    """Compare arms on the images that all of them have, figure by figure on those which have it.
 
     Raises:
         RosettaError: there is no such image.
@@ -226,17 +227,18 @@ def compare(
     ]
     rows: list[Row] = []
     for name in names:
-        if not all(name in arm.records[i] for arm in arms for i in ids):
+        having = [i for i in ids if all(name in arm.records[i] for arm in arms)]
+        if not having:
             continue
         kind = figure(name)
         values = torch.tensor(
-            [[arm.records[i][name] for arm in arms] for i in ids], dtype=torch.float64
+            [[arm.records[i][name] for arm in arms] for i in having], dtype=torch.float64
         )  # (N, A)
         gains = (1.0 if kind.higher else -1.0) * (values - values[:, baseline : baseline + 1])
         found = bootstrap_means(torch.cat([values, gains], dim=1), resamples, level, seed)
         for place, arm in enumerate(arms):
             mean, low, high = (float(column[place]) for column in found)
-            row = Row(arm, kind, len(ids), mean, low, high)
+            row = Row(arm, kind, len(having), mean, low, high)
             if place != baseline:
                 column = len(arms) + place
                 row.gain, row.gain_low, row.gain_high = (float(c[column]) for c in found)

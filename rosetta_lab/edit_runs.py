@@ -20,6 +20,7 @@ from rosetta_lab.hooks import record
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.modules.inversion import InversionModule
 from rosetta_lab.objective import Evaluation
+from rosetta_lab.report.figures import known
 from rosetta_lab.results import save_png
 
 EPSILON = 1e-6
@@ -84,7 +85,7 @@ class EditRun:
             record: dict[str, Any] = {"id": name}
             for arm_name, arm in self.arms.items():
                 save_png(arm.images[place], own / f"{arm_name.replace(' ', '_')}.png")
-                record[arm_name] = arm.figures[place]
+                record[arm_name] = known(arm.figures[place])
                 if arm.latent is not None:
                     tensors = {"latent": arm.latent[place : place + 1]}
                     if self.sources.c is not None:

@@ -22,7 +22,7 @@ from rosetta_lab.files import atomic_write
 from rosetta_lab.inverting import TargetBatch
 from rosetta_lab.models.perceptual import Perceptual
 from rosetta_lab.modules.inversion import Inverted
-from rosetta_lab.report.figures import BEFORE
+from rosetta_lab.report.figures import BEFORE, known
 
 RESULT, LATENT, IMAGE = "result.json", "latent.safetensors", "inverted.png"
 TARGET, START, SETTINGS = "target.png", "start.png", "settings.yaml"
@@ -85,7 +85,8 @@ def true_errors(
             fractions of the picture, as far as known.
 
     Returns:
-        ``centre_error`` and ``scale_error``, fractions of the picture, ``hue_error`` in degrees.
+        ``centre_error`` and ``scale_error``, fractions of the picture, ``hue_error`` in degrees;
+        NaN where no garment was found in the image.
     """
     if images is None or not any(truth):
         return [{} for _ in truth]
@@ -129,7 +130,7 @@ class Results:
         return {k.removeprefix("curve/"): v for k, v in stored.items() if k.startswith("curve/")}
 
     def write(self, batch: TargetBatch, result: Inverted, figures: list[dict[str, float]]) -> None:
-        """Write every image's result that is not there yet."""
+        """Write every image's result that is not there yet, without figures that are no numbers."""
         for place, name in enumerate(batch.ids):
             if self.done(name):
                 continue
@@ -137,8 +138,9 @@ class Results:
             if result.class_weights is not None:
                 tensors["class_weights"] = result.class_weights[place : place + 1]
             tensors |= {f"curve/{part}": curve[place] for part, curve in result.curves.items()}
-            record = {"id": name, "label": batch.labels[place], **figures[place]}
-            record |= {f"loss/{part}": float(c[place, -1]) for part, c in result.curves.items()}
+            values = dict(figures[place])
+            values |= {f"loss/{part}": float(c[place, -1]) for part, c in result.curves.items()}
+            record = {"id": name, "label": batch.labels[place], **known(values)}
             folder = self.root / name
             folder.parent.mkdir(parents=True, exist_ok=True)
             temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".new_"))
@@ -148,7 +150,7 @@ class Results:
             save_png(batch.images[place], temporary / TARGET)
             if result.starts is not None:
                 save_png(result.starts[place], temporary / START)
-            (temporary / RESULT).write_text(json.dumps(record, indent=1) + "\n")
+            (temporary / RESULT).write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
             for extra in self._extras.pop(name, []):
                 extra(temporary)
             shutil.rmtree(folder, ignore_errors=True)  # what an interrupted removal left

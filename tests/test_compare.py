@@ -147,6 +147,26 @@ def test_only_images_that_all_runs_have_are_compared(tmp_path: Path) -> None:
         compare(read_arms([tmp_path]))
 
 
+def test_a_figure_is_compared_where_every_run_has_it(tmp_path: Path) -> None:
+    """Nothing can be read from some images; that is no figure of them, and no error either."""
+
+    def lacking(place: int) -> dict[str, float]:
+        return {"psnr": 1.0, "hue_error": float("nan") if place in (2, 3) else float(place)}
+
+    write_run(tmp_path / "a", IDS[1:8], lambda place: {"psnr": 1.0, "hue_error": 9.0}, ["alpha=a"])
+    write_run(tmp_path / "b", IDS[1:8], lacking, ["alpha=b"])
+    for path in tmp_path.rglob("result.json"):
+        assert "NaN" not in path.read_text()  # which is no JSON
+    runs = tmp_path / "out"
+    compare_runs(runs, [tmp_path / "a", tmp_path / "b"], resamples=10)
+    rows = {(row["run"], row["figure"]): row for row in table(runs / "comparison.csv")}
+    assert rows["b", "psnr"]["images"] == "7" and rows["b", "hue_error"]["images"] == "5"
+    assert float(rows["b", "hue_error"]["mean"]) == pytest.approx((0 + 1 + 4 + 5 + 6) / 5)
+    assert float(rows["a", "hue_error"]["mean"]) == 9.0
+    assert [row["hue_error"] for row in table(runs / "images.csv")].count("") == 2
+    assert "5 of 5 (100%)" in (page := (runs / "index.html").read_text()) and "NaN" not in page
+
+
 def test_starts_are_no_result(tmp_path: Path) -> None:
     figures = {"centre_error": 0.1, "start_centre_error": 0.2}
     for name in ("a", "b"):

@@ -187,6 +187,22 @@ def test_nothing_sticks_out(
         assert view.js("return document.documentElement.scrollWidth <= innerWidth")
 
 
+@pytest.mark.parametrize("which", ["page", "comparison"])
+@pytest.mark.parametrize("width", [400, 1280])
+def test_pictures_and_figures_stand_below_each_other(
+    which: str, width: int, driver: webdriver.Chrome, request: pytest.FixtureRequest
+) -> None:
+    view = View(driver, request.getfixturevalue(which), width)
+    view.load_all()
+    gaps = view.js("""
+        document.querySelectorAll(".card").forEach((c) => { c.style.contentVisibility = "visible"; });
+        return [...document.querySelectorAll(".view > :not(:first-child)")].map((part) =>
+          part.getBoundingClientRect().top - part.previousSibling.getBoundingClientRect().bottom);
+    """)
+    assert len(gaps) == (8 * (1 + 3 + 3) if which == "comparison" else 3 * len(view.cards()))
+    assert min(gaps) >= 0 and max(gaps) < 40
+
+
 def test_a_comparison_sorts_by_gain(comparison: Path, driver: webdriver.Chrome) -> None:
     view = View(driver, comparison)
     sizes = view.load_all()

@@ -135,6 +135,7 @@ def _histograms(comparison: Comparison, kinds: list[Figure]) -> str:
                 [
                     kind.gain(arm.records[name][kind.name], base.records[name][kind.name])
                     for name in comparison.ids
+                    if kind.name in arm.records[name] and kind.name in base.records[name]
                 ]
             )
             for arm in others

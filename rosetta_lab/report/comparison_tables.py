@@ -46,7 +46,7 @@ def write_tables(folder: Path, comparison: Comparison) -> None:
         folder / "images.csv",
         ["id", "label", "run", *names],
         [
-            [name, record.get("label"), arm.name, *(record[column] for column in names)]
+            [name, record.get("label"), arm.name, *(record.get(column) for column in names)]
             for name in comparison.ids
             for arm in comparison.arms
             if (record := arm.records[name])

@@ -8,6 +8,7 @@ import math
 
 from rosetta_lab.edit_runs import Arm, EditRun
 from rosetta_lab.edits import Edit
+from rosetta_lab.report.figures import known, means
 
 TITLES = {  # of figures, with units
     "agreement_before": "agreement before",
@@ -38,13 +39,7 @@ def figure_names(run: EditRun) -> list[str]:
 
 def arm_means(arm: Arm) -> dict[str, float]:
     """Mean of every figure over the images where it is known."""
-    names = dict.fromkeys(name for row in arm.figures for name in row)
-    means = {}
-    for name in names:
-        values = [row[name] for row in arm.figures if math.isfinite(row.get(name, math.nan))]
-        if values:
-            means[name] = sum(values) / len(values)
-    return means
+    return means([known(row) for row in arm.figures])
 
 
 def edit_table(run: EditRun) -> str:
@@ -53,9 +48,9 @@ def edit_table(run: EditRun) -> str:
     width = {name: max(9, len(name) + 2) for name in names}
     lines = [f"{'arm':<14}" + "".join(f"{name:>{width[name]}}" for name in names)]
     for arm_name, arm in run.arms.items():
-        means = arm_means(arm)
+        mean = arm_means(arm)
         cells = (
-            f"{means[name]:>{width[name]}.3f}" if name in means else " " * width[name]
+            f"{mean[name]:>{width[name]}.3f}" if name in mean else " " * width[name]
             for name in names
         )
         lines.append(f"{arm_name:<14}" + "".join(cells))

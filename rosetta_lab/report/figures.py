@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,6 +53,11 @@ _KNOWN = {
 def figure(name: str) -> Figure:
     """The figure of a name; one that is not known is an error, a distance or a loss."""
     return _KNOWN.get(name) or Figure(name, name.replace("_", " "))
+
+
+def known(values: Mapping[str, float]) -> dict[str, float]:
+    """Those figures that are finite: nothing can be read from some images, and JSON has no NaN."""
+    return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
 def figures(records: Sequence[Mapping[str, Any]]) -> list[str]:

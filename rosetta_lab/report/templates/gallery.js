@@ -112,7 +112,7 @@
     pages.firstElementChild.disabled = first === 0;
     pages.lastElementChild.disabled = first + size >= shown.length;
     document.getElementById("status").textContent =
-      `${count(shown.length)}\u00a0of\u00a0${count(items.length)} images`;
+      `${count(shown.length)} of ${count(items.length)} images`;
   }
 
   function order() {
