@@ -114,7 +114,7 @@ def matched_pairs(
     if names and not sum(map(len, pairs.values())):
         raise RosettaError(
             "No matched units are left to compare.\n"
-            "Choose other matches=, concepts=, neurons= or layers=, or mine with a larger k."
+            "Choose a larger k=, another pool=, or other matches=, concepts=, neurons= or layers=."
         )
     return pairs
 

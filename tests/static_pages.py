@@ -38,6 +38,12 @@ return [...document.querySelectorAll("p, dt, dd, th, td, figcaption, code, a")]
 """
 
 
+def load_images(driver: webdriver.Chrome) -> list[list[int]]:
+    """Unfold everything and scroll to every image: its own width, its shown width and height."""
+    sizes: list[list[int]] = driver.execute_async_script(_LOAD)
+    return sizes
+
+
 def check_page(driver: webdriver.Chrome, path: Path, folder: Path, images: int) -> None:
     """Open a page in a narrow light and a wide dark window.
 
@@ -60,7 +66,7 @@ def check_page(driver: webdriver.Chrome, path: Path, folder: Path, images: int) 
         driver.get_log("browser")  # empties it
         driver.get_log("performance")
         driver.get(path.as_uri())
-        sizes = driver.execute_async_script(_LOAD)
+        sizes = load_images(driver)
         assert len(sizes) == images
         assert all(min(size) > 0 for size in sizes)
         assert driver.get_log("browser") == []

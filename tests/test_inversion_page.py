@@ -16,6 +16,7 @@ from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
+from static_pages import load_images
 
 from rosetta_lab.compare import compare_runs
 from rosetta_lab.report.colormap import colourise
@@ -82,25 +83,6 @@ class View:
     def status(self) -> str:
         return self.driver.find_element(By.ID, "status").text.replace("\u00a0", " ")
 
-    def load_all(self) -> list[list[int]]:
-        """Scroll to every image; its own and its shown width."""
-        script = """
-        const done = arguments[0];
-        (async () => {
-          const sizes = [];
-          for (const image of document.images) {
-            image.scrollIntoView();
-            for (let i = 0; i < 500 && !(image.complete && image.naturalWidth); i++) {
-              await new Promise((next) => setTimeout(next, 20));
-            }
-            sizes.push([image.naturalWidth, image.clientWidth]);
-          }
-          done(sizes);
-        })();
-        """
-        sizes: list[list[int]] = self.driver.execute_async_script(script)
-        return sizes
-
 
 def test_difference_maps_use_the_colour_map_and_are_made_once(tmp_path: Path) -> None:
     target, inverted, path = (tmp_path / f"{name}.png" for name in "tid")
@@ -132,9 +114,9 @@ def test_the_page_is_written_for_five_thousand_images(page: Path, tmp_path: Path
 
 def test_images_load_and_nothing_is_run(page: Path, driver: webdriver.Chrome) -> None:
     view = View(driver, page)
-    sizes = view.load_all()
+    sizes = load_images(driver)
     assert len(sizes) == 3 * 24  # of the first 24 images: target, inverted, difference
-    assert {natural for natural, _ in sizes} == {16} and min(shown for _, shown in sizes) > 40
+    assert {natural for natural, *_ in sizes} == {16} and min(shown for _, shown, _ in sizes) > 40
     assert view.cards() == IDS[:24]
     assert driver.get_log("browser") == []
     assert view.js("return document.scripts.length") == 2  # data, and the page's own
@@ -193,9 +175,11 @@ def test_pictures_and_figures_stand_below_each_other(
     which: str, width: int, driver: webdriver.Chrome, request: pytest.FixtureRequest
 ) -> None:
     view = View(driver, request.getfixturevalue(which), width)
-    view.load_all()
+    load_images(driver)
     gaps = view.js("""
-        document.querySelectorAll(".card").forEach((c) => { c.style.contentVisibility = "visible"; });
+        for (const card of document.querySelectorAll(".card")) {
+          card.style.contentVisibility = "visible";
+        }
         return [...document.querySelectorAll(".view > :not(:first-child)")].map((part) =>
           part.getBoundingClientRect().top - part.previousSibling.getBoundingClientRect().bottom);
     """)
@@ -205,9 +189,9 @@ def test_pictures_and_figures_stand_below_each_other(
 
 def test_a_comparison_sorts_by_gain(comparison: Path, driver: webdriver.Chrome) -> None:
     view = View(driver, comparison)
-    sizes = view.load_all()
+    sizes = load_images(driver)
     assert len(sizes) == 8 * 5  # target; image and difference of both runs
-    assert {natural for natural, _ in sizes} == {16}
+    assert {natural for natural, *_ in sizes} == {16}
     view.choose(sort="PSNR (dB)")
     assert view.cards() == IDS[7::-1]  # the gain grows from image to image
     view.choose(**{"by": "value", "run": "none"})

@@ -17,6 +17,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
+from static_pages import load_images
 
 from rosetta_lab.dictionary import RosettaDictionary
 from rosetta_lab.report.page import write_page
@@ -116,23 +117,7 @@ def page(driver: webdriver.Chrome, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def test_every_image_loads_and_nothing_comes_from_elsewhere(page: Page) -> None:
     page.open()
-    sizes = page.driver.execute_async_script(
-        """
-        const done = arguments[arguments.length - 1];
-        (async () => {
-          document.querySelectorAll("details").forEach((details) => { details.open = true; });
-          const sizes = [];
-          for (const image of document.images) {
-            image.scrollIntoView();
-            for (let i = 0; i < 500 && !(image.complete && image.naturalWidth); i++) {
-              await new Promise((next) => setTimeout(next, 20));
-            }
-            sizes.push([image.naturalWidth, image.clientWidth, image.clientHeight]);
-          }
-          done(sizes);
-        })();
-        """
-    )
+    sizes = load_images(page.driver)
     dictionary = page.dictionary
     rows = 2 + len(dictionary.discriminative)
     assert len(sizes) == len(dictionary.concepts) + rows * len(dictionary.neurons)
