@@ -13,10 +13,10 @@ from torch import Tensor
 
 from rosetta_lab.dictionary import RosettaDictionary
 from rosetta_lab.edit_figures import picture_figures, strength
-from rosetta_lab.editing import Editing, OwnUnits, Sources, replaced
+from rosetta_lab.editing import Editing, OwnUnits, Sources
 from rosetta_lab.edits import Edit
 from rosetta_lab.files import atomic_write, save_tensors
-from rosetta_lab.hooks import record
+from rosetta_lab.hooks import record, replaced
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.modules.inversion import InversionModule
 from rosetta_lab.objective import Evaluation

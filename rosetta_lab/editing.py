@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rosetta_lab.edits import Edit
 from rosetta_lab.functional.agreement import (
@@ -192,33 +191,3 @@ def in_space(
     if space == "w" and latent.dim() == 3:
         return latent[:, 0]
     return latent
-
-
-@contextmanager
-def replaced(network: nn.Module, maps: Mapping[str, tuple[Tensor, Tensor]]) -> Iterator[None]:
-    """Put maps in the place of what layers put out: editing activations without optimising.
-
-    Args:
-        network: the layers' root.
-        maps: layer to channels (U,) and maps (N, U, h, w), as the layer would put them out.
-    """
-    handles = []
-    try:
-        for layer, (channels, new) in maps.items():
-
-            def hook(
-                _module: nn.Module,
-                _inputs: Any,
-                output: Tensor,
-                channels: Tensor = channels,
-                new: Tensor = new,
-            ) -> Tensor:
-                output = output.clone()
-                output[:, channels] = new.to(output)
-                return output
-
-            handles.append(network.get_submodule(layer).register_forward_hook(hook))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -1,4 +1,4 @@
-"""Recording activation maps.
+"""Recording activation maps, and replacing them.
 
 with record(network, ["layer1.0", "head.fc:input"]) as activations:
     network(images)
@@ -7,11 +7,13 @@ activations["layer1.0"]  # (N, C, H, W)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.units import INPUT_SUFFIX
@@ -51,16 +53,7 @@ def record(network: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Tens
     handles = []
     try:
         for layer in layers:
-            module = network.get_submodule(layer.removesuffix(INPUT_SUFFIX))
-            if layer.endswith(INPUT_SUFFIX):
-                hook = module.register_forward_pre_hook(
-                    lambda _module, inputs, layer=layer: keep(layer, inputs[0])
-                )
-            else:
-                hook = module.register_forward_hook(
-                    lambda _module, _inputs, output, layer=layer: keep(layer, output)
-                )
-            handles.append(hook)
+            handles.append(_hook(network, layer, partial(keep, layer)))
         yield activations
         for layer, count in runs.items():
             if count != 1:
@@ -71,3 +64,42 @@ def record(network: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Tens
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def replaced(network: nn.Module, maps: Mapping[str, tuple[Tensor, Tensor]]) -> Iterator[None]:
+    """Put maps in the place of what layers put out (or take in, ``NAME:input``).
+
+    The hooks are removed when the block is left, also by an exception.
+
+    Args:
+        network: the layers' root.
+        maps: layer to channels (U,) and maps (N, U, h, w), as the layer itself has them.
+    """
+
+    def put(channels: Tensor, new: Tensor, value: Tensor) -> Tensor:
+        value = value.clone()
+        value[:, channels] = new.to(value)
+        return value
+
+    handles = []
+    try:
+        for layer, (channels, new) in maps.items():
+            handles.append(_hook(network, layer, partial(put, channels, new)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _hook(network: nn.Module, layer: str, see: Callable[[Any], Tensor | None]) -> RemovableHandle:
+    """Have a function see what a module puts out (or takes in); a tensor it returns replaces it."""
+    module = network.get_submodule(layer.removesuffix(INPUT_SUFFIX))
+    if not layer.endswith(INPUT_SUFFIX):
+        return module.register_forward_hook(lambda _module, _inputs, output: see(output))
+
+    def before(_module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        new = see(inputs[0])
+        return None if new is None else (new, *inputs[1:])
+
+    return module.register_forward_pre_hook(before)

@@ -13,17 +13,17 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from test_inversion import LAYERS, SIZES, generator, statistics  # noqa: F401  fixtures
-from torch import Tensor
+from torch import Tensor, nn
 
 from rosetta_lab.edit import chosen_units, numbers, random, with_recipe
 from rosetta_lab.edit_figures import picture_figures, strength
 from rosetta_lab.edit_runs import direct_arm, example_maps, run_arm
 from rosetta_lab.edit_sources import from_file, from_seeds
-from rosetta_lab.editing import Editing, OwnUnits, in_space, replaced
+from rosetta_lab.editing import Editing, OwnUnits, in_space
 from rosetta_lab.edits import Amplify, CopyPaste, Shift, Suppress
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.functional.agreement import TargetMaps
-from rosetta_lab.hooks import record
+from rosetta_lab.hooks import record, replaced
 from rosetta_lab.latent_code import random_z
 from rosetta_lab.mined import EMBEDDED, load_mined
 from rosetta_lab.units import Layer, UnitIndex
@@ -93,6 +93,24 @@ def test_seeds_leave_pictures_latents_figures_and_a_page(seeds: tuple[Path, str]
     for name in ("index.html", "results.csv", "grid.png"):
         assert (folder / name).is_file()
     assert f"recipe={folder / 'recipe.yaml'}" in said
+
+
+def test_the_other_generator_family(tmp_path: Path) -> None:
+    """BigGAN's units are what its convolutions take in, and truncation is one of its latents."""
+    for module, arguments in {
+        "mine": ["gen=biggan_fashion", "disc=[resnet_fashion]", "num_images=64"],
+        "edit": ["latent.seed=[3,14]", "dictionary=mine", *QUICK],
+        "invert": ["dictionary=mine", "steps=2"],
+    }.items():
+        done = subprocess.run(
+            [sys.executable, "-m", f"rosetta_lab.{module}", *arguments, f"hydra.run.dir={module}"],
+            cwd=tmp_path, capture_output=True, text=True, timeout=600,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "edit" / "results" / "seed_3" / "edit.json").read_text())
+    assert figures["rosetta"]["agreement"] > figures["rosetta"]["agreement_before"]
+    assert {"activations", "random units"} <= set(figures)
+    assert (tmp_path / "invert" / "index.html").is_file()
 
 
 def test_a_recipe_gives_the_same_pictures(seeds: tuple[Path, str], tmp_path: Path) -> None:
@@ -241,6 +259,18 @@ def test_replaced_maps_reach_the_image_and_leave_no_hook(generator) -> None:
         raise ZeroDivisionError
     assert not any(module._forward_hooks for module in generator.modules())
     assert torch.equal(generator(z, c), before)
+
+
+def test_what_a_layer_takes_in_is_replaced_like_what_the_one_before_puts_out() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 1))
+    images, new = torch.rand(2, 3, 8, 8), torch.rand(2, 2, 6, 6)
+    channels, plain, found = torch.tensor([0, 3]), network(images), []
+    for layer in ("0", "1:input"):
+        with replaced(network, {layer: (channels, new)}), record(network, ["1:input"]) as raw:
+            found.append(network(images))
+        assert torch.equal(raw["1:input"][:, channels], new)
+    assert torch.equal(found[0], found[1]) and not torch.allclose(found[0], plain)
+    assert torch.equal(network(images), plain)
 
 
 def test_direct_edit_puts_the_edited_maps_in(generator, statistics) -> None:
