@@ -158,6 +158,7 @@ def test_a_sweep_goes_on_after_a_failed_job(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert list(results(tmp_path / "sweep" / "1")) == ["good"]
     assert "nowhere" in done.stdout + done.stderr
+    assert f"rosetta_lab.compare runs=[{tmp_path / 'sweep'}]" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
 
 
