@@ -28,7 +28,7 @@ from rosetta_lab.pivotal_tuning import TUNED, pivotal_tuning
 from rosetta_lab.report.figures import objective
 from rosetta_lab.report.inversions import summary_table, write_inversions, write_table
 from rosetta_lab.report.logged import log_curves
-from rosetta_lab.results import Judge, Results
+from rosetta_lab.results import TUNED_IMAGE, Judge, Results
 from rosetta_lab.rosetta_units import RosettaUnits, matched_pairs
 
 log = logging.getLogger("rosetta_lab")
@@ -163,7 +163,7 @@ class RecordedInversion(InversionModule):
         )
         with torch.no_grad():
             image = tuned.to_unit_range(tuned.synthesize(code(), inversion.psi))
-        self.results.add(name, TUNED, tuned.state_dict(), "tuned.png", image[0])
+        self.results.add(name, TUNED, tuned.state_dict(), TUNED_IMAGE, image[0])
         figures = self.judge(image, target, [{}])[0]
         return {f"tuned_{figure}": value for figure, value in figures.items()}
 

@@ -26,6 +26,7 @@ from rosetta_lab.report.figures import BEFORE, known
 
 RESULT, LATENT, IMAGE = "result.json", "latent.safetensors", "inverted.png"
 TARGET, START, SETTINGS = "target.png", "start.png", "settings.yaml"
+TUNED_IMAGE = "tuned.png"  # what pivotal tuning made of it
 
 
 class Judge:
