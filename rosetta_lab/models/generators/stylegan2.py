@@ -23,6 +23,7 @@ from rosetta_lab.models.generators.layers import (
     lrelu,
 )
 from rosetta_lab.models.generators.mapping import MappingNetwork
+from rosetta_lab.precision import without_autocast
 
 NoiseMode = Literal["const", "random", "none"]
 
@@ -50,16 +51,23 @@ def modulated_conv2d(
     Returns:
         (N, O, H, W), or (N, O, 2H, 2W) with ``up_kernel``.
     """
-    x = x * styles[:, :, None, None]
+    if demodulate:
+        # Demodulation undoes any scaling of the styles; this one brings the convolution's output
+        # to the size of its input, which half precision needs, as the energy needs single.
+        with without_autocast(x.device.type):
+            styles = styles.to(weight.dtype)
+            fan_in = weight[0].numel()
+            scale = (styles.square().mean(dim=1, keepdim=True) * fan_in + 1e-8).rsqrt()  # (N, 1)
+            energy = styles.square() @ weight.square().sum(dim=(2, 3)).t()  # (N, O)
+            gain = (energy + 1e-8).rsqrt() / scale
+            styles = styles * scale
+    x = x * styles.to(x.dtype)[:, :, None, None]
     if up_kernel is None:
         x = F.conv2d(x, weight, padding=weight.shape[-1] // 2)
     else:
         x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)  # (N, O, 2H+1, 2W+1)
         x = depthwise_fir(x, up_kernel * 4.0, padding=1)  # (N, O, 2H, 2W)
-    if demodulate:
-        energy = styles.square() @ weight.square().sum(dim=(2, 3)).t()  # (N, O)
-        x = x * (energy + 1e-8).rsqrt()[:, :, None, None]
-    return x
+    return x * gain.to(x.dtype)[:, :, None, None] if demodulate else x
 
 
 def upsample_image(image: Tensor, kernel: Tensor) -> Tensor:

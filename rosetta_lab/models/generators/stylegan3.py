@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import TypedDict, Unpack
 
 import torch
@@ -21,6 +20,7 @@ from rosetta_lab.models.generators.filters import downsample, upsample
 from rosetta_lab.models.generators.geometry import LayerGeometry, Progression, Signal
 from rosetta_lab.models.generators.layers import LRELU_SLOPE, FullyConnected, require_classes
 from rosetta_lab.models.generators.mapping import MappingNetwork
+from rosetta_lab.precision import without_autocast
 from rosetta_lab.units import INPUT_SUFFIX
 
 
@@ -43,13 +43,6 @@ class ProgressionOptions(TypedDict, total=False):
 def clamp(x: Tensor, limit: float | None) -> Tensor:
     """``x`` within ``[-limit, limit]``; None for no limit."""
     return x if limit is None else x.clamp(-limit, limit)
-
-
-def without_autocast(device: str) -> AbstractContextManager[object]:
-    """Context in which operations on this type of device keep the precision of their inputs."""
-    if torch.amp.is_autocast_available(device):
-        return torch.autocast(device, enabled=False)
-    return nullcontext()  # such as "meta"
 
 
 class SynthesisInput(nn.Module):
