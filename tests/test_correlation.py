@@ -193,3 +193,16 @@ def test_batch_mean_is_the_mean_of_batch_tables() -> None:
     np.testing.assert_allclose(result.numpy(), np.mean(parts, axis=0), atol=1e-5)
     pooled = table(a, layers_a, b, layers_b, 4)
     assert (result - pooled).abs().max() > 1e-3  # it really is another number
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bf16", "fp16"])
+def test_autocast_changes_no_number(dtype: torch.dtype) -> None:
+    """Networks may run in half precision; sums of what they put out may not."""
+    a, layers_a = make(SIZES, images=8, channels=3, seed=14)
+    b, layers_b = make([(6, 11)], images=8, channels=4, seed=15)
+    a, b = ({name: x.to(dtype) for name, x in maps.items()} for maps in (a, b))
+    expected = table(a, layers_a, b, layers_b, batch=4)
+    with torch.autocast("cpu", dtype):
+        assert torch.equal(table(a, layers_a, b, layers_b, batch=4), expected)
+    up = [[x.float() for x in maps.values()] for maps in (a, b)]
+    np.testing.assert_allclose(expected.numpy(), pooled_correlation(*up), atol=1e-5)

@@ -13,6 +13,7 @@ from torchmetrics import Metric
 from rosetta_lab.functional.condense import condense
 from rosetta_lab.functional.correlation import pearson, variance
 from rosetta_lab.functional.resize import Size, larger, smaller
+from rosetta_lab.precision import without_autocast
 from rosetta_lab.units import Layer, UnitIndex
 
 
@@ -50,6 +51,9 @@ class UnitGroups:
 class ActivationBatch:
     """What the tables need of one batch of activation maps, from one pass over them.
 
+    Maps of half precision, such as networks under autocast give, are read as they are; all
+    arithmetic is in float32 and float64.
+
     Args:
         groups: the model's units.
         activations: layer name to maps (N, C, H, W).
@@ -62,19 +66,24 @@ class ActivationBatch:
         activations: Mapping[str, Tensor],
         partners: Iterable[UnitGroups],
     ) -> None:
-        self.images = len(next(iter(activations.values())))
+        some = next(iter(activations.values()))
+        self.images = len(some)
         self._grids: dict[tuple[Size, Size], Tensor] = {}
         self._sums: dict[tuple[Size, Size], Tensor] = {}
         others = {size for partner in partners for size in partner.sizes}
         for size, layers in groups.layers.items():
             grids = sorted({smaller(size, other) for other in others})
             targets = sorted({larger(size, other) for other in others} | {size})
-            parts = [
-                condense(
-                    activations[x.name], groups.shift[groups.index.units(x.name)], grids, targets
-                )
-                for x in layers
-            ]
+            with without_autocast(some.device.type):
+                parts = [
+                    condense(
+                        activations[x.name],
+                        groups.shift[groups.index.units(x.name)],
+                        grids,
+                        targets,
+                    )
+                    for x in layers
+                ]
             for place, grid in enumerate(grids):
                 maps = [reduced[place] for reduced, _ in parts]
                 self._grids[size, grid] = maps[0] if len(maps) == 1 else torch.cat(maps, dim=1)
@@ -198,7 +207,8 @@ class CorrelationTable(SumMetric):
         for i, j in self.blocks:
             a, b = self.rows.sizes[i], self.columns.sizes[j]
             grid, target = smaller(a, b), larger(a, b)
-            products = rows.on_grid(a, grid).t() @ columns.on_grid(b, grid)
+            with without_autocast(self.count.device.type):
+                products = rows.on_grid(a, grid).t() @ columns.on_grid(b, grid)
             getattr(self, f"products_{i}_{j}").add_(products)
             getattr(self, f"row_sums_{i}_{j}").add_(rows.sums(a, target))
             getattr(self, f"column_sums_{i}_{j}").add_(columns.sums(b, target))
