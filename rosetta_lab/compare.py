@@ -9,7 +9,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from rosetta_lab.comparing import Arm, Comparison, compare, find_baseline, read_arms
+from rosetta_lab.comparing import Arm, Comparison, compare, find_baselines, read_arms
 from rosetta_lab.config import entry_point
 from rosetta_lab.dictionary import RosettaDictionary
 from rosetta_lab.errors import RosettaError
@@ -50,14 +50,14 @@ def compare_runs(
     Args:
         folder: to write to.
         runs: folders of runs or of sweeps.
-        baseline: see :func:`rosetta_lab.comparing.find_baseline`.
+        baseline: see :func:`rosetta_lab.comparing.find_baselines`.
         reference: figures that others measured: name of a row to figures by name.
         resamples: of the bootstrap.
         level: of the intervals.
         seed: of the bootstrap.
     """
     arms = read_arms(runs)
-    comparison = compare(arms, find_baseline(arms, baseline), resamples, level, seed)
+    comparison = compare(arms, find_baselines(arms, baseline), resamples, level, seed)
     write_tables(folder, comparison)
     page = write_comparison(
         folder, comparison, known_class_names(arms), reference, level, resamples

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.functional.bootstrap import bootstrap_means
 from rosetta_lab.report.figures import BEFORE, Figure, figure, figures
-from rosetta_lab.results import RESULT, Results
+from rosetta_lab.results import RESULT, TARGET, Results
 
 log = logging.getLogger("rosetta_lab")
 # What says how to run, not what to do
@@ -96,12 +96,16 @@ def read_arms(folders: Sequence[Path]) -> list[Arm]:
     """Read runs and name them by the choices in which they differ.
 
     Raises:
-        RosettaError: there are fewer than two, or a folder is not a run's.
+        RosettaError: there are fewer than two with results, or a folder is not a run's.
     """
-    arms = [read_arm(run) for folder in folders for run in run_folders(folder)]
+    read = [read_arm(run) for folder in folders for run in run_folders(folder)]
+    arms = [arm for arm in read if arm.records]
+    for arm in read:
+        if not arm.records:
+            log.warning("%s is left out: it has no result.", arm.folder)
     if len(arms) < 2:
         raise RosettaError(
-            "There is nothing to compare: fewer than two runs.\n"
+            "There is nothing to compare: fewer than two runs with results.\n"
             "Name them with runs=[FOLDER,FOLDER,...], or the folder of a --multirun."
         )
     keys = dict.fromkeys(key for arm in arms for key in arm.overrides)
@@ -129,29 +133,37 @@ def _configured(cfg: DictConfig, key: str) -> str:
     return "null" if value is None else str(value)
 
 
-def find_baseline(arms: Sequence[Arm], wanted: str | None) -> int:
-    """Number of the arm that the others are compared with.
+def find_baselines(arms: Sequence[Arm], wanted: str | None = None) -> list[int]:
+    """Number of the arm that every arm is compared with; its own number for a baseline.
 
     Args:
         arms: all of them.
-        wanted: its name or its folder's; None for the one without matches, else the first.
+        wanted: name of the one for all, or its folder's; None for the arm without matches that
+            differs from an arm in nothing else (so that starts, say, are not mixed up), where there
+            is none for the first without matches, else for the first.
 
     Raises:
         RosettaError: there is no such arm.
     """
     if wanted is not None:
-        for place, arm in enumerate(arms):
-            if str(wanted) in (arm.name, arm.folder.name, str(arm.folder)):
-                return place
+        for names in ([arm.name for arm in arms], [arm.folder.name for arm in arms],
+                      [str(arm.folder) for arm in arms]):  # fmt: skip
+            if str(wanted) in names:
+                return [names.index(str(wanted))] * len(arms)
         raise RosettaError(
             f"baseline={wanted}: there is no such run.\n"
             f"Choose from {', '.join(repr(arm.name) for arm in arms)}."
         )
+
+    def besides(arm: Arm) -> dict[str, str]:
+        return {key: value for key, value in arm.parameters.items() if key != "matches"}
+
     plain = [place for place, arm in enumerate(arms) if arm.cfg.get("matches") in (None, "none")]
-    chosen = plain[0] if plain else 0
-    if len(plain) != 1:
-        log.info("Baseline: %s (choose another with baseline=NAME)", arms[chosen].name)
-    return chosen
+    common = plain[0] if plain else 0
+    return [
+        next((place for place in plain if besides(arms[place]) == besides(arm)), common)
+        for arm in arms
+    ]
 
 
 @dataclass
@@ -185,13 +197,13 @@ class Comparison:
 
     Attributes:
         arms: all of them, the baseline among them.
-        baseline: its number.
+        baselines: number of the arm that each is compared with; a baseline's is its own.
         ids: images that every arm has.
         rows: arm by arm, figure by figure.
     """
 
     arms: list[Arm]
-    baseline: int
+    baselines: list[int]
     ids: list[str]
     rows: list[Row]
 
@@ -200,26 +212,50 @@ class Comparison:
         """Those that every arm has, losses last."""
         return list(dict.fromkeys(row.figure for row in self.rows))
 
+    @property
+    def groups(self) -> list[list[Arm]]:
+        """Arms with a common baseline, which stands first."""
+        return [
+            sorted(
+                (arm for arm, own in zip(self.arms, self.baselines, strict=True) if own == base),
+                key=lambda arm: arm is not self.arms[base],
+            )
+            for base in dict.fromkeys(self.baselines)
+        ]
+
     def row(self, arm: Arm, name: str) -> Row | None:
         """An arm's row of a figure."""
         return next((r for r in self.rows if r.arm is arm and r.figure.name == name), None)
 
 
 def compare(
-    arms: list[Arm], baseline: int = 0, resamples: int = 10_000, level: float = 0.95, seed: int = 0
+    arms: list[Arm],
+    baselines: list[int] | None = None,
+    resamples: int = 10_000,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> Comparison:
     """Compare arms on the images that all of them have, figure by figure on those which have it.
+
+    Args:
+        arms: all of them.
+        baselines: see :class:`Comparison`; by default :func:`find_baselines`.
+        resamples: of the bootstrap.
+        level: of the intervals.
+        seed: of the bootstrap.
 
     Raises:
         RosettaError: there is no such image.
     """
-    first = arms[baseline].records
+    baselines = find_baselines(arms) if baselines is None else baselines
+    first = arms[0].records
     ids = [name for name in first if all(name in arm.records for arm in arms)]
     if not ids:
         raise RosettaError("The runs have no image in common. Compare runs on the same images.")
     most = max(len(arm.records) for arm in arms)
     if len(ids) < most:
         log.warning("%d images that not every run has are left out.", most - len(ids))
+    warn_of_other_targets(arms, ids)
     names = [
         name
         for name in figures([first[i] for i in ids])
@@ -234,15 +270,28 @@ def compare(
         values = torch.tensor(
             [[arm.records[i][name] for arm in arms] for i in having], dtype=torch.float64
         )  # (N, A)
-        gains = (1.0 if kind.higher else -1.0) * (values - values[:, baseline : baseline + 1])
+        gains = (1.0 if kind.higher else -1.0) * (values - values[:, baselines])
         found = bootstrap_means(torch.cat([values, gains], dim=1), resamples, level, seed)
         for place, arm in enumerate(arms):
             mean, low, high = (float(column[place]) for column in found)
             row = Row(arm, kind, len(having), mean, low, high)
-            if place != baseline:
+            if place != baselines[place]:
                 column = len(arms) + place
                 row.gain, row.gain_low, row.gain_high = (float(c[column]) for c in found)
                 row.wins = int((gains[:, place] > 0).sum())
                 row.ties = int((gains[:, place] == 0).sum())
             rows.append(row)
-    return Comparison(arms, baseline, ids, rows)
+    return Comparison(arms, baselines, ids, rows)
+
+
+def warn_of_other_targets(arms: Sequence[Arm], ids: Sequence[str]) -> None:
+    """Say so where runs inverted different images under the same names."""
+    for name in ids:
+        contents = {(arm.results.root / name / TARGET).read_bytes() for arm in arms}
+        if len(contents) > 1:
+            log.warning(
+                "'%s' is not the same image in all runs (other data.seed=, data.style= or size?).\n"
+                "Gains then compare inversions of different images.",
+                name,
+            )
+            return

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 from pathlib import Path
 from typing import Any
 
-from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from rosetta_lab.compare import compare_runs
@@ -18,19 +17,22 @@ log = logging.getLogger("rosetta_lab")
 
 
 class CollectSweep(Callback):
-    """Compares the runs of a sweep at its end: tables and a page in the sweep's folder."""
+    """Compares the runs of a sweep at its end: tables and a page in the sweep's folder.
 
-    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
-        """Say how to compare the others when a job failed: Hydra then ends without asking us."""
-        if config.hydra.mode is RunMode.MULTIRUN and job_return.status is JobStatus.FAILED:
-            log.warning(
-                "The sweep goes on. To compare the other runs when it has ended:\n"
-                "python -m rosetta_lab.compare runs=[%s]",
-                config.hydra.sweep.dir,
-            )
+    Where a job failed Hydra ends without telling us, and the others are compared at the exit.
+    """
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Be sure to be asked."""
+        atexit.register(self.collect, config)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Write what the jobs came to."""
+        atexit.unregister(self.collect)
+        self.collect(config)
+
+    def collect(self, config: DictConfig) -> None:
+        """Compare the runs that have results."""
         folder = Path(config.hydra.sweep.dir)
         found = config.get("reference")
         reference: Any = OmegaConf.to_container(found) if found else None

@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+import netrc
 import os
+import secrets
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from lightning.pytorch.loggers import WandbLogger
 from omegaconf import DictConfig
+
+from rosetta_lab.files import atomic_write
+
+LONGEST_NAME = 128  # characters that W&B's server accepts
+FORMER_HOST = "api.wandb.ai"  # keys for it stay valid
+
+
+def wandb_offline() -> bool:
+    """Whether W&B has to stay offline: it was told to, or there is no login."""
+    if mode := os.environ.get("WANDB_MODE"):
+        return mode in ("offline", "dryrun")
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return False
+    import wandb  # takes a second, and only this logger needs it
+
+    hosts = {urlsplit(wandb.setup().settings.base_url).netloc, FORMER_HOST}
+    try:  # where `wandb login` keeps the key
+        return hosts.isdisjoint(netrc.netrc(os.environ.get("NETRC")).hosts)
+    except (OSError, netrc.NetrcParseError):
+        return True
 
 
 def wandb_logger(
@@ -25,7 +49,7 @@ def wandb_logger(
 
     Args:
         save_dir: the run folder.
-        name: of the run; None for what the command line of a sweep's job chose.
+        name: of the run; None for the values that a sweep chose for its job.
         group: of the run; None for the name of the sweep's folder.
         **how: see :class:`lightning.pytorch.loggers.WandbLogger`.
     """
@@ -34,9 +58,28 @@ def wandb_logger(
     os.environ["WANDB_DATA_DIR"] = str(staging)
     if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
         hydra = HydraConfig.get()
-        name = name or hydra.job.override_dirname or None
+        name = name or swept(hydra) or hydra.job.override_dirname or None
         group = group or Path(hydra.sweep.dir).name
-    return WandbLogger(save_dir=save_dir, name=name, group=group, **how)
+    name = name and name[:LONGEST_NAME]
+    return WandbLogger(save_dir=save_dir, name=name, group=group, id=run_id(staging), **how)
+
+
+def swept(hydra: Any) -> str:
+    """What a sweep chose for this job, such as ``matches=all,alpha=0.1``."""
+    words = [word for word in sys.argv[1:] if "=" in word and not word.startswith("-")]
+    words += [f"{key}={value}" for key, value in (hydra.sweeper.get("params") or {}).items()]
+    asked = OverridesParser.create().parse_overrides(words)
+    keys = {override.get_key_element() for override in asked if override.is_sweep_override()}
+    chosen = OverridesParser.create().parse_overrides(list(hydra.overrides.task))
+    return ",".join(str(o.input_line) for o in chosen if o.get_key_element() in keys)
+
+
+def run_id(folder: Path) -> str:
+    """The id of a run folder's W&B run, always the same: a resumed run goes on with its own."""
+    note = folder / "run_id.txt"
+    if not note.is_file():
+        atomic_write(note, secrets.token_hex(4).encode())
+    return note.read_text()
 
 
 class FinishRun(Callback):

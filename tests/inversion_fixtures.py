@@ -9,6 +9,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from rosetta_lab.inverting import TargetBatch
+from rosetta_lab.latent_code import seed_of
 from rosetta_lab.modules.inversion import Inverted
 from rosetta_lab.results import Results
 
@@ -28,7 +29,7 @@ def config(**changes: object) -> DictConfig:
             "dictionary": "<script>alert(2)</script>",
             "loss": {"activation": 1.0, "perceptual": 1.0, "latent_l2": "${alpha}"},
             "judges": {
-                "published": {"_target_": "rosetta_lab.models.perceptual.LPIPS"},
+                "published": {"_target_": "rosetta_lab.models.perceptual.LPIPS", "weights": "w"},
                 "own_<net>": {"_target_": "rosetta_lab.models.perceptual.LayerPerceptual"},
             },
             **changes,
@@ -46,7 +47,9 @@ def write_results(
     """Results of one batch; image and target are noise, nearer to each other the less there is."""
     random = torch.Generator().manual_seed(seed)
     count = len(ids)
-    targets = torch.rand(count, 3, 16, 16, generator=torch.Generator().manual_seed(99))
+    targets = torch.zeros(count, 3, 16, 16)
+    for target, name in zip(targets, ids, strict=True):  # the same in every run
+        target.uniform_(generator=torch.Generator().manual_seed(seed_of(99, name)))
     images = (targets + noise * torch.randn(count, 3, 16, 16, generator=random)).clamp(0, 1)
     course = torch.linspace(1.0, 0.1, STEPS) + 0.05 * torch.rand(count, STEPS, generator=random)
     curves = {"activation": -course, "latent_l2": course.square(), "total": course}
@@ -68,6 +71,7 @@ def write_run(
 ) -> Path:
     """A run's folder: results and what Hydra leaves."""
     write_results(folder, ids, figures, seed=len(str(folder)))
+    (folder / "results").mkdir(parents=True, exist_ok=True)
     hydra = folder / ".hydra"
     hydra.mkdir()
     OmegaConf.save(config(**changes), hydra / "config.yaml")

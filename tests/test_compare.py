@@ -12,9 +12,10 @@ import scipy.stats
 import torch
 from inversion_fixtures import HOSTILE_ID, write_run
 from omegaconf import OmegaConf
+from PIL import Image
 
 from rosetta_lab.compare import compare_runs
-from rosetta_lab.comparing import compare, find_baseline, read_arms, run_folders
+from rosetta_lab.comparing import compare, find_baselines, read_arms, run_folders
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.functional.bootstrap import bootstrap_means
 from rosetta_lab.report.comparison_tables import comparison_text
@@ -88,11 +89,11 @@ def test_arms_are_named_by_what_differs(swept: Path, tmp_path: Path) -> None:
     arms = read_arms([swept])
     assert [arm.name for arm in arms] == ["none", "dino_vit", "all"]  # not by steps, not by logger
     assert [arm.parameters for arm in arms] == [{"matches": arm.name} for arm in arms]
-    assert find_baseline(arms, None) == 0
-    assert find_baseline(arms, "all") == 2
-    assert find_baseline(arms, "1") == 1  # its folder's name
+    assert find_baselines(arms) == [0, 0, 0]
+    assert find_baselines(arms, "all") == [2, 2, 2]
+    assert find_baselines(arms, "1") == [1, 1, 1]  # its folder's name
     with pytest.raises(RosettaError, match=r"no such run.*\n.*'none', 'dino_vit', 'all'"):
-        find_baseline(arms, "clip")
+        find_baselines(arms, "clip")
 
     def psnr(place: int) -> dict[str, float]:
         return {"psnr": float(place)}
@@ -107,6 +108,34 @@ def test_arms_are_named_by_what_differs(swept: Path, tmp_path: Path) -> None:
     assert names[2:] == ["matches=none alpha=0.5 r2", "matches=none alpha=0.5 r3"]
 
 
+def test_an_arms_name_goes_before_anothers_folder(tmp_path: Path) -> None:
+    for number, k in enumerate((5, 3, 1)):
+        write_run(tmp_path / str(number), IDS[1:3], lambda place: {"psnr": 1.0}, [f"k={k}"])
+    assert find_baselines(read_arms([tmp_path]), "1") == [2, 2, 2]
+
+
+def test_gains_are_over_the_plain_run_that_shares_the_rest(tmp_path: Path) -> None:
+    """From a random start, say, over the run without matches from the same random start."""
+    runs = [("none", "mean", 20.0), ("all", "mean", 23.0), ("none", "random", 10.0),
+            ("all", "random", 14.0), ("all", "file", 30.0)]  # fmt: skip
+    for number, (matches, start, psnr) in enumerate(runs):
+        words = [f"matches={matches}", f"start={start}"]
+        write_run(
+            tmp_path / str(number), IDS[1:4], lambda _, psnr=psnr: {"psnr": psnr}, words,
+            matches=matches, start=start,
+        )  # fmt: skip
+    comparison = compare_runs(tmp_path / "out", [tmp_path], resamples=10)
+    assert comparison.baselines == [0, 0, 2, 2, 0]  # nothing plain began with a file
+    assert [[arm.folder.name for arm in group] for group in comparison.groups] == [
+        ["0", "1", "4"], ["2", "3"],
+    ]  # fmt: skip
+    gains = [row.gain for row in comparison.rows if row.figure.name == "psnr"]
+    assert gains == [None, 3.0, None, 4.0, 10.0]
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert '"baselines":[0,0,2,2,0]' in page
+    assert "<b>matches=none start=mean</b>, <b>matches=none start=random</b>" in page
+
+
 def test_sweeps_of_more_than_ten_runs_keep_their_order(tmp_path: Path) -> None:
     for number in range(11):
         (tmp_path / str(number) / "results").mkdir(parents=True)
@@ -115,7 +144,7 @@ def test_sweeps_of_more_than_ten_runs_keep_their_order(tmp_path: Path) -> None:
 
 
 def test_gains_point_to_better_whichever_way_a_figure_goes(swept: Path) -> None:
-    comparison = compare(read_arms([swept]), baseline=0, resamples=500)
+    comparison = compare(read_arms([swept]), resamples=500)
     arm = comparison.arms[2]
     psnr, lpips = comparison.row(arm, "psnr"), comparison.row(arm, "lpips")
     expected = [-1.0 if place == 3 else 1.0 + place % 3 for place in range(len(IDS))]
@@ -130,9 +159,9 @@ def test_gains_point_to_better_whichever_way_a_figure_goes(swept: Path) -> None:
     assert base and base.gain is None
     names = [kind.name for kind in comparison.figures]
     assert "loss/activation" in names and "loss/total" not in names
-    assert [figure(n).higher for n in ("psnr", "ssim", "lpips", "hue_error")] == [
-        True, True, False, False,
-    ]  # fmt: skip
+    names = ["psnr", "ssim", "tuned_psnr", "lpips", "hue_error", "tuned_lpips"]
+    assert [figure(name).higher for name in names] == [True] * 3 + [False] * 3
+    assert figure("tuned_psnr").title == "PSNR (dB), tuned"
 
 
 def test_only_images_that_all_runs_have_are_compared(tmp_path: Path) -> None:
@@ -165,6 +194,23 @@ def test_a_figure_is_compared_where_every_run_has_it(tmp_path: Path) -> None:
     assert float(rows["a", "hue_error"]["mean"]) == 9.0
     assert [row["hue_error"] for row in table(runs / "images.csv")].count("") == 2
     assert "5 of 5 (100%)" in (page := (runs / "index.html").read_text()) and "NaN" not in page
+
+
+def test_runs_without_results_and_other_targets_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a job leaves that failed after it had claimed its folder."""
+    for name in ("a", "b", "c"):
+        write_run(tmp_path / name, IDS[1:4], lambda place: {"psnr": 1.0}, [f"alpha={name}"])
+    write_run(tmp_path / "d", [], lambda place: {}, ["alpha=d"])
+    assert len(read_arms([tmp_path])) == 3
+    assert f"{tmp_path / 'd'} is left out" in caplog.text
+    compare(read_arms([tmp_path]), resamples=10)
+    assert "not the same image" not in caplog.text
+    other = tmp_path / "c" / "results" / IDS[2] / "target.png"
+    Image.new("RGB", (16, 16)).save(other)
+    compare(read_arms([tmp_path]), resamples=10)
+    assert f"'{IDS[2]}' is not the same image" in caplog.text
 
 
 def test_starts_are_no_result(tmp_path: Path) -> None:

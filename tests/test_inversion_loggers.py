@@ -26,7 +26,7 @@ from rosetta_lab.errors import RosettaError
 from rosetta_lab.report.figures import objective
 from rosetta_lab.report.logged import KEY_IMAGES, log_curves
 from rosetta_lab.results import IMAGE, TARGET, Results
-from rosetta_lab.wandb_logger import FinishRun, wandb_logger
+from rosetta_lab.wandb_logger import FinishRun, wandb_logger, wandb_offline
 
 IDS = [f"{place:05d}_coat" for place in range(10)]
 
@@ -124,27 +124,78 @@ def test_an_offline_run_holds_numbers_and_pictures_wherever_it_is_moved(
             assert staged[cell["path"]].read_bytes() == (root / IDS[place] / file).read_bytes()
 
 
-@pytest.mark.slow
+def test_a_resumed_run_goes_on_with_its_wandb_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path))  # restored afterwards
+    runs = [wandb_logger(str(tmp_path / name), offline=True)._id for name in "aab"]
+    assert runs[0] == runs[1] != runs[2]
+
+
+@pytest.mark.parametrize(
+    ("environment", "offline"),
+    [
+        ({}, True),
+        ({"WANDB_API_KEY": "k" * 40}, False),
+        ({"WANDB_API_KEY": "k" * 40, "WANDB_MODE": "offline"}, True),
+        ({"WANDB_MODE": "online"}, False),
+        ({"WANDB_MODE": "disabled"}, False),  # writes nothing, and must not be made to
+        ({"NETRC": "known"}, False),
+        ({"NETRC": "other"}, True),
+    ],
+)
+def test_offline_without_a_login(
+    environment: dict[str, str], offline: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name, host in (("known", "api.wandb.ai"), ("other", "example.org")):
+        path = tmp_path / name
+        path.write_text(f"machine {host}\n  login user\n  password {'k' * 40}\n")
+        path.chmod(0o600)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, str(tmp_path / value) if name == "NETRC" else value)
+    assert wandb_offline() is offline
+
+
 def test_jobs_of_a_sweep_are_runs_of_their_own(tmp_path: Path) -> None:
+    """Two that end well and between them one that fails; each with a name, group, settings, end."""
     images = tmp_path / "images"
     images.mkdir()
     for name in ("coat_red", "bag_orange"):
         shutil.copy(SAMPLES / f"{name}.png", images)
-    command = [
-        *(sys.executable, "-m", "rosetta_lab.invert", "--multirun", "steps=3"),
-        *(f"images={images}", "matches=none,dino_resnet_fashion", "logger=[csv,wandb]"),
-        *("trainer.accelerator=cpu", "trainer.enable_progress_bar=false"),
-        "hydra.sweep.dir=sweeps/first",
-    ]
-    subprocess.run(command, cwd=tmp_path, check=True, timeout=500)
+    long = tmp_path / ("i" * 120)
+    images.rename(long)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "rosetta_lab.invert", "--multirun", "steps=1", "matches=none"),
+            *(f"images={long}", "label=7,12,3", "alpha=0.1", "logger=[csv,wandb]"),
+            *("perceptual=resnet_fashion", "reference={paper: {psnr: 15.42}}"),
+            *("trainer.accelerator=cpu", "trainer.enable_progress_bar=false"),
+            "hydra.sweep.dir=sweeps/first",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and "label=12: expected 0 to 9" in done.stderr
     sweep = tmp_path / "sweeps" / "first"
-    for number, matches in enumerate(("none", "dino_resnet_fashion")):
+    for number, label in enumerate((7, 12, 3)):
         (log,) = (sweep / str(number)).rglob("*.wandb")
         found = list(records(log))
         (run,) = (r.run for r in found if r.WhichOneof("record_type") == "run")
-        assert run.run_group == "first"
-        assert f"matches={matches}" in run.display_name
+        assert (run.run_group, run.display_name) == ("first", f"label={label}")
+        settings = {
+            update.key: json.loads(update.value_json)
+            for record in found
+            for update in [*record.config.update, *record.run.config.update]
+        }
+        assert (settings["label"], settings["alpha"]) == (label, 0.1)
         exits = [r.exit.exit_code for r in found if r.WhichOneof("record_type") == "exit"]
-        assert exits == [0]
-    assert (sweep / "index.html").is_file()
-    assert len((sweep / "runs.csv").read_text().splitlines()) == 3
+        assert exits == [int(label == 12)]
+    # What the others came to is compared all the same, with what was measured elsewhere below.
+    assert "2 is left out" not in done.stdout and "label=3" not in done.stdout.split("PSNR")[0]
+    with (sweep / "runs.csv").open(newline="") as stream:
+        assert [row["label"] for row in csv.DictReader(stream)] == ["7", "3"]
+    assert (sweep / "index.html").is_file() and "15.42" in done.stdout

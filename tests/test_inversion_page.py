@@ -55,6 +55,33 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "index.html"
 
 
+@pytest.fixture(scope="module")
+def two_starts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight runs, four from each start; one of them tuned the generator afterwards."""
+    folder = tmp_path_factory.mktemp("starts")
+    for number in range(8):
+        start, matches = (
+            ("mean", "random")[number // 4],
+            ("none", "dino", "clip", "all")[number % 4],
+        )
+
+        def found(place: int, number: int = number) -> dict[str, float]:
+            figures = {"psnr": 20.0 + place + number}
+            if number == 7:
+                figures["tuned_psnr"] = 40.0
+            if place != 2 or number != 3:
+                figures["hue_error"] = 5.0 * place - number
+            return figures
+
+        words = [f"start={start}", f"matches={matches}"]
+        run = write_run(folder / str(number), IDS[:5], found, words, matches=matches, start=start)
+        if number == 7:
+            for name in IDS[:5]:
+                Image.new("RGB", (16, 16)).save(run / "results" / name / "tuned.png")
+    compare_runs(folder, [folder], resamples=100)
+    return folder / "index.html"
+
+
 class View:
     """A page in the browser."""
 
@@ -200,3 +227,36 @@ def test_a_comparison_sorts_by_gain(comparison: Path, driver: webdriver.Chrome) 
     first = driver.find_element(By.CSS_SELECTOR, f".card[data-id='{IDS[1]}'] .view:last-child dl")
     assert first.text.split("\n")[:2] == ["PSNR (dB)", "19.00 \u22122.00"]
     assert driver.get_log("browser") == []
+
+
+def test_runs_stand_beside_those_with_their_baseline(
+    two_starts: Path, driver: webdriver.Chrome
+) -> None:
+    view = View(driver, two_starts)
+
+    def captions() -> list[str]:
+        script = "return [...document.querySelector('.card').querySelectorAll('figcaption')]"
+        return list(view.js(script + ".map(c => c.textContent)"))
+
+    first = ["none", "dino", "clip", "all"]
+    expected = [f"start=mean matches={name}" for name in first]
+    assert captions() == ["target", f"{expected[0]} (baseline)", *expected[1:]]
+    view.choose(run="start=random matches=all", sort="PSNR (dB)")
+    expected = [f"start=random matches={name}" for name in first]
+    assert captions() == ["target", f"{expected[0]} (baseline)", *expected[1:]]
+    figures = driver.find_element(By.CSS_SELECTOR, ".card .view:last-child dl").text
+    assert "+3.00" in figures  # over its own baseline, run 4, not over run 0
+    sizes = load_images(driver)
+    assert len(sizes) == 5 * (1 + 4 * 2 + 1)  # and the picture of the tuned generator
+    assert {natural for natural, *_ in sizes} == {16}
+    assert driver.get_log("browser") == []
+
+
+@pytest.mark.parametrize("order", ["best first", "worst first"])
+def test_images_without_a_figure_come_last(
+    order: str, two_starts: Path, driver: webdriver.Chrome
+) -> None:
+    view = View(driver, two_starts)
+    view.choose(run="start=mean matches=all", by="value", sort="error of hue (\u00b0)", order=order)
+    rest = [HOSTILE_ID, *IDS[1:2], *IDS[3:5]]
+    assert view.cards() == [*(rest if order == "best first" else rest[::-1]), IDS[2]]

@@ -18,7 +18,7 @@ from rosetta_lab.report.inversions import PAGE_NAME, incomparable
 from rosetta_lab.report.lines import Interval, distribution, intervals
 from rosetta_lab.report.parallel import figure_axis, parallel, parameter_axis
 
-HISTOGRAMS = 6  # runs of which every figure's histogram is drawn at most
+HISTOGRAMS = 6  # runs with a common baseline of which every figure's histogram is drawn at most
 
 
 def write_comparison(
@@ -47,16 +47,16 @@ def write_comparison(
         for arm in comparison.arms
     ]
     write_differences(shown)
-    base, kinds = comparison.arms[comparison.baseline], judging(comparison)
-    data = gallery_data(folder, shown, kinds, class_names, comparison.baseline)
+    kinds, bases = judging(comparison), [group[0] for group in comparison.groups]
+    data = gallery_data(folder, shown, kinds, class_names, comparison.baselines)
     head = (
         f'<p class="lead">{len(comparison.arms)} runs inverted the same {len(comparison.ids):,} '
-        f"images. The baseline is <b>{escape(base.name)}</b>.</p>"
+        f"images. {_baselines(bases)}</p>"
         f'<p class="method">Brackets are {level:.0%} intervals (percentile bootstrap over the '
         f"images, {resamples:,} resamples). A gain is the mean improvement on the baseline, image "
-        "by image; a positive one is better, whichever way the figure goes.</p>"
-        + _best(comparison, kinds)
-        + incomparable(base.cfg.get("judges", {}))
+        "by image; a positive one is better, whichever way the figure goes. A figure that some run "
+        "lacks for an image is compared on the other images: &ldquo;better on&rdquo; says of how "
+        "many.</p>" + _best(comparison, kinds) + incomparable(bases[0].cfg.get("judges", {}))
     )
     page = document(
         eyebrow="Comparison of inversions",
@@ -92,6 +92,16 @@ def _made(arm: Arm) -> str:
     return f"<h3>{escape(arm.name)}</h3>{config_text(arm.overrides)}{config_text(arm.cfg)}"
 
 
+def _baselines(bases: list[Arm]) -> str:
+    """Which runs the others are compared with."""
+    names = ", ".join(f"<b>{escape(arm.name)}</b>" for arm in bases)
+    if len(bases) == 1:
+        return f"The baseline is {names}."
+    return (
+        f"Every run is compared with that of the baselines which it shares the rest with: {names}."
+    )
+
+
 def _best(comparison: Comparison, kinds: list[Figure]) -> str:
     """The best run's mean of every figure."""
     best: dict[str, str] = {}
@@ -121,9 +131,8 @@ def _gains(comparison: Comparison, kinds: list[Figure]) -> str:
 
 
 def _histograms(comparison: Comparison, kinds: list[Figure]) -> str:
-    base = comparison.arms[comparison.baseline]
-    others = [arm for arm in comparison.arms if arm is not base]
-    if len(others) > HISTOGRAMS:
+    groups = [group for group in comparison.groups if 1 < len(group) <= 1 + HISTOGRAMS]
+    if not groups:
         return ""
     parts = [
         '<p class="note">Number of images by their gain over the baseline; to the right of the '
@@ -138,6 +147,7 @@ def _histograms(comparison: Comparison, kinds: list[Figure]) -> str:
                     if kind.name in arm.records[name] and kind.name in base.records[name]
                 ]
             )
+            for base, *others in groups
             for arm in others
         }
         # Of the widest, so that all have one scale; a few extremes do not squeeze the rest.

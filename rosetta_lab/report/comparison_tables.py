@@ -82,8 +82,7 @@ def figure_rows(
     comparison: Comparison, kind: Figure, reference: Reference
 ) -> list[tuple[str, str, str, str]]:
     """Rows of the table of one figure: name, mean, gain, wins; what others measured below."""
-    ordered = [comparison.arms[comparison.baseline]]
-    ordered += [arm for arm in comparison.arms if arm is not ordered[0]]
+    ordered = [arm for group in comparison.groups for arm in group]
     found = [(arm.name, *cells(row)) for arm in ordered if (row := comparison.row(arm, kind.name))]
     return found + [
         (name, kind.text(values[kind.name]), "", "")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rosetta_lab.errors import RosettaError
 
 LOSS = "loss/"
 BEFORE = "start_"  # before a figure of what an inversion started from
+AFTER = "tuned_"  # before a figure of what pivotal tuning made of it
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ _KNOWN = {
     for figure in (
         Figure("psnr", "PSNR (dB)", higher=True, digits=2),
         Figure("ssim", "SSIM", higher=True),
+        Figure("recognised", "recognised as its class", higher=True, digits=2),
         Figure("centre_error", "error of centre"),
         Figure("scale_error", "error of scale"),
         Figure("hue_error", "error of hue (°)", digits=1),
@@ -52,6 +54,9 @@ _KNOWN = {
 
 def figure(name: str) -> Figure:
     """The figure of a name; one that is not known is an error, a distance or a loss."""
+    if name.startswith(AFTER):
+        plain = figure(name.removeprefix(AFTER))
+        return replace(plain, name=name, title=f"{plain.title}, tuned")
     return _KNOWN.get(name) or Figure(name, name.replace("_", " "))
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from urllib.parse import quote
 
 from rosetta_lab.report.differences import DIFFERENCE, LARGEST, write_difference
-from rosetta_lab.report.figures import Figure
-from rosetta_lab.results import IMAGE, TARGET, Results
+from rosetta_lab.report.figures import AFTER, Figure
+from rosetta_lab.results import IMAGE, TARGET, TUNED_IMAGE, Results
 
 
 @dataclass
@@ -50,7 +50,7 @@ def gallery_data(
     runs: Sequence[Shown],
     figures: Sequence[Figure],
     class_names: Sequence[str] | None,
-    baseline: int | None = None,
+    baselines: Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """What the script needs.
 
@@ -59,13 +59,17 @@ def gallery_data(
         runs: which have the same images, the first tells their order and classes.
         figures: of every image.
         class_names: by label, where known.
-        baseline: number of the run that others are compared with.
+        baselines: of every run, the number of the one that it is compared with.
     """
     return {
         "figures": [[f.name, f.title, f.higher, f.digits] for f in figures],
         "runs": [[run.name, quote(os.path.relpath(run.results.root, folder))] for run in runs],
-        "baseline": baseline,
-        "files": [TARGET, IMAGE, DIFFERENCE],
+        "baselines": baselines,
+        "files": [TARGET, IMAGE, DIFFERENCE, TUNED_IMAGE],
+        "tuned": [
+            any(name.startswith(AFTER) for record in run.records.values() for name in record)
+            for run in runs
+        ],
         "items": [
             [
                 name,
@@ -83,12 +87,12 @@ def _rounded(value: float | None) -> float | None:
 
 def gallery(data: Mapping[str, Any]) -> str:
     """The controls, as HTML; without the script there is only a word about the files."""
-    runs, figures, baseline = data["runs"], data["figures"], data["baseline"]
+    runs, figures, baselines = data["runs"], data["figures"], data["baselines"]
     classes = sorted({label for _, label, _ in data["items"] if label})
-    comparing = baseline is not None
+    comparing = baselines is not None
     sorts = [("given", "order of the data"), ("name", "name")]
     sorts += [(name, title) for name, title, *_ in figures]
-    first = next((place for place in range(len(runs)) if place != baseline), 0)
+    first = next((place for place, base in enumerate(baselines or ()) if place != base), 0)
     controls = [
         _menu("view", "Show", [("pictures", "pictures"), ("table", "table")]),
         _menu("sort", "Sort by", sorts),

@@ -38,12 +38,12 @@ def summary_table(records: Sequence[Mapping[str, Any]], limit: int = 12) -> str:
     """A plain-text table: some images, then the mean of all."""
     names = [name for name in figures(records) if not name.startswith("loss/")]
     width = max(8, *(len(record["id"]) for record in records[:limit]))
-    rows = [f"{'image':<{width}}" + "".join(f"{name:>{max(9, len(name) + 2)}}" for name in names)]
+    widths = {name: max(9, len(name) + 2) for name in names}
+    rows = [f"{'image':<{width}}" + "".join(f"{name:>{w}}" for name, w in widths.items())]
     shown: list[Mapping[str, Any]] = [*records[:limit], {"id": "mean", **means(records)}]
     for record in shown:
         cells = (
-            f"{record[name]:>{max(9, len(name) + 2)}.3f}" if name in record else " " * 9
-            for name in names
+            f"{record[name]:>{w}.3f}" if name in record else " " * w for name, w in widths.items()
         )
         rows.append(f"{record['id']:<{width}}" + "".join(cells))
     if len(records) > limit:
@@ -124,7 +124,7 @@ def incomparable(judges: Mapping[str, Any]) -> str:
     names = [
         f"<code>{escape(str(name))}</code>"
         for name, entry in judges.items()
-        if not issubclass(get_class(entry["_target_"]), LPIPS)
+        if not issubclass(get_class(entry["_target_"]), LPIPS) or entry.get("weights") == "random"
     ]
     if not names:
         return ""

@@ -6,11 +6,12 @@
   const pages = document.getElementById("pages");
   const control = form.elements;
   const perPage = { pictures: 24, table: 100 };
-  const fewRuns = 6; // so many have a place on every card
+  const fewRuns = 6; // so many have a place on every card, of those with a common baseline
   const figures = data.figures.map(([name, title, higher, digits]) => ({ name, title, higher, digits }));
   const runs = data.runs.map(([name, root]) => ({ name, root }));
-  const comparing = data.baseline !== null;
-  const [target, image, difference] = data.files;
+  const comparing = data.baselines !== null;
+  const baseline = (run) => data.baselines?.[run];
+  const [target, image, difference, tuned] = data.files;
   const items = data.items.map(([id, label, values], place) => ({
     id, label, values, place, key: id.toLowerCase(),
   }));
@@ -31,7 +32,7 @@
 
   function gain(item, run, figure) {
     const value = item.values[run][figure];
-    const base = item.values[data.baseline][figure];
+    const base = item.values[baseline(run)][figure];
     if (value === null || base === null) return null;
     return figures[figure].higher ? value - base : base - value;
   }
@@ -39,12 +40,14 @@
   const signed = (value, digits) => (value > 0 ? "+" : "") + text(value, digits);
 
   const run = () => Number(control.run?.value ?? 0);
-  const visibleRuns = () =>
-    runs.map((_, place) => place).filter((place) =>
-      runs.length <= fewRuns || place === data.baseline || place === run());
+  function visibleRuns() {
+    const base = baseline(run());
+    const group = runs.map((_, place) => place).filter((place) => baseline(place) === base);
+    return group.length <= fewRuns ? group : group.filter((p) => p === base || p === run());
+  }
 
   function gainMark(item, place, figure) {
-    const value = comparing && place !== data.baseline ? gain(item, place, figure) : null;
+    const value = comparing && place !== baseline(place) ? gain(item, place, figure) : null;
     if (value === null) return [];
     const kind = value > 0 ? "better" : value < 0 ? "worse" : "";
     return [" ", make("span", { className: kind }, signed(value, figures[figure].digits))];
@@ -70,12 +73,15 @@
     for (const place of visibleRuns()) {
       const name = runs[place].name;
       const inverted = picture(place, item.id, image, `inverted ${item.id}, ${name}`);
+      const after = data.tuned[place]
+        ? [picture(place, item.id, tuned, `tuned ${item.id}, ${name}`)] : [];
       const map = picture(place, item.id, difference, `difference of ${item.id}, ${name}`);
       if (runs.length > 1) {
-        const caption = place === data.baseline ? `${name} (baseline)` : name;
-        views.append(view(caption, inverted, map, numbers(item, place)));
+        const caption = place === baseline(place) ? `${name} (baseline)` : name;
+        views.append(view(caption, inverted, ...after, map, numbers(item, place)));
       } else {
-        views.append(view("inverted", inverted), view("difference", map));
+        views.append(view("inverted", inverted), ...after.map((picture) => view("tuned", picture)),
+          view("difference", map));
         result.append(numbers(item, place));
       }
     }
@@ -104,6 +110,7 @@
     const content = control.view.value === "table" ? [table(some)] : some.map(card);
     gallery.className = control.view.value === "table" ? "" : runs.length > 1 ? "cards many" : "cards";
     gallery.style.setProperty("--views", visibleRuns().length + 1);
+    gallery.style.setProperty("--columns", data.tuned[0] ? 4 : 3); // of a card with a single run
     gallery.replaceChildren(...content);
     pages.hidden = shown.length <= size;
     const count = (value) => value.toLocaleString("en");
