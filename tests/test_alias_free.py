@@ -227,12 +227,15 @@ def test_the_input_transform_moves_the_content() -> None:
     torch.testing.assert_close(after[..., :-4], before[..., 4:], rtol=1e-4, atol=1e-4)
 
 
-def test_missing_classes() -> None:
-    generator = StyleGANXL(c_dim=3, channel_max=4, num_layers=5)
-    with pytest.raises(RosettaError, match="conditional on 3 classes"):
-        generator(torch.zeros(1, 64))
-    with pytest.raises(RosettaError, match=r"shape \(1, 5\)"):
-        generator(torch.zeros(1, 64), torch.zeros(1, 5))
+@torch.no_grad()
+def test_weights_of_several_classes_mix_their_means() -> None:
+    generator = StyleGANXL(c_dim=3, channel_max=4, num_layers=5).eval()
+    generator.mapping.w_avg.normal_()
+    c = torch.tensor([[0.0, 1.0, 0.0], [0.25, 0.0, 0.75]])
+    w = generator.map(torch.randn(2, 64), c, psi=0.0)
+    means = generator.mapping.w_avg
+    expected = torch.stack([means[1], 0.25 * means[0] + 0.75 * means[2]])
+    torch.testing.assert_close(w[:, 0], expected)
 
 
 @torch.no_grad()

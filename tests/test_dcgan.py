@@ -46,6 +46,7 @@ def test_it_is_the_example() -> None:
     torch.testing.assert_close(ours.eval()(z), theirs.eval()(z[:, :, None, None]))
     torch.testing.assert_close(ours(z, psi=0.5), ours(z / 2))
     assert ours.resolution == 16
+    assert not ours.z_direction_only
 
 
 @pytest.mark.parametrize("kernels", [(3, 4, 5), (4, 3, 6), (5, 5, 4)])

@@ -18,6 +18,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from rosetta_lab.errors import RosettaError
 from rosetta_lab.models.base import Generator
 from rosetta_lab.models.generators.biggan_deep import BigGANDeep
 from rosetta_lab.models.generators.stylegan2 import StyleGAN2
@@ -217,9 +218,10 @@ def test_samples_do_not_influence_each_other(golden: Golden) -> None:
         torch.testing.assert_close(alone, together[i : i + 1], rtol=1e-4, atol=1e-5)
 
 
-def test_gradient_reaches_the_latents(golden: Golden) -> None:
+def test_gradient_reaches_the_latents_and_classes(golden: Golden) -> None:
     z = golden.z.clone().requires_grad_()
-    latent = golden.generator.map(z, golden.c)
+    c = None if golden.c is None else golden.c.clone().requires_grad_()
+    latent = golden.generator.map(z, c)
     latent.retain_grad()
     golden.generator.synthesize(latent).square().mean().backward()
     golden.generator.zero_grad()
@@ -227,6 +229,28 @@ def test_gradient_reaches_the_latents(golden: Golden) -> None:
         assert leaf.grad is not None
         assert leaf.grad.isfinite().all()
         assert (leaf.grad.abs().amax(dim=-1) > 0).all()  # every sample and every slot
+    if c is not None:
+        assert c.grad is not None
+        assert c.grad.isfinite().all()
+        assert (c.grad != 0).all()  # also of classes that have no weight yet
+
+
+@torch.no_grad()
+def test_whether_the_length_of_z_counts(golden: Golden) -> None:
+    latents = [golden.generator.map(scale * golden.z, golden.c) for scale in (1, 3)]
+    same = torch.allclose(*latents, rtol=1e-4, atol=1e-5)
+    assert same == golden.generator.z_direction_only
+
+
+def test_missing_and_wrong_classes(golden: Golden) -> None:
+    classes = golden.generator.num_classes
+    if not classes:
+        golden.generator(golden.z, None)
+        return
+    for c, found in ((None, "no class weights"), (torch.ones(2, classes + 1), rf"{classes + 1}\)")):
+        with pytest.raises(RosettaError, match=f"{found}.* conditional on {classes} classes") as e:
+            golden.generator.map(golden.z, c)
+        assert f"shape (N, {classes})" in str(e.value).splitlines()[1]
 
 
 @pytest.mark.parametrize(

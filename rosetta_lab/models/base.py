@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +22,13 @@ class Generator(nn.Module, ABC):
         pixel_range: range that the images nominally have, for :meth:`to_unit_range`.
 
     Attributes:
+        z_direction_only: whether the length of z is without effect, as in families that normalise
+            it; z = 0 has no direction, so that no search can start from there.
         source: where the weights came from; "random" until some are loaded.
         sha256: of the weights file.
     """
 
+    z_direction_only: ClassVar[bool] = False
     source: str = "random"
     sha256: str | None = None
 

@@ -101,7 +101,7 @@ def require_classes(c: Tensor | None, num_classes: int) -> Tensor:
     if c is None or c.shape[-1] != num_classes:
         got = "no class weights" if c is None else f"class weights of shape {tuple(c.shape)}"
         raise RosettaError(
-            f"Got {got}, but the generator is conditional on {num_classes} classes; "
-            f"pass c of shape (N, {num_classes})."
+            f"Got {got}, but the generator is conditional on {num_classes} classes.\n"
+            f"Pass c of shape (N, {num_classes})."
         )
     return c

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from rosetta_lab.models.generators.layers import (
     FullyConnected,
+    require_classes,
     rms_normalize,
     truncate,
 )
@@ -58,11 +59,15 @@ class MappingNetwork(nn.Module):
     def forward(
         self, z: Tensor, c: Tensor | None = None, psi: float = 1.0, cutoff: int | None = None
     ) -> Tensor:
-        """z (N, z_dim), c (N, c_dim) to w (N, num_ws, w_dim)."""
+        """z (N, z_dim), c (N, c_dim) to w (N, num_ws, w_dim).
+
+        Raises:
+            RosettaError: when a conditional network gets no class weights.
+        """
         x = rms_normalize(z)
         if self.c_dim:
-            assert c is not None
-            x = torch.cat([x, rms_normalize(self.embed(c))], dim=1)
+            classes = self.embed(require_classes(c, self.c_dim))
+            x = torch.cat([x, rms_normalize(classes)], dim=1)
         for index in range(self.num_layers):
             x = self.get_submodule(f"fc{index}")(x)
         w = x[:, None].expand(-1, self.num_ws, -1)  # (N, num_ws, w_dim)

@@ -253,6 +253,8 @@ class StyleGAN2(Generator):
         pixel_range: range that the images nominally have.
     """
 
+    z_direction_only = True
+
     def __init__(
         self,
         z_dim: int = 512,

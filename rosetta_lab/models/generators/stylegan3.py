@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from rosetta_lab.models.base import Generator
 from rosetta_lab.models.generators.filters import downsample, upsample
 from rosetta_lab.models.generators.geometry import LayerGeometry, Progression, Signal
-from rosetta_lab.models.generators.layers import LRELU_SLOPE, FullyConnected, require_classes
+from rosetta_lab.models.generators.layers import LRELU_SLOPE, FullyConnected
 from rosetta_lab.models.generators.mapping import MappingNetwork
 from rosetta_lab.precision import without_autocast
 from rosetta_lab.units import INPUT_SUFFIX
@@ -198,6 +198,8 @@ class AliasFreeGenerator(Generator):
         pixel_range: range that the images nominally have.
     """
 
+    z_direction_only = True
+
     def __init__(
         self,
         z_dim: int,
@@ -218,13 +220,7 @@ class AliasFreeGenerator(Generator):
     def map(
         self, z: Tensor, c: Tensor | None = None, psi: float = 1.0, cutoff: int | None = None
     ) -> Tensor:
-        """z (N, z_dim) and c (N, c_dim) to w (N, num_ws, w_dim).
-
-        Raises:
-            RosettaError: when a conditional generator gets no class weights.
-        """
-        if self.num_classes:
-            c = require_classes(c, self.num_classes)
+        """z (N, z_dim) and c (N, c_dim) to w (N, num_ws, w_dim)."""
         w: Tensor = self.mapping(z, c, psi, cutoff)
         return w
 

@@ -12,12 +12,34 @@ import torch
 from torch import Tensor, nn
 
 from rosetta_lab.models.generators.geometry import Progression, SuperresStage
-from rosetta_lab.models.generators.layers import FullyConnected, rms_normalize, truncate
+from rosetta_lab.models.generators.layers import (
+    FullyConnected,
+    require_classes,
+    rms_normalize,
+    truncate,
+)
 from rosetta_lab.models.generators.stylegan3 import (
     AliasFreeGenerator,
     ProgressionOptions,
     SynthesisNetwork,
 )
+
+
+class ClassTable(nn.Module):
+    """One row of features for every class.
+
+    Args:
+        rows: at least as many as there are classes.
+        features: width of a row.
+    """
+
+    def __init__(self, rows: int, features: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(rows, features))
+
+    def forward(self, c: Tensor) -> Tensor:
+        """Class weights (N, classes) to the mixture of their rows (N, features)."""
+        return c @ self.weight[: c.shape[1]]
 
 
 class ClassMappingNetwork(nn.Module):
@@ -49,7 +71,7 @@ class ClassMappingNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.c_dim, self.num_ws, self.num_layers = c_dim, num_ws, num_layers
-        self.embed = nn.Embedding(num_embeddings, embedding_dim)
+        self.embed = ClassTable(num_embeddings, embedding_dim)
         if c_dim:
             self.embed_proj = FullyConnected(embedding_dim, z_dim, activate=True)
         widths = [2 * z_dim if c_dim else z_dim] + [w_dim] * num_layers
@@ -65,14 +87,17 @@ class ClassMappingNetwork(nn.Module):
     ) -> Tensor:
         """z (N, z_dim), c (N, c_dim) to w (N, num_ws, w_dim).
 
-        The class is the largest entry of ``c``; truncation moves towards that class's mean w.
+        Truncation moves towards the mean w of the class. Weights of several classes mix their
+        embeddings and means, so that they can be optimised; the networks were trained with one.
+
+        Raises:
+            RosettaError: when a conditional network gets no class weights.
         """
         x, w_avg = rms_normalize(z), self.w_avg
         if self.c_dim:
-            assert c is not None
-            classes = c.argmax(dim=1)
-            x = torch.cat([x, rms_normalize(self.embed_proj(self.embed(classes)))], dim=1)
-            w_avg = w_avg[classes]
+            c = require_classes(c, self.c_dim)
+            x = torch.cat([x, rms_normalize(self.embed_proj(self.embed(c)))], dim=1)
+            w_avg = c @ w_avg
         for index in range(self.num_layers):
             x = self.get_submodule(f"fc{index}")(x)
         w = x[:, None].expand(-1, self.num_ws, -1)  # (N, num_ws, w_dim)
