@@ -27,10 +27,12 @@ from hydra.errors import (
 )
 from hydra.types import RunMode
 from hydra.utils import instantiate
+from lightning.pytorch.accelerators import MPSAccelerator
 from lightning.pytorch.callbacks import TQDMProgressBar
 from omegaconf import DictConfig, OmegaConf
 
 from rosetta_lab.errors import RosettaError
+from rosetta_lab.precision import set_matmul_precision
 
 PACKAGE = Path(__file__).parent
 
@@ -230,10 +232,21 @@ def make_trainer(cfg: DictConfig, folder: Path, *, bar: bool = True) -> L.Traine
     """The Lightning trainer of a run: its loggers, a progress bar, nothing that writes elsewhere.
 
     Args:
-        cfg: with ``trainer`` (arguments of ``lightning.Trainer``) and ``logger`` (by name).
+        cfg: with ``trainer`` (arguments of ``lightning.Trainer``), ``logger`` (by name), and
+            ``matmul_precision`` unless it is the highest.
         folder: the run folder.
         bar: show Lightning's progress bar, unless the config turns it off.
+
+    Raises:
+        RosettaError: the accelerator is an Apple GPU.
     """
+    accelerator, apple = cfg.trainer.get("accelerator", "auto"), MPSAccelerator.is_available()
+    if accelerator == "mps" or (accelerator == "gpu" and apple):
+        raise RosettaError(
+            f"trainer.accelerator={accelerator}: expected cpu or cuda; Apple GPUs lack the float64 "
+            "that sums over images need.\nUse trainer.accelerator=cpu."
+        )
+    set_matmul_precision(cfg.get("matmul_precision", "highest"))
     loggers = [instantiate(entry) for entry in (cfg.logger or {}).values()]
     bar = bar and cfg.trainer.enable_progress_bar
     bars: list[L.Callback] = [TQDMProgressBar(refresh_rate=1)] if bar else []
@@ -245,5 +258,9 @@ def make_trainer(cfg: DictConfig, folder: Path, *, bar: bool = True) -> L.Traine
         enable_model_summary=False,
         # Latents are shared out by our own sampler, which never repeats an image.
         use_distributed_sampler=False,
-        **{**cfg.trainer, "enable_progress_bar": bar},
+        **{
+            **cfg.trainer,
+            "accelerator": "cpu" if accelerator == "auto" and apple else accelerator,
+            "enable_progress_bar": bar,
+        },
     )

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import lightning as L
-import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
@@ -35,7 +34,6 @@ def main(cfg: DictConfig) -> RosettaDictionary | None:
     started = time.monotonic()
     folder = Path(HydraConfig.get().runtime.output_dir)
     apply_overrides(cfg)
-    torch.set_float32_matmul_precision(cfg.matmul_precision)
 
     observer = load_observer(cfg)
     latents = load_latents(cfg, observer.generator)
@@ -86,7 +84,11 @@ def mine(
     cfg: DictConfig, observer: Observer, latents: Latents, trainer: L.Trainer
 ) -> tuple[MiningResult, MiningModule]:
     """The tables: from the cache where every ingredient is the same, else from one pass."""
-    configs = {"gen": plain(cfg.gen), "disc": plain(cfg.disc)}
+    configs = {
+        "gen": plain(cfg.gen),
+        "disc": plain(cfg.disc),
+        "precision": str(trainer.precision),
+    }
     key = fingerprint(observer, latents, cfg.psi, cfg.correlation, configs, cfg.batch_size)
     cache = SumsCache(key) if cfg.cache else None
     pilot = latents.batch(list(range(min(PILOT_IMAGES, len(latents)))))

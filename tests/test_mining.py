@@ -11,10 +11,13 @@ from pathlib import Path
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.accelerators import MPSAccelerator
+from omegaconf import DictConfig, OmegaConf
 from reference import pooled_correlation
 from safetensors.torch import load_file
 from toy import NaNModel, ToyGenerator, ToyModel
 
+from rosetta_lab.config import make_trainer
 from rosetta_lab.data.latents import LatentDataModule, Latents, Shard, sample_z
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.hooks import record
@@ -22,6 +25,7 @@ from rosetta_lab.modules import mining
 from rosetta_lab.modules.mining import MiningModule, MiningResult, pilot_run
 from rosetta_lab.modules.partial import PartialSums
 from rosetta_lab.observer import Observer
+from rosetta_lab.precision import set_matmul_precision
 from rosetta_lab.units import Unit, resolve_layers
 
 LAYERS = ["fold", "late"]
@@ -44,12 +48,18 @@ def trainer(**kwargs) -> L.Trainer:
 
 
 def mine(
-    watch: Observer, images: int = 30, batch: int = 8, partial: PartialSums | None = None, **options
+    watch: Observer,
+    images: int = 30,
+    batch: int = 8,
+    partial: PartialSums | None = None,
+    precision: str = "32-true",
+    **options,
 ) -> MiningResult:
     latents = Latents(images, 0, watch.generator.z_dim)
     module = MiningModule(watch, latents.batch([0, 1, 2]), partial=partial, **options)
     done = {"done": partial.done} if partial else {}
-    trainer().validate(module, LatentDataModule(latents, batch, **done), verbose=False)
+    data = LatentDataModule(latents, batch, **done)
+    trainer(precision=precision).validate(module, data, verbose=False)
     return module.result
 
 
@@ -62,6 +72,20 @@ def test_table_is_the_definition() -> None:
     torch.testing.assert_close(
         result.tables["a"].double(), torch.from_numpy(expected), atol=1e-5, rtol=0
     )
+
+
+def test_mixed_precision_ends_at_the_maps() -> None:
+    """What the networks put out in bfloat16 is correlated as exactly as ever."""
+    watch = observer()
+    latents = Latents(30, 0, 12)
+    with torch.autocast("cpu", torch.bfloat16):
+        seen = watch(latents.batch(list(range(30))).z, None)
+    maps = [[x.float() for x in seen.maps[name].values()] for name in ("toy", "a")]
+    assert seen.maps["toy"]["late"].dtype == torch.bfloat16
+    result = mine(watch, precision="bf16-mixed")
+    expected = torch.from_numpy(pooled_correlation(*maps))
+    torch.testing.assert_close(result.tables["a"].double(), expected, atol=1e-5, rtol=0)
+    assert (result.tables["a"] - mine(watch).tables["a"]).abs().max() > 1e-4  # it did run in it
 
 
 def test_planted_matches_are_recovered() -> None:
@@ -201,6 +225,42 @@ def test_interrupted_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     torch.testing.assert_close(result.tables["a"], expected.tables["a"], atol=1e-6, rtol=0)
     partial.remove()
     assert not (tmp_path / "partial").exists()
+
+
+def trainer_config(accelerator: str, **options: str) -> DictConfig:
+    trainer = {"accelerator": accelerator, "devices": 1, "enable_progress_bar": False}
+    return OmegaConf.create({"logger": None, "trainer": trainer, **options})
+
+
+@pytest.mark.filterwarnings("ignore:GPU available but not used")
+def test_apple_gpus_are_passed_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have no float64, so a Mac mines on its CPU, and says so to who asks for its GPU."""
+    monkeypatch.setattr(MPSAccelerator, "is_available", lambda: True)
+    assert make_trainer(trainer_config("auto"), tmp_path).strategy.root_device.type == "cpu"
+    for accelerator in ("mps", "gpu"):
+        with pytest.raises(RosettaError, match="float64") as error:
+            make_trainer(trainer_config(accelerator), tmp_path)
+        first, second = str(error.value).splitlines()
+        assert f"trainer.accelerator={accelerator}" in first
+        assert "trainer.accelerator=cpu" in second
+
+
+@pytest.mark.parametrize(
+    ("options", "precision", "tf32"),
+    [
+        ({}, "highest", False),
+        ({"matmul_precision": "highest"}, "highest", False),
+        ({"matmul_precision": "high"}, "high", True),
+        ({"matmul_precision": "medium"}, "medium", True),
+    ],
+)
+def test_one_option_rounds_products_and_convolutions(
+    tmp_path: Path, options: dict[str, str], precision: str, tf32: bool
+) -> None:
+    make_trainer(trainer_config("cpu", **options), tmp_path)
+    found = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    set_matmul_precision("highest")
+    assert found == (precision, tf32)
 
 
 # Through the command line -------------------------------------------------------------------------
