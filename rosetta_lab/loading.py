@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, ListConfig, open_dict
 from torch import nn
@@ -17,6 +18,7 @@ from rosetta_lab.data.latents import Latents
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.models.base import Generator
 from rosetta_lab.models.checkpoints import load_into, load_weights
+from rosetta_lab.models.checkpoints.told import open_arguments
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.observer import Observer
 
@@ -32,36 +34,19 @@ def load_generator(cfg: DictConfig, seed: int = 0) -> Generator:
     Raises:
         RosettaError: the weights are of another network than ``network`` describes.
     """
-    # Before the network is built: where there is no file, that takes long for nothing.
-    weights = None if cfg.weights == "random" else load_weights(cfg.weights)
+    with naming("gen"):
+        # Before the network is built: where there is no file, that takes long for nothing.
+        weights = None if cfg.weights == "random" else load_weights(cfg.weights)
+    told: dict[str, Any] = {}
+    if weights is not None and weights.config:
+        told = open_arguments(get_class(cfg.network._target_), plain(cfg.network), weights.config)
     torch.manual_seed(seed)
-    told = {} if weights is None else from_checkpoint(cfg.network, weights.config or {})
-    generator: Generator = instantiate(cfg.network, **told)
+    # What the checkpoint tells is added outside of Hydra, which would act upon what it contains.
+    generator: Generator = instantiate(cfg.network, _partial_=True)(**told)
     if weights is not None:
         load_into(generator, weights)
         generator.source, generator.sha256 = weights.source, weights.sha256
     return generator.eval().requires_grad_(False)
-
-
-def from_checkpoint(network: DictConfig, told: Mapping[str, Any]) -> dict[str, Any]:
-    """Constructor arguments that a checkpoint tells and a config leaves open.
-
-    Args:
-        network: ``_target_`` and arguments.
-        told: the checkpoint's.
-
-    Raises:
-        RosettaError: the two contradict each other.
-    """
-    known = inspect.signature(get_class(network._target_)).parameters
-    given = plain(network)
-    for name in given.keys() & told.keys():
-        if given[name] != told[name] and not isinstance(given[name], dict):
-            raise RosettaError(
-                f"The checkpoint's network has {name}={told[name]}, the configuration says "
-                f"{given[name]}.\nSet gen.network.{name}={told[name]}, or choose other weights."
-            )
-    return {name: value for name, value in told.items() if name in known and name not in given}
 
 
 def load_models(cfg: Mapping[str, DictConfig], seed: int = 0) -> dict[str, DiscriminativeModel]:
@@ -69,8 +54,26 @@ def load_models(cfg: Mapping[str, DictConfig], seed: int = 0) -> dict[str, Discr
     models: dict[str, DiscriminativeModel] = {}
     for name, entry in cfg.items():
         torch.manual_seed(seed)
-        models[name] = instantiate(entry).eval().requires_grad_(False)
+        with naming(f"disc.{name}"):
+            models[name] = instantiate(entry).eval().requires_grad_(False)
     return models
+
+
+@contextmanager
+def naming(entry: str) -> Iterator[None]:
+    """Let messages within say ``gen.weights=PATH`` or the like, not just ``weights=PATH``.
+
+    What gets the files does not know whose they are.
+    """
+    try:
+        yield
+    except (RosettaError, InstantiationException) as error:
+        # Hydra wraps what a constructor raises.
+        mistake = error if isinstance(error, RosettaError) else error.__cause__
+        if not isinstance(mistake, RosettaError):
+            raise
+        text = str(mistake).replace("weights=PATH", f"{entry}.weights=PATH")
+        raise RosettaError(text) from error
 
 
 def apply_overrides(cfg: DictConfig) -> None:
@@ -80,9 +83,16 @@ def apply_overrides(cfg: DictConfig) -> None:
     published reference code recorded.
 
     Raises:
-        RosettaError: ``layers`` names a model that is not part of the run, or is something else.
+        RosettaError: ``layers`` names a model that is not part of the run, or is something else;
+            ``weights`` is something else than null or random.
     """
     entries = {cfg.gen.name: cfg.gen, **cfg.disc}
+    if cfg.weights not in (None, "random"):
+        name = next(iter(cfg.disc), "NAME")
+        raise RosettaError(
+            f"weights={cfg.weights}: expected null or random, since every model has its own.\n"
+            f"For one model's weights, pass gen.weights=PATH or disc.{name}.weights=PATH."
+        )
     layers = cfg.layers or {}
     if layers == "reference":
         layers = {n: e.reference_layers for n, e in entries.items() if "reference_layers" in e}
@@ -107,9 +117,9 @@ def apply_overrides(cfg: DictConfig) -> None:
         if not cfg.pretrained:
             for entry in cfg.disc.values():
                 entry.weights = "random"
-        if cfg.weights is not None:
+        if cfg.weights == "random":
             for entry in entries.values():
-                entry.weights = cfg.weights
+                entry.weights = "random"
 
 
 def load_observer(cfg: DictConfig) -> Observer:

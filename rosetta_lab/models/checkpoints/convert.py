@@ -33,6 +33,7 @@ from rosetta_lab.models.checkpoints.state_dicts import (
     is_biggan,
 )
 from rosetta_lab.models.checkpoints.tensorflow import read_tensorflow
+from rosetta_lab.models.checkpoints.told import parse_arguments
 from rosetta_lab.models.checkpoints.torch_files import LEGACY, read_torch
 from rosetta_lab.models.checkpoints.values import RULES
 
@@ -50,6 +51,7 @@ class Weights:
         family: ``stylegan2``, ``stylegan3``, ``stylegan_xl``, ``biggan_deep``; None for others.
         source: where the weights came from, as given.
         sha256: of the file that they came from.
+        file: the safetensors that they were read from, if any: some libraries want one.
     """
 
     state_dict: dict[str, Tensor] = field(repr=False)
@@ -57,6 +59,7 @@ class Weights:
     family: str | None
     source: str
     sha256: str
+    file: Path | None = None
 
 
 def load_weights(
@@ -82,11 +85,11 @@ def load_weights(
         path = converted
     state, metadata = _read_safetensors(path)
     family = metadata.get("family")
-    config = json.loads(metadata["config"]) if "config" in metadata else None
+    config = parse_arguments(metadata["config"]) if "config" in metadata else None
     if is_biggan(state):
         family, state = "biggan_deep", biggan_state(state)
         config = config or _biggan_config(source, cache, offline)
-    return Weights(state, config, family, source, digest)
+    return Weights(state, config, family, source, digest, path)
 
 
 def load_into(module: nn.Module, weights: Weights, *, ignore: Sequence[str] = ()) -> None:
@@ -190,7 +193,4 @@ def _biggan_config(source: str, cache: Path | None, offline: bool | None) -> dic
         return None
     beside = source.removesuffix("pytorch_model.bin") + "config.json"
     path, _ = fetch(beside, cache=cache, offline=offline)
-    try:
-        return biggan_arguments(json.loads(path.read_text()))
-    except ValueError as error:
-        raise RosettaError(f"{path} is not JSON: {error}.\nDelete it and try again.") from error
+    return biggan_arguments(parse_arguments(path.read_text(errors="replace")))

@@ -70,17 +70,16 @@ def biggan_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value for name, value in state.items() if f"{name}_orig" not in state}
 
 
-def biggan_arguments(config: object) -> dict[str, Any]:
+def biggan_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments of ``BigGANDeep`` from the published ``config.json``.
 
     Raises:
         RosettaError: it lacks one of them.
     """
-    given = config if isinstance(config, dict) else {}
-    missing = [name for name in BIGGAN_ARGUMENTS if name not in given]
+    missing = [name for name in BIGGAN_ARGUMENTS if name not in config]
     if missing:
         raise RosettaError(
             f"the config of BigGAN-deep lacks {', '.join(missing)}.\n"
             "Put the published config.json beside the weights."
         )
-    return {name: given[name] for name in BIGGAN_ARGUMENTS}
+    return {name: config[name] for name in BIGGAN_ARGUMENTS}

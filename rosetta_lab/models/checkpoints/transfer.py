@@ -32,6 +32,10 @@ TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 WAY_OUT = "Or download it elsewhere and pass weights=PATH (cache folder: {cache})."
 
 
+class NotThereError(RosettaError):
+    """The server answers, and will not give the file."""
+
+
 def transfer(url: str, part: Path, cache: Path) -> None:
     """Download ``url`` into ``part``, going on from what is there already.
 
@@ -57,7 +61,7 @@ def transfer(url: str, part: Path, cache: Path) -> None:
             if error.code == 416:  # the partial file does not fit what the server has now
                 part.unlink(missing_ok=True)
             elif error.code not in TRANSIENT:
-                raise RosettaError(
+                raise NotThereError(
                     f"{url} answers {reason}: it has moved or wants a login.\n{way_out}"
                 ) from error
         except (OSError, http.client.HTTPException) as error:
