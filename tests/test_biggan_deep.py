@@ -89,6 +89,67 @@ def test_spectral_norm_takes_the_stored_vectors_as_they_are() -> None:
     assert conv.weight.item() == 1.0
 
 
+def frozen_conv() -> SpectralConv2d:
+    torch.manual_seed(0)
+    return SpectralConv2d(3, 4, 3).eval().requires_grad_(False)
+
+
+def test_weight_of_a_frozen_network_is_computed_once() -> None:
+    conv = frozen_conv()
+    with torch.inference_mode():
+        kept = conv.weight
+    assert conv.weight is kept
+    x = torch.randn(1, 3, 5, 5, requires_grad=True)
+    conv(x).sum().backward()
+    assert x.grad is not None and x.grad.abs().max() > 0
+    assert set(conv.state_dict()) == {"weight_orig", "bias", "weight_u", "weight_v"}
+
+
+CHANGES = {
+    "load_state_dict": lambda conv: conv.load_state_dict(SpectralConv2d(3, 4, 3).state_dict()),
+    "assigned": lambda conv: conv.load_state_dict(
+        SpectralConv2d(3, 4, 3).state_dict(), assign=True
+    ),
+    "in place": lambda conv: conv.weight_orig[0].mul_(2.0),
+    "vector": lambda conv: conv.weight_u.mul_(2.0),
+    "converged": lambda conv: conv.converge(),
+    "precision": lambda conv: conv.double(),
+    "a training step": lambda conv: conv.train()(torch.randn(1, 3, 5, 5)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_kept_weight_follows_every_change(change: str) -> None:
+    conv = frozen_conv()
+    before = conv.weight.clone()
+    CHANGES[change](conv)
+    conv.eval().requires_grad_(False)
+    matrix = conv.weight_orig.flatten(1)
+    sigma = torch.dot(conv.weight_u, matrix @ conv.weight_v)
+    torch.testing.assert_close(conv.weight, conv.weight_orig / sigma)
+    if change != "precision":
+        assert not torch.equal(conv.weight, before)
+    assert conv.weight.dtype == conv.weight_orig.dtype
+
+
+def test_kept_weight_does_not_hide_an_optimiser() -> None:
+    conv = frozen_conv()
+    before = conv.weight.clone()
+    conv.requires_grad_(True)
+    optimizer = torch.optim.Adam(conv.parameters(), lr=0.1)
+    conv(torch.randn(1, 3, 5, 5)).square().sum().backward()
+    optimizer.step()
+    after = conv.requires_grad_(False).weight
+    assert (after - before).abs().max() > 0.01
+    torch.testing.assert_close(after, conv.normalize())
+
+
+def test_networks_made_for_inference_only() -> None:
+    with torch.inference_mode():
+        conv = frozen_conv()
+        torch.testing.assert_close(conv.weight, conv.normalize())
+
+
 @torch.no_grad()
 def test_psi_acts_on_the_statistics_only() -> None:
     torch.manual_seed(0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -31,6 +33,7 @@ class SpectralModule(nn.Module):
         self.bias = nn.Parameter(torch.zeros(shape[0])) if bias else None
         self.register_buffer("weight_u", torch.randn(shape[0]))
         self.register_buffer("weight_v", torch.empty(self.weight_orig[0].numel()))
+        self._folded: tuple[list[Any], Tensor] | None = None
         for _ in range(POWER_ITERATIONS):
             self.iterate()
 
@@ -48,12 +51,29 @@ class SpectralModule(nn.Module):
         u, _, v = torch.linalg.svd(self.weight_orig.flatten(1), full_matrices=False)
         self.weight_u, self.weight_v = u[:, 0].contiguous(), v[0].contiguous()
 
-    @property
-    def weight(self) -> Tensor:
-        """The normalised weight, of the same shape as ``weight_orig``."""
+    def normalize(self) -> Tensor:
+        """``weight_orig`` divided by its largest singular value."""
         matrix = self.weight_orig.flatten(1)
         # Elementwise, because autocast would round the factors of a matrix product.
         return self.weight_orig / (self.weight_u * (matrix * self.weight_v).sum(1)).sum()
+
+    @property
+    def weight(self) -> Tensor:
+        """The normalised weight, of the same shape as ``weight_orig``.
+
+        That of a frozen network is kept until one of the tensors behind it changes: computing it
+        takes longer than using it where maps are small.
+        """
+        if self.training or self.weight_orig.requires_grad or torch.compiler.is_compiling():
+            return self.normalize()
+        tensors = (self.weight_orig, self.weight_u, self.weight_v)
+        if any(tensor.is_inference() for tensor in tensors):
+            return self.normalize()  # these do not tell when they change
+        behind = [(tensor.data_ptr(), tensor._version, tensor.dtype) for tensor in tensors]
+        if self._folded is None or self._folded[0] != behind:
+            with torch.inference_mode(False):  # or later gradients could not pass through it
+                self._folded = behind, self.normalize()
+        return self._folded[1]
 
 
 class SpectralLinear(SpectralModule):
