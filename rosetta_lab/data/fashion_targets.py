@@ -93,5 +93,5 @@ class FashionTargets(Dataset[Target]):
         elif self.style == "original":
             grey = self.scenes.garments[self.indices[index]][None, None].float() / 255.0
             image = F.interpolate(grey, image.shape[2:], mode="bilinear").expand(-1, 3, -1, -1)
-            truth = {"centre_x": 0.5, "centre_y": 0.5}
+            truth = {"centre_x": 0.5, "centre_y": 0.5, "scale": 1.0}  # larger than any scene's
         return Target(self.ids[index], image[0].contiguous(), int(scene.label), truth)
