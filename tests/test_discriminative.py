@@ -1,12 +1,17 @@
 """The adapters: every shipped config, and tokens folded to maps."""
 
+import json
 from pathlib import Path
 from typing import Any
 
+import open_clip
 import pytest
 import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+from open_clip import factory
+from open_clip.pretrained import _PRETRAINED, _pcfg
+from open_clip.transformer import QuickGELU
 from safetensors.torch import save_file
 
 from rosetta_lab.config import asset_root
@@ -14,7 +19,7 @@ from rosetta_lab.errors import RosettaError
 from rosetta_lab.hooks import record
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.models.discriminative.open_clip import OpenClipModel
-from rosetta_lab.models.discriminative.timm import TimmModel
+from rosetta_lab.models.discriminative.timm import TimmModel, plain
 from rosetta_lab.units import resolve_layers
 
 CONFIGS = sorted((asset_root() / "conf" / "disc").glob("*.yaml"))
@@ -114,6 +119,48 @@ def test_open_clip_transformer_folds_as_open_clip_does() -> None:
     torch.testing.assert_close(model.to_map(layer, activations[layer]), expected[1])
 
 
+@pytest.mark.parametrize("quick", [True, False])
+def test_the_gelu_of_an_open_clip_tag(
+    quick: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenAI's tags have weights for QuickGELU, whatever the architecture's config says."""
+    config = {
+        "embed_dim": 8,
+        "vision_cfg": {
+            "image_size": 32,
+            "layers": 2,
+            "width": 32,
+            "head_width": 16,
+            "patch_size": 8,
+        },
+        "text_cfg": {"context_length": 4, "vocab_size": 8, "width": 16, "heads": 2, "layers": 1},
+    }
+    (tmp_path / "ViT-tiny.json").write_text(json.dumps(config | {"quick_gelu": not quick}))
+    (tmp_path / "ViT-tiny-theirs.json").write_text(json.dumps(config | {"quick_gelu": quick}))
+    monkeypatch.setattr(factory, "_MODEL_CONFIGS", {})
+    monkeypatch.setattr(factory, "_MODEL_CONFIG_PATHS", [tmp_path])
+    factory._rescan_model_configs()
+    theirs = open_clip.create_model("ViT-tiny-theirs").eval()
+    with torch.no_grad():
+        for value in theirs.parameters():
+            value.mul_(3.0)  # far from the origin, where both GELUs are alike
+    save_file(theirs.state_dict(), tmp_path / "theirs.safetensors")
+    tag = _pcfg(f"file://{tmp_path / 'theirs.safetensors'}", quick_gelu=quick)
+    monkeypatch.setitem(_PRETRAINED, "ViT-tiny", {"openai": tag})
+
+    ours = OpenClipModel("ViT-tiny", "openai", ["visual.transformer.resblocks.*"])
+    kind = QuickGELU if quick else torch.nn.GELU
+    gelus = [m for name, m in ours.network.named_modules() if name.endswith("gelu")]
+    assert len(gelus) == 3 and all(isinstance(m, kind) for m in gelus)
+    images = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        expected = theirs.encode_image(ours.preprocess(images))
+        torch.testing.assert_close(ours(images), expected)
+    other = OpenClipModel("ViT-tiny", str(tmp_path / "theirs.safetensors"), ["visual"])
+    with torch.no_grad():  # of a file, only the architecture can tell
+        assert (other(images) - expected).abs().max() > 1e-3
+
+
 def test_tokens_that_are_no_grid_are_refused() -> None:
     model = TimmModel("vit_tiny_patch16_224", "random", ["norm"], {"size": [32, 64]}, dict(SMALL))
     with pytest.raises(RosettaError, match="head"):
@@ -139,11 +186,11 @@ def test_an_unknown_architecture_is_named(kind: Any) -> None:
         kind("resnet5000", "random", ["layer1"])
 
 
-def test_weights_of_our_own_bring_no_warning_of_missing_ones(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_open_clip_does_not_warn_of_missing_weights(caplog: pytest.LogCaptureFixture) -> None:
+    """They follow, or are to be random, and then the run itself says so."""
     entry = OmegaConf.load(asset_root() / "conf" / "disc" / "clip_fashion.yaml")
     instantiate(entry)
-    assert "No pretrained weights" not in caplog.text
     instantiate(OmegaConf.merge(entry, {"weights": "random"}))
-    assert "No pretrained weights" in caplog.text  # the filter is gone, and this one is true
+    assert "No pretrained weights" not in caplog.text
+    open_clip.create_model("RN50", **plain(entry.model_kwargs))
+    assert "No pretrained weights" in caplog.text  # the filter is gone

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import io
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import hostile
 import pytest
+import timm
 import torch
-from safetensors.torch import save_file
+import torch.nn.functional as F
+from file_server import FileServer, file_server
+from safetensors.torch import save
+from torch import nn
 
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.models.checkpoints import hub
-from rosetta_lab.models.discriminative.open_clip import OpenClipModel, fetch_tag
+from rosetta_lab.models.checkpoints.hub import load_from_hub
+from rosetta_lab.models.discriminative.open_clip import OpenClipModel, load_tag
 from rosetta_lab.models.discriminative.timm import TimmModel
 
 TINY = "test_resnet.r160_in1k"  # timm's own, for tests
@@ -22,67 +32,209 @@ SMALL_CLIP = {
 }
 
 
+DINOV2 = "vit_small_patch14_dinov2.lvd142m"
+
+
 @pytest.fixture
-def downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
-    """What the network has, by URL; anything else is a failure."""
-    files: dict[str, Path] = {}
-    monkeypatch.setattr(hub, "fetch", lambda url: (files[url], "0" * 64))
-    return files
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
+    """A hub on this machine; the caches are empty."""
+    monkeypatch.setenv("ROSETTA_CACHE", str(tmp_path / "cache"))
+    for name in ("ROSETTA_OFFLINE", "HF_HUB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    with file_server() as server:
+        monkeypatch.setattr(
+            "rosetta_lab.models.checkpoints.hub.hf_hub_url",
+            lambda repository, name: f"{server.url}/{repository}/{name}",
+        )
+        yield server
 
 
-def test_timm(downloads: dict[str, Path], tmp_path: Path) -> None:
+def downloaded_by_the_hub(tmp_path: Path, repository: str, name: str, data: bytes) -> None:
+    """Lay ``data`` out in the cache folder of :func:`hub`, as huggingface_hub does."""
+    folder = tmp_path / "hub" / f"models--{repository.replace('/', '--')}"
+    snapshot = folder / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("abc")
+    (snapshot / name).write_bytes(data)
+
+
+def pickled(state: dict[str, torch.Tensor]) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def assert_same(network: nn.Module, expected: nn.Module) -> None:
+    given = network.state_dict()
+    assert given.keys() == expected.state_dict().keys()
+    for name, value in expected.state_dict().items():
+        assert torch.equal(given[name], value), name
+
+
+def test_timm(hub: FileServer) -> None:
     saved = TimmModel(TINY, "random", ["layer1"])
-    save_file(saved.network.state_dict(), tmp_path / "model.safetensors")
-    url = f"https://huggingface.co/timm/{TINY}/resolve/main/model.safetensors"
-    downloads[url] = tmp_path / "model.safetensors"
+    data = save(saved.network.state_dict())
+    hub.serve(f"/timm/{TINY}/model.safetensors", data)
     loaded = TimmModel(TINY, "pretrained", ["layer1"])
-    for name, value in saved.network.state_dict().items():
-        assert torch.equal(loaded.network.state_dict()[name], value), name
-    assert (loaded.source, loaded.sha256) == (f"timm://{TINY}", "0" * 64)
+    assert_same(loaded.network, saved.network)
+    assert loaded.source == f"timm://{TINY}"
+    assert loaded.sha256 == hashlib.sha256(data).hexdigest()
     assert loaded.preprocess == saved.preprocess
     headless = TimmModel(TINY, "pretrained", ["layer1"], None, {"num_classes": 0})
     assert torch.equal(headless.network.conv1[0].weight, saved.network.conv1[0].weight)
+    assert "state_dict" not in headless.network.pretrained_cfg
 
 
-def test_open_clip(downloads: dict[str, Path], tmp_path: Path) -> None:
+def test_open_clip(hub: FileServer) -> None:
     saved = OpenClipModel("RN50", "random", ["visual.layer1"], None, SMALL_CLIP)
-    save_file(saved.network.state_dict(), tmp_path / "clip.safetensors")
-    url = "https://huggingface.co/timm/resnet50_clip.openai/resolve/main/"
-    downloads[url + "open_clip_model.safetensors"] = tmp_path / "clip.safetensors"
+    data = pickled(saved.network.state_dict())
+    path = "/timm/resnet50_clip.openai/open_clip_pytorch_model.bin"
+    hub.serve(path, data)
     loaded = OpenClipModel("RN50", "openai", ["visual.layer1"], None, SMALL_CLIP)
-    for name, value in saved.network.state_dict().items():
-        assert torch.equal(loaded.network.state_dict()[name], value), name
-    assert (loaded.source, loaded.sha256) == ("open_clip://RN50/openai", "0" * 64)
+    assert [asked for asked, *_ in hub.requests] == [
+        path.replace("pytorch_model.bin", "model.safetensors"),
+        path,
+    ]
+    assert_same(loaded.network, saved.network)
+    assert loaded.source == "open_clip://RN50/openai"
+    assert loaded.sha256 == hashlib.sha256(data).hexdigest()
     assert loaded.preprocess.mean == (0.48145466, 0.4578275, 0.40821073)
     assert loaded.preprocess.interpolation == "bicubic"
+    with pytest.raises(
+        RosettaError, match=r"open_clip://RN50/openai does not fit RN50: .*size mis"
+    ):
+        OpenClipModel("RN50", "openai", ["visual.layer1"], None, SMALL_CLIP | {"embed_dim": 9})
 
 
-def test_tags_name_a_file_or_a_repository(
-    downloads: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_next_file_is_asked_for_where_the_hub_lacks_one(
+    hub: FileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    downloads["https://huggingface.co/a/b/resolve/main/c.bin"] = tmp_path
-    assert fetch_tag({"hf_hub": "a/b/c.bin"})[0] == tmp_path
-    fetched: list[str] = []
-    module = "rosetta_lab.models.discriminative.open_clip.fetch"
-    monkeypatch.setattr(module, lambda url: (fetched.append(url), tmp_path))
-    fetch_tag({"url": "https://example.org/w.pt"})
-    assert fetched == ["https://example.org/w.pt"]
+    """The second time, offline, what was found is taken at once."""
+    data = pickled(TimmModel(TINY, "random", ["layer1"]).network.state_dict())
+    hub.serve(f"/timm/{TINY}/pytorch_model.bin", data)
+    elsewhere = hub.serve("/elsewhere.pth", data)
+    names = ["model.safetensors", "pytorch_model.bin"]
+    assert load_from_hub(f"timm/{TINY}", names, elsewhere).source.endswith("pytorch_model.bin")
+    asked = [path.rsplit("/", 1)[-1] for path, *_ in hub.requests]
+    assert asked == names
+    assert load_from_hub("timm/x", names, elsewhere).source == elsewhere
+    with pytest.raises(RosettaError, match=r"timm/x/model.safetensors answers HTTP 404"):
+        load_from_hub("timm/x", names)
+    monkeypatch.setenv("ROSETTA_OFFLINE", "1")
+    assert load_from_hub(f"timm/{TINY}", names, elsewhere).source.endswith("pytorch_model.bin")
+    assert load_from_hub("timm/x", names, elsewhere).source == elsewhere
+
+
+def test_timms_entry_says_where_else(hub: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved = TimmModel(TINY, "random", ["layer1"])
+    url = hub.serve("/elsewhere.pth", pickled(saved.network.state_dict()))
+    entry = dataclasses.replace(timm.get_pretrained_cfg(TINY), url=url)
+    monkeypatch.setattr(timm, "get_pretrained_cfg", lambda name: entry)
+    assert_same(TimmModel(TINY, "pretrained", ["layer1"]).network, saved.network)
+
+
+def test_a_busy_hub_is_no_reason_to_look_elsewhere(
+    hub: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rosetta_lab.models.checkpoints.transfer.RETRIES", 0)
+    hub.serve("/timm/x/a", b"", statuses=[503])
+    hub.serve("/timm/x/b", pickled({"w": torch.ones(1)}))
+    with pytest.raises(RosettaError, match="timm/x/a: HTTP 503"):
+        load_from_hub("timm/x", ["a", "b"])
+
+
+def test_tags_name_a_file_or_a_repository(hub: FileServer) -> None:
+    data = pickled({"w": torch.ones(1)})
+    hub.serve("/a/b/c.bin", data)
+    assert load_tag({"hf_hub": "a/b/c.bin"}).source == f"{hub.url}/a/b/c.bin"
+    url = hub.serve("/w.pt", data)
+    assert load_tag({"url": url}).source == url
+    assert load_tag({"url": url, "hf_hub": "no/such/"}).source == url
 
 
 def test_what_the_hub_has_downloaded_is_not_downloaded_again(
-    downloads: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub: FileServer, tmp_path: Path
 ) -> None:
-    """A cache folder as huggingface_hub lays it out."""
-    repository = tmp_path / "models--timm--x"
-    snapshot = repository / "snapshots" / "abc"
-    snapshot.mkdir(parents=True)
-    (repository / "refs").mkdir()
-    (repository / "refs" / "main").write_text("abc")
-    (snapshot / "pytorch_model.bin").write_bytes(b"weights")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    path, digest = hub.fetch_from_hub("timm/x", ["model.safetensors", "pytorch_model.bin"])
-    assert path.read_bytes() == b"weights"
-    assert digest == hashlib.sha256(b"weights").hexdigest()
+    data = pickled({"w": torch.ones(1)})
+    downloaded_by_the_hub(tmp_path, "timm/x", "pytorch_model.bin", data)
+    weights = load_from_hub("timm/x", ["model.safetensors", "pytorch_model.bin"])
+    assert not hub.requests
+    assert weights.sha256 == hashlib.sha256(data).hexdigest()
+    assert torch.equal(weights.state_dict["w"], torch.ones(1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "architecture", "weights", "repository", "name"),
+    [
+        (TimmModel, TINY, "pretrained", f"timm/{TINY}", "pytorch_model.bin"),
+        (
+            OpenClipModel,
+            *("RN50", "openai", "timm/resnet50_clip.openai", "open_clip_pytorch_model.bin"),
+        ),
+    ],
+)
+def test_hostile_files_of_the_hub_are_refused(
+    kind: type,
+    architecture: str,
+    weights: str,
+    repository: str,
+    name: str,
+    hub: FileServer,
+    tmp_path: Path,
+) -> None:
+    """Whichever version of timm or open_clip is there: neither gets to see the file."""
+    marker = tmp_path / "ran"
+    for payload in hostile.payloads(marker).values():
+        data = pickled({"w": torch.ones(1), "x": payload})
+        downloaded_by_the_hub(tmp_path, repository, name, data)
+        with pytest.raises(RosettaError, match=r"refused: the pickle asks for .* Nothing was run"):
+            kind(architecture, weights, ["layer1"])
+        shutil.rmtree(tmp_path / "hub")
+        assert not marker.exists()
+
+
+def test_position_embeddings_of_another_size_fit(tmp_path: Path) -> None:
+    """DINOv2's file is for 518 px. Its authors' own has a mask token, too."""
+    torch.manual_seed(0)
+    large = timm.create_model(DINOV2, img_size=518, depth=1)
+    assert large.pos_embed.shape[1] == 1 + 37**2
+    torch.save(large.state_dict() | {"mask_token": torch.zeros(1, 384)}, tmp_path / "w.pth")
+    small = TimmModel(
+        DINOV2, str(tmp_path / "w.pth"), ["blocks.*.mlp.act"], None, {"img_size": 224, "depth": 1}
+    )
+    assert small.network.pos_embed.shape[1] == 1 + 16**2
+    for name, value in large.state_dict().items():
+        if name != "pos_embed":
+            assert torch.equal(small.network.state_dict()[name], value), name
+    resized = F.interpolate(
+        large.pos_embed[:, 1:].transpose(1, 2).reshape(1, -1, 37, 37),
+        size=(16, 16),
+        mode="bicubic",
+        antialias=True,
+    )
+    ours = small.network.pos_embed[:, 1:].transpose(1, 2).reshape(1, -1, 16, 16)
+    torch.testing.assert_close(ours, resized, atol=1e-5, rtol=0)
+
+
+def test_a_head_is_dropped_where_none_is_wanted(tmp_path: Path) -> None:
+    """And nothing else: whatever is missing besides is an error."""
+    whole = TimmModel(TINY, "random", ["layer1"]).network
+    path = tmp_path / "w.pth"
+    torch.save({"model": whole.state_dict()}, path)
+    options: Any = (["layer1"], None, {"num_classes": 0})
+    headless = TimmModel(TINY, str(path), *options).network
+    names = set(whole.state_dict()) - {"fc.weight", "fc.bias"}
+    assert set(headless.state_dict()) == names
+    for name in names:
+        assert torch.equal(headless.state_dict()[name], whole.state_dict()[name]), name
+    with pytest.raises(RosettaError, match=r"w.pth does not fit test_resnet.*size mismatch"):
+        TimmModel(TINY, str(path), ["layer1"], None, {"num_classes": 3})
+    part = {name: whole.state_dict()[name] for name in sorted(names)[1:]}
+    torch.save(part, path)
+    with pytest.raises(RosettaError, match=rf"does not fit.*Missing.*{sorted(names)[0]}"):
+        TimmModel(TINY, str(path), *options)
 
 
 @pytest.mark.parametrize(

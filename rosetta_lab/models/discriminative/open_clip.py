@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
 import open_clip
@@ -13,12 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.models.checkpoints import load_into, load_weights
-from rosetta_lab.models.checkpoints.download import fetch
-from rosetta_lab.models.checkpoints.hub import fetch_from_hub
+from rosetta_lab.models.checkpoints import Weights, load_into, load_weights
+from rosetta_lab.models.checkpoints.hub import load_from_hub
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
-from rosetta_lab.models.discriminative.timm import plain
+from rosetta_lab.models.discriminative.timm import misfit, plain
 from rosetta_lab.models.preprocess import Preprocess
+
+# Of open_clip's repositories, best first.
+FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 
 class OpenClipModel(DiscriminativeModel):
@@ -29,7 +30,9 @@ class OpenClipModel(DiscriminativeModel):
     Args:
         architecture: open_clip's name (``RN50``, ``ViT-B-32``).
         weights: one of open_clip's tags for the architecture (``openai``), ``random``, or a source
-            that :func:`rosetta_lab.models.checkpoints.load_weights` understands.
+            that :func:`rosetta_lab.models.checkpoints.load_weights` understands. A tag says which
+            GELU its weights were trained with; for others the architecture does, and for a file of
+            OpenAI's weights that is the variant ``-quickgelu``.
         layers: see :class:`DiscriminativeModel`.
         preprocess: fields of :class:`Preprocess`; None takes them from the published config.
         model_kwargs: entries of open_clip's model config to replace (``embed_dim``, ``vision_cfg``,
@@ -56,18 +59,25 @@ class OpenClipModel(DiscriminativeModel):
         tag = open_clip.get_pretrained_cfg(architecture, weights)
         source, sha256, path = "random", "", None
         if tag:
-            path, sha256 = fetch_tag(tag)
+            published = load_tag(tag)
+            path, sha256 = str(published.file), published.sha256
             source = f"open_clip://{architecture}/{weights}"
-        ours = not tag and weights != "random"
-        with unwarned() if ours else nullcontext():
-            network = open_clip.create_model(
-                architecture,
-                path and str(path),
-                device=torch.get_default_device(),  # it would move the network off any other
-                force_preprocess_cfg=tag,
-                **plain(model_kwargs),
-            )
-        if ours:
+        # open_clip is only told of a file, and would take the architecture's GELU for the tag's.
+        trained = {"quick_gelu": tag.get("quick_gelu", False)} if tag else {}
+        try:
+            with unwarned():
+                network = open_clip.create_model(
+                    architecture,
+                    path,
+                    device=torch.get_default_device(),  # it would move the network off any other
+                    force_preprocess_cfg=tag,
+                    **trained | plain(model_kwargs),
+                )
+        except RuntimeError as error:
+            if path is None:
+                raise
+            raise misfit(source, architecture, error) from error
+        if not tag and weights != "random":
             loaded = load_weights(weights)
             load_into(network, loaded)
             source, sha256 = loaded.source, loaded.sha256
@@ -96,7 +106,10 @@ class OpenClipModel(DiscriminativeModel):
 
 @contextmanager
 def unwarned() -> Iterator[None]:
-    """Silence open_clip's warning that a network has no weights: it is about to get them."""
+    """Silence open_clip's warning that a network has no weights: it gets them, or is to be random.
+
+    Random weights are told of by the run itself.
+    """
 
     def other(record: logging.LogRecord) -> bool:
         return not record.getMessage().startswith("No pretrained weights loaded")
@@ -109,10 +122,9 @@ def unwarned() -> Iterator[None]:
         root.removeFilter(other)
 
 
-def fetch_tag(tag: Mapping[str, Any]) -> tuple[Path, str]:
-    """Path and SHA-256 of the weights that open_clip's entry for a tag names."""
+def load_tag(tag: Mapping[str, Any]) -> Weights:
+    """The weights that open_clip's entry for a tag names."""
     repository, _, name = tag.get("hf_hub", "").rpartition("/")
     if not repository:
-        return fetch(tag["url"])
-    names = [name] if name else ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]
-    return fetch_from_hub(repository, names)
+        return load_weights(tag["url"])
+    return load_from_hub(repository, [name] if name else FILES, tag.get("url"))

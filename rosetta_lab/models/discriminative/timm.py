@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import timm
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from torch import Tensor
 
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.models.checkpoints import load_into, load_weights
-from rosetta_lab.models.checkpoints.hub import fetch_from_hub
+from rosetta_lab.models.checkpoints import Weights, load_weights
+from rosetta_lab.models.checkpoints.hub import load_from_hub
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.models.preprocess import Preprocess
+
+FILES = ("model.safetensors", "pytorch_model.bin")  # of timm's repositories, best first
 
 
 def plain(options: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -28,13 +31,15 @@ class TimmModel(DiscriminativeModel):
     Args:
         architecture: timm's name, with or without a tag (``resnet50.tv_in1k``).
         weights: ``pretrained`` for timm's published ones, ``random``, or a source that
-            :func:`rosetta_lab.models.checkpoints.load_weights` understands.
+            :func:`rosetta_lab.models.checkpoints.load_weights` understands. timm adapts them: names
+            of the authors' own files, position embeddings and patches of another size.
         layers: see :class:`DiscriminativeModel`.
         preprocess: fields of :class:`Preprocess`; None takes them from the published config.
         model_kwargs: passed on to ``timm.create_model``.
 
     Raises:
-        RosettaError: timm does not know the architecture, or has no weights for it.
+        RosettaError: timm does not know the architecture, or has no weights for it, or the weights
+            do not fit.
     """
 
     def __init__(
@@ -51,24 +56,16 @@ class TimmModel(DiscriminativeModel):
             raise RosettaError(
                 f"timm has no architecture {architecture}; similar ones: {', '.join(near)}."
             )
-        published = weights == "pretrained"
-        source, sha256, file = "random", "", {}
-        if published:
-            repository = getattr(timm.get_pretrained_cfg(architecture), "hf_hub_id", None)
-            if repository is None:
-                raise RosettaError(
-                    f"timm has no weights for {architecture}.\n"
-                    "Name a variant that has some (timm.list_pretrained()), or pass weights=PATH."
-                )
-            path, sha256 = fetch_from_hub(repository, ["model.safetensors", "pytorch_model.bin"])
-            source, file = f"timm://{architecture}", {"file": str(path)}
-        network: Any = timm.create_model(
-            architecture, published, pretrained_cfg_overlay=file, **plain(model_kwargs)
-        )
-        if weights not in ("pretrained", "random"):
-            loaded = load_weights(weights)
-            load_into(network, loaded)
-            source, sha256 = loaded.source, loaded.sha256
+        options = plain(model_kwargs)
+        if weights == "random":
+            network: Any = timm.create_model(architecture, **options)
+            source, sha256 = "random", ""
+        else:
+            published = weights == "pretrained"
+            loaded = published_weights(architecture) if published else load_weights(weights)
+            network = with_weights(architecture, loaded, options)
+            source = f"timm://{architecture}" if published else loaded.source
+            sha256 = loaded.sha256
         super().__init__(
             network,
             Preprocess.from_timm(network.pretrained_cfg)
@@ -78,3 +75,65 @@ class TimmModel(DiscriminativeModel):
             source,
             sha256,
         )
+
+
+def published_weights(architecture: str) -> Weights:
+    """What timm's entry for an architecture names, through this project's own reader.
+
+    Raises:
+        RosettaError: it names nothing, or the file cannot be had.
+    """
+    entry: Any = timm.get_pretrained_cfg(architecture)
+    if not getattr(entry, "hf_hub_id", None):
+        raise RosettaError(
+            f"timm has no weights for {architecture}.\n"
+            "Name a variant that has some (timm.list_pretrained()), or pass weights=PATH."
+        )
+    names = [entry.hf_hub_filename] if entry.hf_hub_filename else FILES
+    return load_from_hub(entry.hf_hub_id, names, entry.url)
+
+
+def with_weights(architecture: str, loaded: Weights, options: dict[str, Any]) -> Any:
+    """A network with these weights, which timm adapts to it; all of its tensors are among them.
+
+    Raises:
+        RosettaError: they are of another network.
+    """
+    entry: Any = timm.get_pretrained_cfg(architecture)
+    classes = options.get("num_classes", entry.num_classes)
+    state = loaded.state_dict if classes else without_head(loaded.state_dict, entry.classifier)
+    overlay = {
+        "state_dict": state,
+        "custom_load": False,
+        # Where the classes are not the published ones, timm drops the head, but it also lets any
+        # other tensor be missing then. So the entry tells it what the file has by now.
+        "num_classes": classes,
+        "label_offset": entry.label_offset if classes == entry.num_classes else 0,
+    }
+    try:
+        network: Any = timm.create_model(
+            architecture, True, pretrained_cfg_overlay=overlay, **options
+        )
+    except (AssertionError, IndexError, KeyError, RuntimeError, ValueError) as error:
+        raise misfit(loaded.source, architecture, error) from error
+    network.pretrained_cfg.pop("state_dict")  # a second copy
+    return network
+
+
+def misfit(source: str, architecture: str, error: Exception) -> RosettaError:
+    """What a library did not like about weights, in short."""
+    return RosettaError(
+        f"{source} does not fit {architecture}: {' '.join(str(error).split())[:300]}\n"
+        "Choose the weights of this architecture, or change the architecture's arguments."
+    )
+
+
+def without_head(
+    state: Mapping[str, Tensor], classifier: str | Sequence[str] | None
+) -> dict[str, Tensor]:
+    """A state dict without its classifier, or classifiers."""
+    names = [classifier] if isinstance(classifier, str) else classifier or ()
+    # The authors' files may call it "head", where timm has "head.fc".
+    called = {alias for name in names for alias in (name, name.split(".")[0])}
+    heads = {f"{name}.{kind}" for name in called for kind in ("weight", "bias")}
+    return {name: value for name, value in state.items() if name not in heads}
