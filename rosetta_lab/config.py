@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import json
 import logging
 import os
 import sys
@@ -29,10 +30,12 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning.pytorch.accelerators import MPSAccelerator
 from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.loggers import WandbLogger
 from omegaconf import DictConfig, OmegaConf
 
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.precision import set_matmul_precision
+from rosetta_lab.wandb_logger import wandb_offline
 
 PACKAGE = Path(__file__).parent
 
@@ -58,15 +61,6 @@ def run_folder(command: str, resume: str | None) -> str:
 def plain(value: Any) -> Any:
     """A config, or a value of one, as Python's own, interpolations resolved."""
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-
-
-def wandb_offline() -> bool:
-    """Whether W&B has to stay offline: it was told to, or there is no login."""
-    if os.environ.get("WANDB_MODE"):
-        return os.environ["WANDB_MODE"] != "online"
-    import wandb  # takes a second, and only this logger needs it
-
-    return wandb.api.api_key is None
 
 
 OmegaConf.register_new_resolver("rosetta_run_dir", run_folder, use_cache=True, replace=True)
@@ -106,7 +100,7 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
         @functools.wraps(main)
         def start() -> None:
             try:
-                sys.argv[1:] = resumed_arguments(sys.argv[1:])
+                sys.argv[1:] = zoo_arguments(config_name, resumed_arguments(sys.argv[1:]))
                 check_members(sys.argv[1:])
                 check_keys(config_name, sys.argv[1:])
             except RosettaError as error:
@@ -138,6 +132,42 @@ def resumed_arguments(arguments: list[str]) -> list[str]:
     given = {argument.split("=")[0].lstrip("+~") for argument in arguments}
     then = [str(argument) for argument in OmegaConf.load(record)]
     return [a for a in then if a.split("=")[0].lstrip("+~") not in given] + arguments
+
+
+def zoo_arguments(config_name: str, arguments: list[str]) -> list[str]:
+    """Command-line arguments, with the ``zoo=`` of the named dictionary's generator at their end.
+
+    As an argument it goes before the config's own choice, and is recorded with the run.
+
+    Raises:
+        RosettaError: a sweep over dictionaries of several zoos.
+    """
+    given = {override.key_or_group: override for override in parse(arguments)}
+    config: Any = OmegaConf.load(asset_root() / "conf" / f"{config_name}.yaml")
+    has_zoo = any("zoo" in entry for entry in config.get("defaults", ()))
+    if not has_zoo or "zoo" in given or "dictionary" not in given:
+        return arguments
+    named = given["dictionary"]
+    several = named.sweep_iterator() if named.is_sweep_override() else [named.value()]
+    zoos = {zoo_of(str(dictionary)) for dictionary in several}
+    if len(zoos) > 1:
+        raise RosettaError(
+            f"dictionary={named.get_value_string()}: their generators are of several zoos.\n"
+            f"Name the one to look with: zoo={' or zoo='.join(sorted(zoos))}."
+        )
+    return [*arguments, f"zoo={zoos.pop()}"]
+
+
+def zoo_of(dictionary: str) -> str:
+    """The ``zoo`` that a dictionary's generator names, ``paper`` where it names none."""
+    if dictionary == "embedded":
+        return dictionary
+    path = Path(dictionary).expanduser()
+    try:
+        mined = json.loads((path / "dictionary.json" if path.is_dir() else path).read_text())
+        return str(mined["config"]["gen"].get("zoo", "paper"))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return "paper"  # whoever loads it tells what is wrong with it
 
 
 def parse(arguments: list[str]) -> list[Override]:
@@ -248,6 +278,9 @@ def make_trainer(cfg: DictConfig, folder: Path, *, bar: bool = True) -> L.Traine
         )
     set_matmul_precision(cfg.get("matmul_precision", "highest"))
     loggers = [instantiate(entry) for entry in (cfg.logger or {}).values()]
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):  # its dashboards group, filter and plot by settings
+            logger.log_hyperparams(plain(cfg))
     bar = bar and cfg.trainer.enable_progress_bar
     bars: list[L.Callback] = [TQDMProgressBar(refresh_rate=1)] if bar else []
     return L.Trainer(

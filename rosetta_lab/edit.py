@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from hydra.core.hydra_config import HydraConfig
@@ -27,7 +27,7 @@ from rosetta_lab.edit_runs import (
 from rosetta_lab.edit_sources import from_file, from_images, from_seeds, reference
 from rosetta_lab.editing import Editing, OwnUnits, SeenUnits, Sources
 from rosetta_lab.edits import Edit, compose
-from rosetta_lab.errors import RosettaError
+from rosetta_lab.errors import RosettaError, check_choice, check_count
 from rosetta_lab.files import atomic_write
 from rosetta_lab.functional.agreement import Normalization
 from rosetta_lab.inverting import Inversion
@@ -51,8 +51,12 @@ NOT_IN_RECIPES = ("logger", "trainer", "experiments", "resume", "recipe")
 def main(cfg: DictConfig) -> EditRun:
     folder = Path(HydraConfig.get().runtime.output_dir)
     cfg = with_recipe(cfg)
+    check_count("steps", cfg.steps)
+    if cfg.normalization is not None:
+        check_choice("normalization", cfg.normalization, get_args(Normalization))
     trainer = make_trainer(cfg, folder, bar=False)
     mined = load_mined(cfg.dictionary, trainer.strategy.root_device)
+    mined.fill_in(cfg)
     edit = compose(instantiate(entry) for entry in cfg.edit.values())
     sources, space, pictures = load_sources(cfg, mined, "w+" if edit.strength else "z")
     edited, kept = chosen_units(cfg, mined)
@@ -78,10 +82,7 @@ def main(cfg: DictConfig) -> EditRun:
         run.arms["activations"] = direct_arm(pose(own_units(mined, numbers(edited))), sources)
     if cfg.concepts is not None or cfg.neurons is not None:
         add_selectivity(cfg, mined, run, editing)
-    classifier = None
-    if cfg.classifier is not None and mined.generator.num_classes:
-        classifier = mined.models([cfg.classifier])[cfg.classifier]
-    run.measure(classifier)
+    run.measure(mined.classifier(cfg.classifier))
     run.save(folder)
     recipe = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in NOT_IN_RECIPES])
     atomic_write(folder / RECIPE, OmegaConf.to_yaml(recipe, resolve=True).encode())
@@ -127,7 +128,9 @@ def load_sources(
     ``default`` is the space of seeds unless ``cfg`` names one.
     """
     generator, how = mined.generator, cfg.inversion
+    label = mined.class_number(cfg.latent.label)
     if cfg.images is not None:
+        mined.fill_in(how)
         folder = ImageFolder(cfg.images, generator.resolution)
         inversion = Inversion(
             generator,
@@ -135,8 +138,9 @@ def load_sources(
             instantiate(cfg.perceptual).to(mined.device),
             how.loss,
             space=how.space,
-            label="inferred" if cfg.latent.label is None else cfg.latent.label,
-            classifier=mined.models([cfg.classifier])[cfg.classifier] if cfg.classifier else None,
+            psi=cfg.psi,
+            label="inferred" if label is None else label,
+            classifier=mined.classifier(cfg.classifier),
             distribution=mined.latent,
         )
         module = InversionModule(
@@ -153,7 +157,6 @@ def load_sources(
         return sources, space, None
     seeds = [cfg.latent.seed] if isinstance(cfg.latent.seed, int) else list(cfg.latent.seed)
     space = cfg.space if cfg.space is not None else default
-    label = cfg.latent.label
     return from_seeds(generator, seeds, label, space, cfg.psi, mined.latent), space, None
 
 

@@ -7,17 +7,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
 from torch.nn.functional import one_hot
 
 from rosetta_lab.data.images import Target
 from rosetta_lab.data.latents import sample_z
 from rosetta_lab.editing import Sources, in_space
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.inverting import TargetBatch
+from rosetta_lab.inverting import TargetBatch, check_class
 from rosetta_lab.latent_code import Space
+from rosetta_lab.latent_files import load_latents
 from rosetta_lab.models.base import Generator
 from rosetta_lab.modules.inversion import InversionModule
 
@@ -52,9 +50,9 @@ def from_seeds(
         if label == "random":
             labels = [int(sample_z(s, 1, 1)[0].abs() * 1e6) % classes for s in seeds]
         else:
+            if label is not None:
+                check_class("latent.label", label, classes, "random")
             labels = [s % classes if label is None else int(label) for s in seeds]
-        if not all(0 <= value < classes for value in labels):
-            raise RosettaError(f"latent.label={label}: expected 0 to {classes - 1}.")
         c = one_hot(torch.tensor(labels), classes).to(like)
     names = [f"seed_{seed}" for seed in seeds]
     return Sources(names, in_space(generator, space, z.to(like), c, psi), c)
@@ -67,47 +65,22 @@ def from_file(
 
     Args:
         generator: fixed.
-        path: with ``latent`` (N, ...) and, for z of a class-conditional generator,
-            ``class_weights`` (N, classes).
-        space: of the latents; None reads it from their shape.
+        path: see :func:`rosetta_lab.latent_files.load_latents`; z of a class-conditional generator
+            needs ``class_weights``.
+        space: of the latents; None for what the file says.
 
     Raises:
         RosettaError: no such file, or it holds no latents of this generator.
     """
-    try:
-        stored = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise RosettaError(f"latent.file={path}: cannot be read ({error}).") from None
-    if "latent" not in stored:
-        raise RosettaError(
-            f"latent.file={path}: it holds {', '.join(sorted(stored)) or 'nothing'}.\n"
-            "Expected a tensor 'latent', as in an inversion's latent.safetensors."
-        )
-    like = next(generator.parameters())
-    latent = stored["latent"].to(like)
-    c = stored["class_weights"].to(like) if "class_weights" in stored else None
-    if space is None:
-        space = "w+" if latent.dim() == 3 else "z" if latent.shape[1] == generator.z_dim else "w"
-    _check_shape(generator, latent, c, space, path)
-    names = [path.parent.name if len(latent) == 1 else f"latent_{i}" for i in range(len(latent))]
-    return Sources(names, latent, c), space
-
-
-def _check_shape(
-    generator: Generator, latent: Tensor, c: Tensor | None, space: Space, path: Path
-) -> None:
-    expected = from_seeds(generator, [0], None, space).latent.shape[1:]
-    if latent.shape[1:] != expected:
-        raise RosettaError(
-            f"latent.file={path}: latents of {space} are {tuple(expected)} for this generator, "
-            f"these are {tuple(latent.shape[1:])}.\n"
-            "Choose their space= or the dictionary= of the generator that they are for."
-        )
-    if c is None and space == "z" and generator.num_classes:
+    stored = load_latents(generator, path, space)
+    if stored.class_weights is None and stored.space == "z" and generator.num_classes:
         raise RosettaError(
             f"latent.file={path}: z of a class-conditional generator needs its class.\n"
             f"Add a tensor 'class_weights' (N, {generator.num_classes})."
         )
+    count = len(stored.latent)
+    names = [path.parent.name if count == 1 else f"latent_{i}" for i in range(count)]
+    return Sources(names, stored.latent, stored.class_weights), stored.space
 
 
 def from_images(targets: Sequence[Target], module: InversionModule) -> Sources:

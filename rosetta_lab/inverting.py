@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from rosetta_lab.data.images import BrokenImage, Target
-from rosetta_lab.errors import RosettaError
+from rosetta_lab.errors import RosettaError, check_choice, check_count
 from rosetta_lab.latent_code import (
+    SPACES,
     LatentCode,
     MeanLatents,
     Space,
+    check_class_optimizable,
     random_z,
     slots,
     spread_over_slots,
 )
+from rosetta_lab.latent_files import LATENT, RESULTS, load_latents
 from rosetta_lab.models.base import Generator
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.models.perceptual import Perceptual
@@ -52,6 +55,7 @@ class TargetBatches(Dataset[TargetBatch]):
     """
 
     def __init__(self, targets: Any, batch_size: int, batches: Sequence[int] | None = None) -> None:
+        check_count("batch_size", batch_size)
         self.targets, self.batch_size = targets, batch_size
         every = range(-(-len(targets) // batch_size))
         self.batches = list(every if batches is None else batches)
@@ -90,13 +94,17 @@ class Inversion:
         perceptual: distance of the loss; None for none.
         loss: weights of the parts, see :class:`Objective`.
         space: of the latents.
-        start: ``mean`` of the class, ``random``, or a safetensors file with ``latent``.
+        start: ``mean`` of the class, ``random``, a safetensors file with one ``latent``, or the
+            folder of a run that inverted these images.
         psi: truncation while mapping z.
         label: ``given`` by the data, ``inferred``, or one class for all.
         classifier: infers classes: its outputs are their logits.
         optimize_class: see :class:`LatentCode`.
         seed: of random starts and means.
         distribution: of z, see :func:`rosetta_lab.data.latents.sample_z`.
+
+    Raises:
+        RosettaError: there is no such space, start or class, or nothing to optimise a class with.
     """
 
     def __init__(
@@ -115,6 +123,21 @@ class Inversion:
         seed: int = 0,
         distribution: Mapping[str, Any] | None = None,
     ) -> None:
+        check_choice("space", space, SPACES)
+        if start not in ("mean", "random") and not Path(start).exists():
+            raise RosettaError(
+                f"start={start}: there is no such file or folder.\n"
+                "Choose mean, random, a safetensors file with one latent, or a run's folder."
+            )
+        if start == "mean" and space == "z" and generator.z_direction_only:
+            raise RosettaError(
+                "start=mean, space=z: the mean of z is 0, without the direction that alone counts "
+                "for this generator.\nChoose start=random, or space=w."
+            )
+        if label not in ("given", "inferred"):
+            check_class("label", label, generator.num_classes, "given", "inferred")
+        if optimize_class:
+            check_class_optimizable(generator, space)
         self.generator, self.units, self.perceptual = generator, units, perceptual
         self.loss, self.space, self.start, self.psi = dict(loss), space, start, psi
         self.label, self.classifier, self.optimize_class = label, classifier, optimize_class
@@ -128,8 +151,7 @@ class Inversion:
         c = self.class_weights(batch.labels, images)
         value = self.starting_point(batch.ids, c)
         code = LatentCode(self.generator, self.space, value, c, self.psi, self.optimize_class)
-        if self.space == "z" or self.start == "random":
-            code.anchor.copy_(self.means.in_space(self.space, c, len(value)))
+        code.anchor.copy_(self.means.in_space(self.space, c, len(value)))
         agreement = None
         if self.units is not None:
             agreement = self.units.agreement(self.units.targets(images))
@@ -153,18 +175,10 @@ class Inversion:
                     "The images come without classes and there is no classifier to infer them.\n"
                     "Choose label=NUMBER, or classifier=NAME of a model with class logits."
                 )
-            logits = self.classifier(images)
-            if logits.shape[1] != classes:
-                raise RosettaError(
-                    f"The classifier knows {logits.shape[1]} classes, the generator {classes}.\n"
-                    "Choose another classifier=NAME, or label=NUMBER."
-                )
-            weights: Tensor = logits.softmax(dim=1)
+            weights: Tensor = self.classifier(images).softmax(dim=1)
             return weights
         else:
             chosen = torch.full((len(images),), int(self.label))
-            if not 0 <= int(self.label) < classes:
-                raise RosettaError(f"label={self.label}: expected 0 to {classes - 1}.")
         return torch.nn.functional.one_hot(chosen, classes).to(images)
 
     @torch.no_grad()
@@ -172,23 +186,49 @@ class Inversion:
         """Where the optimisation begins, in the space of the latents.
 
         Raises:
-            RosettaError: the file does not hold latents for these images.
+            RosettaError: a file does not hold one latent of this generator.
         """
         if self.start == "random":
             z = random_z(self.generator, ids, self.seed, **self.distribution)
             return z if self.space == "z" else self._in_space(self.generator.map(z, c, self.psi))
         if self.start == "mean":
             return self.means.in_space(self.space, c, len(ids))
-        stored = load_file(self.start)["latent"].to(next(self.generator.parameters()))
-        if len(stored) not in (1, len(ids)):
+        return self._stored(ids, c)
+
+    def _stored(self, ids: list[str], c: Tensor | None) -> Tensor:
+        start = Path(self.start)
+        files = [start / RESULTS / name / LATENT for name in ids] if start.is_dir() else [start]
+        found = [load_latents(self.generator, file, key="start") for file in files]
+        for file, one in zip(files, found, strict=True):
+            if len(one.latent) != 1:
+                raise RosettaError(
+                    f"start={file}: it holds {len(one.latent)} latents, expected one.\n"
+                    "Name the folder of a run that inverted these images, or another file."
+                )
+        latent = torch.cat([one.latent for one in found])
+        latent = latent.expand(len(ids), *latent.shape[1:])
+        if found[0].space == self.space == "z":
+            return latent
+        if self.space == "z":
             raise RosettaError(
-                f"start={self.start}: it holds {len(stored)} latents for {len(ids)} images.\n"
-                "Name a file with one latent, or with one for each image of a batch."
+                f"start={self.start}: its latents are of {found[0].space}, and none of z is known "
+                f"to give them.\nChoose space={found[0].space}, or another start."
             )
-        stored = stored.expand(len(ids), *stored.shape[1:])
-        return stored if self.space == "z" else self._in_space(stored)
+        mapped = found[0].space != "z"
+        return self._in_space(latent if mapped else self.generator.map(latent, c, self.psi))
 
     def _in_space(self, w: Tensor) -> Tensor:
         if self.space == "w+" and w.dim() == 2:
             return spread_over_slots(w, self.slots)
         return w.mean(dim=1) if self.space == "w" and w.dim() == 3 else w
+
+
+def check_class(key: str, label: object, classes: int, *words: str) -> None:
+    """Raise a RosettaError unless a label is the number of a class."""
+    if not classes:
+        raise RosettaError(f"{key}={label}, but the generator has no classes.\nLeave {key} out.")
+    if not str(label).isdecimal() or int(str(label)) >= classes:
+        raise RosettaError(
+            f"{key}={label}: expected 0 to {classes - 1}, the name of a class where the dictionary "
+            f"knows it, or {' or '.join(words)}."
+        )

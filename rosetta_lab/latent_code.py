@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from rosetta_lab.data.latents import sample_z
-from rosetta_lab.errors import RosettaError
+from rosetta_lab.errors import RosettaError, check_choice
 from rosetta_lab.models.base import Generator
 
 Space = Literal["z", "w", "w+"]
 SPACES: tuple[Space, ...] = ("z", "w", "w+")
 MEAN_SAMPLES = 10_000  # behind a mean latent, as StyleGAN2's projector takes them
-_CHUNK = 1_000
-_NEGLIGIBLE = 1e-3  # probability below which a class does not count for a mean latent
+_CHUNK = 1_000  # samples that are mapped at a time
+_COVERED = 0.999  # of the probability: the classes that a mean latent is made of have so much
 
 
 class LatentCode(nn.Module):
@@ -30,11 +31,14 @@ class LatentCode(nn.Module):
             without its dimension of slots.
         c: class weights (N, classes); z of a class-conditional generator needs them.
         psi: truncation: of the mapping for z, and of families that want it for the synthesis too.
-        optimize_class: make the class weights a softmax of parameters as well (z only).
+        optimize_class: make the class weights a softmax of parameters as well.
 
     Attributes:
         value: the latents, a parameter (N, D) or (N, slots, D).
         anchor: where they started, or what :attr:`anchor` was set to: the regulariser's origin.
+
+    Raises:
+        RosettaError: there is no such space, or no class in it that could be optimised.
     """
 
     anchor: Tensor
@@ -50,8 +54,7 @@ class LatentCode(nn.Module):
         optimize_class: bool = False,
     ) -> None:
         super().__init__()
-        if space not in SPACES:
-            raise RosettaError(f"space={space}: expected one of {', '.join(SPACES)}.")
+        check_choice("space", space, SPACES)
         if space == "w" and value.dim() == 3:
             value = value.mean(dim=1)
         self.space: Space = space
@@ -60,7 +63,9 @@ class LatentCode(nn.Module):
         self.register_buffer("anchor", value.detach().clone())
         self.register_buffer("c", c)
         self.class_logits: nn.Parameter | None = None
-        if optimize_class and c is not None and space == "z":
+        if optimize_class:
+            check_class_optimizable(generator, space)
+            assert c is not None
             self.class_logits = nn.Parameter((c + 1e-2).log())
         self._generator = [generator]  # in a list: the generator is not a part of the code
 
@@ -91,8 +96,24 @@ class LatentCode(nn.Module):
         return (self.generator.synthesize(self(), self.psi) - low) / (high - low)
 
 
+def check_class_optimizable(generator: Generator, space: Space) -> None:
+    """Raise a RosettaError unless the class is an input beside latents of this space."""
+    if space != "z" or not generator.num_classes:
+        why = "the generator has no classes" if space == "z" else f"{space} holds the class already"
+        raise RosettaError(
+            f"optimize_class=true, but {why}.\n"
+            "Choose space=z and a class-conditional generator, or optimize_class=false."
+        )
+
+
 def slots(generator: Generator) -> int | None:
     """How many vectors the synthesis network takes; None for a family without slots."""
+    mapped = mapped_shape(generator)
+    return mapped[0] if len(mapped) == 2 else None
+
+
+def mapped_shape(generator: Generator) -> torch.Size:
+    """Shape of what the mapping puts out for one image: (slots, D), or (D,) without slots."""
     parameter = next(generator.parameters())
     z = torch.zeros(1, generator.z_dim, device=parameter.device, dtype=parameter.dtype)
     c = None
@@ -100,8 +121,7 @@ def slots(generator: Generator) -> int | None:
         c = z.new_zeros(1, generator.num_classes)
         c[:, 0] = 1.0
     with torch.no_grad():
-        latent = generator.map(z, c)
-    return latent.shape[1] if latent.dim() == 3 else None
+        return generator.map(z, c).shape[1:]
 
 
 def spread_over_slots(w: Tensor, count: int | None) -> Tensor:
@@ -143,36 +163,39 @@ class MeanLatents:
         self.distribution = distribution
         self._means: dict[int | None, Tensor] = {}
 
+    @cached_property
+    def z(self) -> Tensor:
+        """The samples (samples, z_dim), the same for every class."""
+        names = [str(i) for i in range(self.samples)]
+        return random_z(self.generator, names, self.seed, **self.distribution)
+
     @torch.no_grad()
     def of_class(self, label: int | None) -> Tensor:
         """Mean of one class, or of an unconditional generator: (D,)."""
         if label not in self._means:
-            generator = self.generator
-            total: Tensor | None = None
-            for start in range(0, self.samples, _CHUNK):
-                count = min(_CHUNK, self.samples - start)
-                names = [str(i) for i in range(start, start + count)]
-                z = random_z(generator, names, self.seed, **self.distribution)
+            total = torch.zeros((), dtype=torch.float64, device=self.z.device)
+            for z in self.z.split(_CHUNK):
                 c = None
                 if label is not None:
-                    c = z.new_zeros(count, generator.num_classes)
+                    c = z.new_zeros(len(z), self.generator.num_classes)
                     c[:, label] = 1.0
-                latent = generator.map(z, c, self.psi)
+                latent = self.generator.map(z, c, self.psi)
                 latent = latent[:, 0] if latent.dim() == 3 else latent
-                part = latent.double().sum(dim=0)
-                total = part if total is None else total + part
-            assert total is not None
-            self._means[label] = (total / self.samples).to(next(generator.parameters()))
+                total = total + latent.double().sum(dim=0)
+            self._means[label] = (total / self.samples).to(self.z)
         return self._means[label]
 
     def weighted(self, c: Tensor | None, count: int) -> Tensor:
-        """Mean latents for ``count`` images, weighted by class weights c (N, classes): (N, D)."""
+        """Mean latents for ``count`` images, weighted by class weights c (N, classes): (N, D).
+
+        Of every image's classes, the most likely that have 99.9 % of the weight together count.
+        """
         if c is None:
             return self.of_class(None).expand(count, -1)
         return torch.stack([self._mix(row) for row in c])
 
     def in_space(self, space: Space, c: Tensor | None, count: int) -> Tensor:
-        """What a latent that nothing is known of is held near: the prior's mean in a space.
+        """What latents are held near: the mean of their prior, in a space.
 
         Returns:
             zeros (N, z_dim) for z, (N, D) for w, (N, slots, D) for w+.
@@ -183,6 +206,8 @@ class MeanLatents:
         return spread_over_slots(w, slots(self.generator)) if space == "w+" else w
 
     def _mix(self, row: Tensor) -> Tensor:
-        likely = (row >= _NEGLIGIBLE).nonzero().flatten().tolist()
-        weights = row[likely] / row[likely].sum()
-        return weights @ torch.stack([self.of_class(label) for label in likely])
+        weights, labels = row.sort(descending=True)
+        before = weights.cumsum(dim=0) - weights  # what the more likely classes have
+        count = int((before < _COVERED * row.sum()).sum())
+        means = torch.stack([self.of_class(label) for label in labels[:count].tolist()])
+        return (weights[:count] / weights[:count].sum()) @ means

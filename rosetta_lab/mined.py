@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import get_class
+from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from rosetta_lab.config import PACKAGE
@@ -20,6 +20,7 @@ from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.models.preprocess import Preprocess
 
 EMBEDDED = PACKAGE / "zoo" / "dictionary"
+LR = 0.1  # of inversions through a generator whose config names none
 
 
 @dataclass
@@ -44,6 +45,46 @@ class Mined:
         """How z is distributed, see :func:`rosetta_lab.data.latents.sample_z`."""
         return {str(key): value for key, value in self.config.gen.latent.items()}
 
+    def fill_in(self, cfg: DictConfig) -> None:
+        """Put the generator's own ``lr`` and the mining run's ``psi`` where a config has null."""
+        own = {"lr": self.config.gen.get("lr", LR), "psi": self.config.psi}
+        for key in own.keys() & cfg.keys():
+            if cfg[key] is None:
+                cfg[key] = own[key]
+
+    def class_number(self, label: Any) -> Any:
+        """The number of a class of this name; what is no class's name, as it is."""
+        names = list(self.config.gen.get("class_names") or ())
+        return names.index(label) if label in names else label
+
+    def classifier(
+        self, name: str | None, loaded: Mapping[str, DiscriminativeModel] | None = None
+    ) -> DiscriminativeModel | None:
+        """A model of the run that tells the generator's classes apart.
+
+        Args:
+            name: its name; None for the first with as many outputs as there are classes.
+            loaded: models that need not be loaded again.
+
+        Returns:
+            None for a generator without classes, or where ``name`` is None and no model fits.
+
+        Raises:
+            RosettaError: the run had no such model, or its outputs are not the classes' logits.
+        """
+        classes, entries = self.generator.num_classes, self.config.disc
+        if not classes:
+            return None
+        for candidate in list(entries) if name is None else [name]:
+            if candidate not in entries or outputs(entries[candidate]) == classes:
+                return (loaded or {}).get(candidate) or self.models([candidate])[candidate]
+        if name is None:
+            return None
+        raise RosettaError(
+            f"classifier={name}: it does not put out the logits of {classes} classes.\n"
+            "Choose another one, or null for the first model that does."
+        )
+
     def models(self, names: Iterable[str]) -> dict[str, DiscriminativeModel]:
         """Discriminative models of the run, by name.
 
@@ -59,6 +100,16 @@ class Mined:
                 )
             entries[name] = self.config.disc[name]
         return {n: m.to(self.device) for n, m in load_models(entries, self.config.seed).items()}
+
+
+@torch.no_grad()
+def outputs(entry: DictConfig) -> int:
+    """How many numbers a model puts out for an image; 0 for maps. Its weights are not needed."""
+    random = {"weights": "random"} if "weights" in entry else {}
+    with torch.device("meta"):
+        model: DiscriminativeModel = instantiate(entry, **random).eval()
+        found = model(torch.zeros(1, 3, *model.preprocess.size))
+    return found.shape[1] if found.dim() == 2 else 0
 
 
 def dictionary_folder(source: str | Path) -> Path:

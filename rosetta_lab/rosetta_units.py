@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
 from rosetta_lab.dictionary import RosettaDictionary
-from rosetta_lab.errors import RosettaError
+from rosetta_lab.errors import RosettaError, check_choice
 from rosetta_lab.functional.agreement import Agreement, Normalization, TargetMaps, standardize
 from rosetta_lab.hooks import record
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
@@ -71,9 +71,10 @@ def matched_pairs(
         Model name to numbers of units, generator and model (P, 2).
 
     Raises:
-        RosettaError: a model, concept, neuron or layer that is not there, a k that the dictionary
-            was not mined for, or no pairs at all.
+        RosettaError: a pool, model, concept, neuron or layer that is not there, a k that the
+            dictionary was not mined for, or no pairs at all.
     """
+    check_choice("pool", pool, get_args(Pool))
     names = _names(dictionary, matches)
     if k is not None:
         dictionary = _within(dictionary, k)

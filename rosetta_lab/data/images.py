@@ -7,6 +7,7 @@ for target in ImageFolder("my_photos", size=256):
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import warnings
 from collections import Counter
@@ -22,6 +23,7 @@ from torch.utils.data import Dataset
 
 from rosetta_lab.errors import RosettaError
 
+log = logging.getLogger("rosetta_lab")
 SUFFIXES = frozenset(
     f".{name}"
     for name in (
@@ -105,7 +107,15 @@ def read_image(path: Path, size: int) -> Tensor:
 
 
 def plain(image: Image.Image) -> Image.Image:
-    """An image of any mode as RGB, or as floats where it is grey with 16 bits; [0, 255] both."""
+    """An image of any mode as RGB, or as floats where it is grey with 16 bits; [0, 255] both.
+
+    Floats in a file are taken for [0, 1] unless one is larger, else for [0, 255].
+    """
+    if image.mode == "F":
+        values = np.asarray(image)
+        if not np.isfinite(values).all():
+            raise ValueError("some of its pixels are no numbers")
+        return Image.fromarray(values * (255.0 if values.max() <= 1.0 else 1.0))
     if image.mode.startswith("I"):  # 16 bits, whatever the integer type that holds them
         return Image.fromarray(np.asarray(image).astype(np.float32) / 257.0)
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
@@ -137,7 +147,14 @@ class ImageFolder(Dataset[Target]):
         if root.is_file():
             self.files, folder = [root], root.parent
         else:
-            self.files, folder = find_images(root), root
+            found = find_files(root)
+            self.files, folder = [file for file in found if is_image(file)], root
+            if others := len(found) - len(self.files):
+                log.warning(
+                    "%s: %d files are passed over, since their names do not end like an image's.",
+                    root,
+                    others,
+                )
         if not self.files:
             raise RosettaError(
                 f"{root}: no image in this folder.\n"
@@ -152,8 +169,13 @@ class ImageFolder(Dataset[Target]):
         return Target(self.ids[index], read_image(self.files[index], self.size))
 
 
-def find_images(folder: Path) -> list[Path]:
-    """Image files in a folder and its subfolders, sorted; hidden ones are left out.
+def is_image(file: Path) -> bool:
+    """Whether a file is called like an image that can be read."""
+    return file.suffix.lower() in SUFFIXES
+
+
+def find_files(folder: Path) -> list[Path]:
+    """Files in a folder and its subfolders, sorted; hidden ones are left out.
 
     Raises:
         RosettaError: there is no such folder.
@@ -163,8 +185,7 @@ def find_images(folder: Path) -> list[Path]:
     found = [
         file
         for file in folder.rglob("*")
-        if file.suffix.lower() in SUFFIXES
-        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+        if not any(part.startswith(".") for part in file.relative_to(folder).parts)
         and file.is_file()
     ]
     return sorted(found, key=lambda file: file.relative_to(folder).as_posix())
@@ -173,14 +194,18 @@ def find_images(folder: Path) -> list[Path]:
 def make_ids(paths: Sequence[Path]) -> list[str]:
     """Relative paths without suffixes, or with them where they would not be unique otherwise.
 
-    Case does not tell ids apart, since results are written to files of these names.
+    They are names of folders that results are written to. So case does not tell them apart, and
+    none is a folder in which another lies: beside ``a/b.png``, ``a.png`` keeps its suffix. What is
+    not UTF-8 in a name is escaped.
     """
-    ids = [path.with_suffix("").as_posix() for path in paths]
+    whole = [os.fsencode(path).decode("utf-8", "backslashreplace") for path in paths]
+    ids = [name.removesuffix(Path(name).suffix) for name in whole]
     while True:
         count = Counter(name.casefold() for name in ids)
+        folders = {parent.as_posix().casefold() for name in ids for parent in Path(name).parents}
         unique = [
-            name if count[name.casefold()] == 1 else path.as_posix()
-            for name, path in zip(ids, paths, strict=True)
+            name if count[name.casefold()] == 1 and name.casefold() not in folders else path
+            for name, path in zip(ids, whole, strict=True)
         ]
         if unique == ids:
             return ids
@@ -218,7 +243,8 @@ class ImageNetVal(Dataset[Target]):
         base, self.size = Path(root).expanduser(), size
         if not base.is_dir():
             raise RosettaError(f"{base}: there is no such folder of ImageNet images.")
-        folders = sorted(entry for entry in base.iterdir() if entry.is_dir())
+        entries = (entry for entry in base.iterdir() if not entry.name.startswith("."))
+        folders = sorted(entry for entry in entries if entry.is_dir())
         if folders and all(folder.name.isdecimal() for folder in folders):
             by_label = sorted((int(folder.name), folder) for folder in folders)
         else:
@@ -231,10 +257,10 @@ class ImageNetVal(Dataset[Target]):
                 )
 
         def order(file: Path) -> bytes:
-            return hashlib.sha256(f"{seed}/{file.name}".encode()).digest()
+            return hashlib.sha256(f"{seed}/".encode() + os.fsencode(file.name)).digest()
 
         def chosen(folder: Path) -> list[Path]:
-            files = sorted(find_images(folder), key=order)
+            files = sorted(filter(is_image, find_files(folder)), key=order)
             check_selection(folder.name, len(files), per_class, start)
             return files[start : start + per_class]
 

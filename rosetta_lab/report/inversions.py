@@ -34,8 +34,10 @@ def write_table(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
     atomic_write(path, stream.getvalue().encode())
 
 
-def summary_table(records: Sequence[Mapping[str, Any]], limit: int = 12) -> str:
-    """A plain-text table: some images, then the mean of all."""
+def summary_table(
+    records: Sequence[Mapping[str, Any]], missing: Mapping[str, str] | None = None, limit: int = 12
+) -> str:
+    """A plain-text table: some images, then the mean of all, and how many are missing."""
     names = [name for name in figures(records) if not name.startswith("loss/")]
     width = max(8, *(len(record["id"]) for record in records[:limit]))
     widths = {name: max(9, len(name) + 2) for name in names}
@@ -48,6 +50,8 @@ def summary_table(records: Sequence[Mapping[str, Any]], limit: int = 12) -> str:
         rows.append(f"{record['id']:<{width}}" + "".join(cells))
     if len(records) > limit:
         rows.insert(-1, f"... {len(records) - limit} more in results.csv")
+    if missing:
+        rows.append(f"{len(missing)} of {len(records) + len(missing)} images have no result")
     return "\n".join(rows)
 
 
@@ -57,6 +61,7 @@ def write_inversions(
     records: Sequence[Mapping[str, Any]],
     cfg: Any,
     dictionary: RosettaDictionary,
+    missing: Mapping[str, str] | None = None,
 ) -> Path:
     """Write ``index.html`` and the difference maps.
 
@@ -66,6 +71,7 @@ def write_inversions(
         records: the figures of every image.
         cfg: the run's configuration.
         dictionary: whose units were compared.
+        missing: images without a result: id to what was wrong.
 
     Returns:
         The path of ``index.html``. It is written last, so a page is never without its pictures.
@@ -76,7 +82,10 @@ def write_inversions(
     page = document(
         eyebrow="Inversions",
         title=f"Images inverted through {dictionary.generator.name}",
-        head=_lead(records, cfg, dictionary) + _facts(records) + incomparable(cfg.judges),
+        head=_lead(records, cfg, dictionary)
+        + _facts(records)
+        + _missing(missing or {})
+        + incomparable(cfg.judges),
         sections={"How the loss fell": _courses(results, records), "Images": gallery(data)},
         footer="<details><summary>How these inversions were made</summary>"
         f"{config_text(cfg)}</details>",
@@ -117,6 +126,16 @@ def _lead(records: Sequence[Mapping[str, Any]], cfg: Any, dictionary: RosettaDic
 def _facts(records: Sequence[Mapping[str, Any]]) -> str:
     mean = means(records)
     return facts({f"mean {f.title}": f.text(mean[f.name]) for f in judged(records)})
+
+
+def _missing(missing: Mapping[str, str]) -> str:
+    if not missing:
+        return ""
+    rows = "".join(
+        f"<li><b>{escape(name)}</b>: {escape(why)}</li>" for name, why in missing.items()
+    )
+    images = "1 image has" if len(missing) == 1 else f"{len(missing):,} images have"
+    return f'<details class="note"><summary>{images} no result</summary><ul>{rows}</ul></details>'
 
 
 def incomparable(judges: Mapping[str, Any]) -> str:
