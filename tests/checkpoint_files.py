@@ -58,6 +58,14 @@ def _load_type(name: str) -> Any:
     raise AssertionError("a file's type was looked up by dill")
 
 
+def _import_module(name: str) -> Any:
+    raise AssertionError("a file's module was imported by dill")
+
+
+def _get_attr(owner: Any, name: str) -> Any:
+    raise AssertionError("a file's global was looked up by dill")
+
+
 class EasyDict(dict):  # type: ignore[type-arg]
     pass
 
@@ -88,12 +96,16 @@ class Reduced:
     def __reduce__(self) -> Any:
         return self.call
 
+    def __call__(self, *args: Any) -> Any:
+        """Only callables can be pickled as a call's function, which this may stand for."""
+        raise AssertionError("never called")
+
 
 FOREIGN = {
     "torch_utils.persistence": _reconstruct_persistent_obj,
     "dnnlib.util": EasyDict,
     "dnnlib.tflib.network": Network,
-    "dill._dill": (_create_array, _load_type),
+    "dill._dill": (_create_array, _load_type, _import_module, _get_attr),
     "pg_modules.blocks": Stranger,
 }
 

@@ -41,6 +41,12 @@ def by_name(module: str, name: str) -> bytes:
     return text(module) + text(name) + b"\x93"
 
 
+def by_dill(module: str, name: str) -> bytes:
+    """Opcodes that push a global, by the way of dill before 0.3.5."""
+    imported = by_name("dill._dill", "_import_module") + text(module) + b"\x85R"
+    return by_name("dill._dill", "_get_attr") + imported + text(name) + b"\x86R"
+
+
 def raw(body: bytes, protocol: int = 4) -> bytes:
     return b"\x80" + bytes([protocol]) + body + b"."
 
@@ -51,6 +57,49 @@ def opcode_streams(marker: Path) -> dict[str, tuple[str, bytes]]:
     system = by_name("posix", "system")
     return {
         "reduce": ("posix.system", raw(system + touch + b"\x85R")),
+        "dill": ("posix.system", raw(by_dill("posix", "system") + touch + b"\x85R")),
+        "dill_only_names_it": ("posix.system", raw(by_dill("posix", "system"))),
+        "dill_of_a_dotted_name": (
+            "numpy.core.multiarray._reconstruct.__class__",
+            raw(by_dill("numpy.core.multiarray", "_reconstruct.__class__")),
+        ),
+        "dill_of_a_result": (
+            "an attribute of a value of type ArrayType",
+            raw(
+                by_name("dill._dill", "_get_attr")
+                + by_name("numpy", "dtype")
+                + text("f4")
+                + b"\x85R"
+                + text("tofile")
+                + b"\x86R"
+            ),
+        ),
+        "dill_type": (
+            "builtins.eval",
+            raw(by_name("dill._dill", "_load_type") + text("eval") + b"\x85R"),
+        ),
+        "dill_types_module": (
+            "types.ModuleType",
+            raw(by_name("dill._dill", "_load_type") + text("ModuleType") + b"\x85R"),
+        ),
+        "dill_calls_a_type": (
+            "builtins.type",
+            raw(by_name("dill._dill", "_load_type") + text("type") + b"\x85R" + touch + b"\x85R"),
+        ),
+        "dill_calls_a_module": (
+            "a call of a value of type Record",
+            raw(
+                by_name("dill._dill", "_import_module")
+                + text("posix")
+                + b"\x85R"
+                + touch
+                + b"\x85R"
+            ),
+        ),
+        "dill_array_of_something": (
+            "torch.load",
+            raw(by_name("dill._dill", "_create_array") + by_name("torch", "load") + b"))\x87R"),
+        ),
         "windows": ("nt.system", raw(by_name("nt", "system") + touch + b"\x85R")),
         "instance": ("posix.system", raw(b"(" + touch + b"iposix\nsystem\n", 2)),
         "object": ("posix.system", raw(b"(" + system + touch + b"o")),

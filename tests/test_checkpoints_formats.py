@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,10 @@ from checkpoint_files import (
     EasyDict,
     Golden,
     Reduced,
+    Stranger,
     _create_array,
+    _get_attr,
+    _import_module,
     _load_type,
     nvlabs_network,
     nvlabs_pickle,
@@ -27,6 +32,7 @@ from torch import Tensor
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.models.base import Generator
 from rosetta_lab.models.checkpoints import Weights, load_into, load_weights
+from rosetta_lab.models.checkpoints.state_dicts import BIGGAN_ARGUMENTS as BIGGAN
 from rosetta_lab.models.generators.biggan_deep import BigGANDeep
 from rosetta_lab.models.generators.stylegan2 import StyleGAN2
 from rosetta_lab.models.generators.stylegan3 import StyleGAN3
@@ -177,13 +183,53 @@ def test_rosinality(zipped: bool, tmp_path: Path) -> None:
 
 def test_rosinality_reports_strange_tensors(tmp_path: Path) -> None:
     checkpoint = rosinality_checkpoint(Golden.read("stylegan2_rosinality"))
-    torch.save({"g_ema": checkpoint["g_ema"]}, tmp_path / "no_mean.pt")
-    with pytest.raises(RosettaError, match="no latent_avg"):
-        load_weights(str(tmp_path / "no_mean.pt"))
     checkpoint["g_ema"]["convs.0.attention.weight"] = torch.zeros(1)
     torch.save(checkpoint, tmp_path / "fork.pt")
     with pytest.raises(RosettaError, match=r"unknown tensor convs\.0\.attention\.weight"):
         load_weights(str(tmp_path / "fork.pt"))
+
+
+def test_rosinality_without_its_mean_latent(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As its training script saves: the mean of many mapped latents, truncation towards it."""
+    golden = Golden.read("stylegan2_rosinality")
+    torch.save({"g_ema": rosinality_checkpoint(golden)["g_ema"]}, tmp_path / "550000.pt")
+    weights = load_weights(str(tmp_path / "550000.pt"))
+    assert "has no latent_avg" in caplog.text
+    assert weights.config is not None
+    generator = StyleGAN2(**weights.config).eval()
+    load_into(generator, weights)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        w = generator.map(torch.randn(10_000, generator.z_dim))[:, 0]
+    error = (weights.state_dict["mapping.w_avg"] - w.mean(0)) / w.std(0)
+    assert error.abs().max() < 5 * (2 / 10_000) ** 0.5  # of two means of 10,000
+    again = load_weights(str(tmp_path / "550000.pt"), cache=tmp_path / "another")
+    assert_same_state(again, weights.state_dict)
+
+
+def test_rosinality_without_noise(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As its early versions saved: only the noise is another."""
+    checkpoint = rosinality_checkpoint(Golden.read("stylegan2_rosinality"))
+    torch.save(checkpoint, tmp_path / "full.pt")
+    full = load_weights(str(tmp_path / "full.pt"))
+    noises = [name for name in checkpoint["g_ema"] if name.startswith("noises.")]
+    assert len(noises) == 7
+    for name in noises:
+        del checkpoint["g_ema"][name]
+    torch.save(checkpoint, tmp_path / "early.pt")
+    weights = load_weights(str(tmp_path / "early.pt"))
+    assert "lacks the noise of 7 layers" in caplog.text
+    for name, value in full.state_dict.items():
+        other = weights.state_dict[name]
+        assert other.shape == value.shape
+        if name.endswith(".noise_const"):
+            assert abs(other.mean()) < 1.0 and abs(other.std() - 1) < 0.5
+        else:
+            assert torch.equal(other, value), name
+    again = load_weights(str(tmp_path / "early.pt"), cache=tmp_path / "another")
+    assert_same_state(again, weights.state_dict)
 
 
 # NVlabs ----------------------------------------------------------------------------------------
@@ -191,14 +237,34 @@ def test_rosinality_reports_strange_tensors(tmp_path: Path) -> None:
 CONSTRUCTOR = ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels")
 
 
+def live_attributes(golden: Golden) -> dict[str, dict[str, Any]]:
+    """What the modules of an alias-free generator have: layers right, some traces of before."""
+    layers = golden.json("layer_specs")
+    live: dict[str, dict[str, Any]] = {
+        "synthesis": {
+            "layer_names": [layer["name"] for layer in layers],
+            "num_ws": len(layers) + 1,
+            "output_scale": golden.json("input_spec")["output_scale"],
+            "_init_kwargs": EasyDict(img_resolution=4, num_layers=1, conv_clamp=1, margin_size=1),
+            "sampling_rates": np.array([1.0, 2.0]),
+        }
+    }
+    for layer in layers:
+        sizes = {key: np.array([layer[key]] * 2) for key in ("in_size", "out_size")}
+        rates = {
+            key: np.float64(value)
+            for key, value in layer.items()
+            if key.endswith(("_rate", "_cutoff", "_width"))
+        }
+        live[f"synthesis.{layer['name']}"] = layer | sizes | rates
+    return live
+
+
 def network_of(golden: Golden, *, ada: bool = False) -> Reduced:
     """The golden generator as an NVlabs object, with the attributes that matter."""
     config = golden.json("config")
     config = {k: v for k, v in config.items() if k != "embedding"}
-    live: dict[str, dict[str, Any]] = {}
-    for layer in golden.json("layer_specs") if "layer_specs" in golden.metadata else []:
-        sizes = {key: np.array([layer[key]] * 2) for key in ("in_size", "out_size")}
-        live[f"synthesis.{layer['name']}"] = {"conv_clamp": layer["conv_clamp"], **sizes}
+    live = live_attributes(golden) if "layer_specs" in golden.metadata else {}
     if "stem" in config:
         kwargs: dict[str, Any] = {"path_stem": "/home/somebody/stem.pkl", **config["superres"][-1]}
         kind, top = "SuperresGenerator", dict.fromkeys(CONSTRUCTOR[:3], 1)
@@ -251,12 +317,108 @@ def test_nvlabs_of_the_ada_era(tmp_path: Path) -> None:
     assert_same_images(StyleGAN2, weights, golden)
 
 
-def test_superresolution_tells_no_constructor_arguments(tmp_path: Path) -> None:
+STEM = (
+    *("z_dim", "c_dim", "w_dim", "img_resolution", "channel_base", "channel_max"),
+    *("num_layers", "margin_size", "conv_kernel", "use_radial_filters"),
+)
+
+
+def superresolved(golden: Golden, weights: Weights) -> StyleGANXL:
+    """The network that a configuration with the stem's arguments and the file make together."""
+    config = golden.json("config")
+    stem = {name: config["stem"][name] for name in STEM}
+    assert weights.config is not None
+    generator = StyleGANXL(**stem, superres=config["superres"], **weights.config).eval()
+    load_into(generator, weights)
+    return generator
+
+
+def test_superresolution(tmp_path: Path) -> None:
+    """Its own arguments and those recorded in its parts are of some stage; the layers are right."""
     golden = Golden.read("stylegan_xl_superres")
     source = write(tmp_path / "xl.pkl", nvlabs_pickle(network_of(golden)))
     for weights in twice(source):
-        assert (weights.family, weights.config) == ("stylegan_xl", None)
+        assert weights.family == "stylegan_xl"
         assert_same_state(weights, golden.below("param/"))
+    generator = superresolved(golden, weights)
+    with torch.no_grad():
+        images = generator(golden.tensors["in/z"], golden.tensors["in/c"], 0.7)
+    assert_close(images, golden.tensors["out/image_psi07"])
+
+
+def test_clamps_and_scale_are_those_of_the_live_network(tmp_path: Path) -> None:
+    """A stem keeps its clamp when stages are added, which have another."""
+    golden = Golden.read("stylegan_xl_superres")
+    golden.metadata["input_spec"] = json.dumps(golden.json("input_spec") | {"output_scale": 0.5})
+    specs = golden.json("layer_specs")
+    for spec in specs[:4]:
+        spec["conv_clamp"] = 0.5
+    golden.metadata["layer_specs"] = json.dumps(specs)
+    weights = load_weights(write(tmp_path / "xl.pkl", nvlabs_pickle(network_of(golden))))
+    generator = superresolved(golden, weights)
+    layers = [generator.synthesis.get_submodule(spec["name"]) for spec in specs]
+    assert [layer.geometry.conv_clamp for layer in layers] == [0.5] * 4 + [256] * (len(specs) - 4)
+    latent = generator.map(golden.tensors["in/z"], golden.tensors["in/c"])
+    with torch.no_grad():
+        images = generator.synthesize(latent)
+        generator.synthesis.output_scale = 1.0
+        assert_close(images, 0.5 * generator.synthesize(latent))
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        ("stylegan_xl_superres", "in_sampling_rate", 8.0),
+        ("stylegan_xl_superres", "out_cutoff", 3.0),
+        ("stylegan3_r", "up_factor", 4),
+        ("stylegan3_t", "in_size", 31),
+        ("stylegan_xl_stem", "name", "L4_36_13"),
+    ],
+)
+def test_other_layers_than_the_configuration_makes(
+    name: str, key: str, value: Any, tmp_path: Path
+) -> None:
+    golden = Golden.read(name)
+    specs = golden.json("layer_specs")
+    expected = f"{specs[3]['name']} has {key}={value}, the configuration's has "
+    if key == "name":
+        expected = f"has {value} where the configuration's has {specs[3]['name']}"
+        params = golden.below("param/")
+        for parameter in [p for p in params if f".{specs[3]['name']}." in p]:
+            renamed = parameter.replace(specs[3]["name"], value)
+            golden.tensors[f"param/{renamed}"] = golden.tensors.pop(f"param/{parameter}")
+    specs[3][key] = value
+    golden.metadata["layer_specs"] = json.dumps(specs)
+    weights = load_weights(write(tmp_path / "n.pkl", nvlabs_pickle(network_of(golden))))
+    told = weights.config or {}
+    kind = StyleGAN3 if name.startswith("stylegan3") else StyleGANXL
+    make = partial(superresolved, golden, weights) if "superres" in name else partial(kind, **told)
+    with pytest.raises(RosettaError, match=re.escape(expected)):
+        make()
+
+
+def test_odd_arguments_that_nobody_needs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    golden = Golden.read("stylegan2_uncond")
+    odd = {"path_stem": Path("/home/somebody/stem.pkl"), "act_fn": Stranger(), "num_fp16_res": []}
+    network = nvlabs_network(
+        golden.below("param/"), golden.json("buffers"), _init_kwargs=golden.json("config") | odd
+    )
+    weights = load_weights(write(tmp_path / "n.pkl", nvlabs_pickle(network)))
+    assert_same_images(StyleGAN2, weights, golden)
+    assert "constructor argument act_fn is not known" in caplog.text
+
+
+def test_stylegan2_with_two_clamps(tmp_path: Path) -> None:
+    golden = Golden.read("stylegan2_cond")
+    live = {f"synthesis.b{size}.conv1": {"conv_clamp": size} for size in (4, 8)}
+    network = nvlabs_network(
+        golden.below("param/"),
+        golden.json("buffers"),
+        attributes=live,
+        _init_kwargs=golden.json("config"),
+    )
+    with pytest.raises(RosettaError, match=r"conv_clamp=\[\d, \d\]; only one limit"):
+        load_weights(write(tmp_path / "n.pkl", nvlabs_pickle(network)))
 
 
 def test_arguments_that_are_not_stored_are_the_official_defaults(tmp_path: Path) -> None:
@@ -282,6 +444,33 @@ def test_dill_arrays_and_types(tmp_path: Path) -> None:
     assert_same_state(weights, golden.below("param/"))
 
 
+@pytest.mark.parametrize("core", ["core", "_core"])
+def test_dill_before_0_3_5(core: str, tmp_path: Path) -> None:
+    """It spelled NumPy's functions by the module that they are written in."""
+
+    def function(name: str) -> Reduced:
+        module = Reduced(_import_module, f"numpy.{core}._multiarray_umath")
+        return Reduced(_get_attr, module, name)
+
+    golden = Golden.read("stylegan2_cond")
+    size = np.array([32, 32])
+    _, args, state = size.__reduce__()[:3]
+    _, scalar = np.float64(3.5).__reduce__()
+    live = {
+        f"synthesis.b{resolution}.{layer}": {
+            "conv_clamp": Reduced(function("scalar"), *scalar),
+            "size": Reduced(_create_array, function("_reconstruct"), args, state, None),
+        }
+        for resolution, layer in ((4, "conv1"), (8, "conv0"), (16, "torgb"))
+    }
+    network = nvlabs_network(
+        golden.below("param/"), golden.json("buffers"), attributes=live, _init_kwargs={"c_dim": 10}
+    )
+    weights = load_weights(write(tmp_path / "dill.pkl", nvlabs_pickle(network)))
+    assert_same_state(weights, golden.below("param/"))
+    assert weights.config is not None and weights.config["conv_clamp"] == 3.5
+
+
 def test_a_network_of_another_kind(tmp_path: Path) -> None:
     network = nvlabs_network({"layer.weight": torch.ones(2)}, [], "Classifier")
     with pytest.raises(RosettaError, match=r"\(Classifier\) is none that is known"):
@@ -299,8 +488,7 @@ def test_biggan(tmp_path: Path) -> None:
     torch.save(state | redundant, path, _use_new_zipfile_serialization=False)
     config = golden.json("config") | {"model_type": "biggan"}
     (tmp_path / "biggan-deep-config.json").write_text(json.dumps(config))
-    for _ in range(2):
-        weights = load_weights(str(path))
+    for weights in twice(str(path)):
         assert weights.family == "biggan_deep"
         assert_same_state(weights, state)
     assert weights.config is not None
@@ -312,10 +500,14 @@ def test_biggan(tmp_path: Path) -> None:
 
 
 def test_biggan_without_its_config(tmp_path: Path) -> None:
+    """Where a configuration describes the network, the weights alone will do."""
+    golden = Golden.read("biggan_deep")
     path = tmp_path / "pytorch_model.bin"
-    torch.save(Golden.read("biggan_deep").below("param/"), path)
-    with pytest.raises(RosettaError, match=r"no such file: .*config\.json"):
-        load_weights(str(path))
+    torch.save(golden.below("param/"), path)
+    weights = load_weights(str(path))
+    assert (weights.family, weights.config) == ("biggan_deep", None)
+    generator = BigGANDeep(**{k: v for k, v in golden.json("config").items() if k in BIGGAN})
+    load_into(generator, weights)
     (tmp_path / "config.json").write_text('{"z_dim": 20}')
     with pytest.raises(RosettaError, match="lacks output_dim, channel_width"):
         load_weights(str(path))

@@ -345,6 +345,68 @@ def test_values_shared_without_end(tmp_path: Path) -> None:
         refused(tensorflow(variables=[("lod", endless)]), tmp_path, "as the variable lod")
 
 
+def test_one_storage_under_many_names(tmp_path: Path) -> None:
+    """A megabyte, a hundred times: in copies, in storages, in arrays, in a state dict."""
+    numbers = torch.ones(1 << 18)
+    data = torch_file(numbers.storage(), zipped=False)
+    build = torch._utils._rebuild_tensor_v2
+    view = Reduced(build, Reduced(_load_from_bytes, data), 0, (1 << 18,), (1,), False, {})
+    views = {
+        f"w{index}": Reduced(build, Reduced(_load_from_bytes, data), 0, (1,), (1,), False, {})
+        for index in range(100)
+    }
+    for tensors in ({f"w{index}": view for index in range(100)}, views):
+        state = {"_parameters": tensors, "_modules": {}}
+        refused(nvlabs_pickle(persistent("Generator", state)), tmp_path, "unpack to more than")
+    array = numbers.numpy()
+    named = [(f"w{index}", array) for index in range(100)]
+    refused(tensorflow(variables=named), tmp_path, "unpack to more than")
+    state = {f"w{index}": numbers for index in range(100)}
+    for checkpoint in (
+        state,
+        {"g_ema": state | {"style.1.weight": numbers, "input.input": numbers}},
+    ):
+        refused(torch_file(checkpoint, zipped=True), tmp_path, "unpack to more than")
+
+
+@pytest.mark.parametrize("kind", [list, tuple, set, dict])
+def test_copies_of_a_copy(kind: type, tmp_path: Path) -> None:
+    numbers = list(range(1 << 17))
+    value = dict.fromkeys(numbers) if kind is dict else numbers
+    copies = [Reduced(kind, value) for _ in range(200)]
+    refused(nvlabs_pickle(network(), D=copies), tmp_path, "unpack to more than")
+
+
+def test_long_names(tmp_path: Path) -> None:
+    """A name of a hundred thousand letters, shared by thirty levels of modules."""
+    name = "n" * 100_000
+    module: Any = persistent("Layer", {"_modules": {}})
+    for _ in range(30):
+        module = persistent("Layer", {"_modules": {name: module}})
+    refused(nvlabs_pickle(module), tmp_path, "unpack to more than")
+
+
+NESTED = b")" + b"2\x86" * 60  # a tuple that holds the last one twice, sixty times
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"}" + NESTED + b"Ns",
+        b"}(" + NESTED + b"Nu",
+        b"(" + NESTED + b"Nd",
+        b"\x8f(" + NESTED + b"\x90",
+        b"(" + NESTED + b"\x91",
+        hostile.by_name("builtins", "set") + b"]" + NESTED + b"a\x85R",
+        hostile.by_name("collections", "OrderedDict") + b"]" + NESTED + b"N\x86a\x85R",
+        hostile.by_name("dill._dill", "_create_array") + NESTED + b"))\x87R",
+    ],
+    ids=["setitem", "setitems", "dict", "additems", "frozenset", "set", "ordered_dict", "array"],
+)
+def test_keys_whose_hash_never_ends(body: bytes, tmp_path: Path) -> None:
+    refused(hostile.raw(body), tmp_path, "pickle")
+
+
 def test_a_module_that_holds_itself(tmp_path: Path) -> None:
     state: dict[str, Any] = {"_parameters": {}, "_modules": {}}
 
@@ -353,7 +415,7 @@ def test_a_module_that_holds_itself(tmp_path: Path) -> None:
             return persistent("Generator", state).__reduce__()
 
     state["_modules"]["self"] = Network(state)
-    refused(nvlabs_pickle(Loop()), tmp_path, "more than 10000 modules")
+    refused(nvlabs_pickle(Loop()), tmp_path, "unpack to more than")
 
 
 def test_deep_nesting(tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor
 
 from rosetta_lab.errors import RosettaError
+from rosetta_lab.models.checkpoints.values import Array
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +37,10 @@ FIXED = {
 WITHOUT_EFFECT = {
     *("num_fp16_res", "fused_modconv_default", "magnitude_ema_beta", "w_avg_beta"),
     *("rand_embedding", "mapping_kwargs", "synthesis_kwargs"),
-    *("num_layers", "embed_features", "layer_features", "lr_multiplier"),
+    *("num_layers", "embed_features", "layer_features", "lr_multiplier", "path_stem"),
 }
+MAX_NODES = 10_000  # values among the arguments, of which a pickle can share one endlessly
+MAX_LENGTH = 100  # of a text or an array among them
 
 
 def stylegan2_arguments(given: Mapping[str, Any], state: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -46,7 +51,7 @@ def stylegan2_arguments(given: Mapping[str, Any], state: Mapping[str, Tensor]) -
     """
     config = _select(given, STYLEGAN2)
     if len(config.get("resample_filter", (1, 3, 3, 1))) != 4:
-        raise _variant("resample_filter", config["resample_filter"], "4 taps")
+        raise variant("resample_filter", config["resample_filter"], "4 taps")
     return config | {"mapping_kwargs": mapping_arguments(given, state)}
 
 
@@ -65,8 +70,7 @@ def stylegan_xl_arguments(given: Mapping[str, Any], state: Mapping[str, Tensor])
 
 def mapping_arguments(given: Mapping[str, Any], state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Arguments of the mapping network; layers and widths are those of the weights."""
-    options = dict(given.get("mapping_kwargs") or {})
-    _select(options, set())
+    options = _select(given.get("mapping_kwargs") or {}, {"lr_multiplier"})
     layers = sum(f"mapping.fc{index}.weight" in state for index in range(len(state)))
     if not layers:
         raise RosettaError("the checkpoint has no mapping network (no mapping.fc0.weight).")
@@ -78,23 +82,52 @@ def mapping_arguments(given: Mapping[str, Any], state: Mapping[str, Tensor]) -> 
         (width := state["mapping.embed.weight"].shape[0]) != w_dim
     ):
         arguments["embed_features"] = width
-    if "lr_multiplier" in options:
-        arguments["lr_multiplier"] = options["lr_multiplier"]
-    return arguments
+    return arguments | options
 
 
 def _select(given: Mapping[str, Any], wanted: set[str]) -> dict[str, Any]:
-    """The ``wanted`` arguments; the others must be of no consequence."""
+    """The ``wanted`` arguments; the others must be of no consequence, whatever they are."""
     for name in given.keys() - wanted - WITHOUT_EFFECT:
         if name not in FIXED:
             log.warning("the checkpoint's constructor argument %s is not known; ignored", name)
-        elif given[name] != FIXED[name]:
-            raise _variant(name, given[name], repr(FIXED[name]))
-    return {name: given[name] for name in sorted(given.keys() & wanted)}
+        elif (value := plain(given[name])) != FIXED[name]:
+            raise variant(name, value, repr(FIXED[name]))
+    return {name: plain(given[name]) for name in sorted(given.keys() & wanted)}
 
 
-def _variant(name: str, value: object, expected: str) -> RosettaError:
+def variant(name: str, value: object, expected: str) -> RosettaError:
+    """An error for a network that our classes do not implement."""
     return RosettaError(
-        f"the checkpoint is a variant with {name}={value!r:.60}; only {expected} is implemented.\n"
-        "Choose another checkpoint."
+        f"the checkpoint is a variant with {name}={reprlib.repr(value)}; "
+        f"only {expected} is implemented.\nChoose another checkpoint."
+    )
+
+
+def plain(value: Any, nodes: Iterator[int] | None = None) -> Any:
+    """``value`` with numbers and lists in place of arrays.
+
+    Args:
+        value: what a pickle holds.
+        nodes: counts the values that were looked at, which nesting can make endless.
+
+    Raises:
+        RosettaError: it holds anything but numbers, short texts, lists and dicts, or no end.
+    """
+    nodes = nodes or itertools.count()
+    if next(nodes) < MAX_NODES:
+        if value is None or isinstance(value, bool | float):
+            return value
+        if isinstance(value, int) and value.bit_length() < 64:
+            return value
+        if isinstance(value, str) and len(value) <= MAX_LENGTH:
+            return value
+        if isinstance(value, Array) and value.nbytes <= 8 * MAX_LENGTH:
+            return value.numpy().tolist()
+        if isinstance(value, list | tuple):
+            return [plain(item, nodes) for item in value]
+        if isinstance(value, dict) and all(isinstance(name, str) for name in value):
+            return {plain(name): plain(item, nodes) for name, item in value.items()}
+    raise RosettaError(
+        f"the network's constructor was given a {type(value).__name__}; expected plain values.\n"
+        "The file is damaged or of another kind."
     )

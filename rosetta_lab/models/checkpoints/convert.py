@@ -10,6 +10,7 @@ The format is recognised by the contents of the file, never by its name, and not
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -21,8 +22,9 @@ from torch import Tensor, nn
 
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import save_tensors
+from rosetta_lab.models.checkpoints.budget import Budget
 from rosetta_lab.models.checkpoints.cache import cache_dir, locked
-from rosetta_lab.models.checkpoints.download import fetch
+from rosetta_lab.models.checkpoints.download import fetch, is_remote
 from rosetta_lab.models.checkpoints.nvlabs import read_nvlabs
 from rosetta_lab.models.checkpoints.pickles import read_pickle
 from rosetta_lab.models.checkpoints.rosinality import is_rosinality, read_rosinality
@@ -37,7 +39,12 @@ from rosetta_lab.models.checkpoints.told import parse_arguments
 from rosetta_lab.models.checkpoints.torch_files import LEGACY, read_torch
 from rosetta_lab.models.checkpoints.values import RULES
 
-VERSION = 1  # of the conversions; a higher one makes cached files of a lower one be ignored
+log = logging.getLogger(__name__)
+
+VERSION = 2  # of the conversions; a higher one makes cached files of a lower one be ignored
+BIGGAN = "biggan_deep"
+# What contents that are not as they should be lead to.
+UNEXPECTED = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError)
 KNOWN = "safetensors, torch.save, or a pickle of the NVlabs tools"
 
 
@@ -81,14 +88,19 @@ def load_weights(
         if not converted.is_file():
             with locked(converted):
                 if not converted.is_file():  # another process may have made it meanwhile
-                    _convert(path, converted, {"source": source, "sha256": digest})
+                    state, config, family = _understood(path)
+                    if family == BIGGAN:
+                        config = _biggan_config(source, cache, offline)
+                    metadata = {"source": source, "sha256": digest}
+                    metadata |= {"family": family} if family else {}
+                    metadata |= {"config": json.dumps(config)} if config else {}
+                    save_tensors(converted, state, metadata)
         path = converted
     state, metadata = _read_safetensors(path)
     family = metadata.get("family")
     config = parse_arguments(metadata["config"]) if "config" in metadata else None
     if is_biggan(state):
-        family, state = "biggan_deep", biggan_state(state)
-        config = config or _biggan_config(source, cache, offline)
+        family, config = BIGGAN, config or _biggan_config(source, cache, offline)
     return Weights(state, config, family, source, digest, path)
 
 
@@ -145,23 +157,18 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from error
 
 
-def _convert(path: Path, target: Path, metadata: dict[str, str]) -> None:
-    """Read ``path`` and write it as safetensors."""
+def _understood(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None, str | None]:
+    """As :func:`_read`; whatever goes wrong is a RosettaError that names the file."""
     try:
-        state, config, family = _read(path)
+        return _read(path)
     except RosettaError as error:
         prefix = "" if str(path) in str(error) else f"{path}: "
         raise RosettaError(f"{prefix}{error}") from error
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except UNEXPECTED as error:
         raise RosettaError(
             f"{path} is damaged, or not a checkpoint that is known "
             f"({type(error).__name__}: {' '.join(str(error).split())[:150]}).\nExpected {KNOWN}."
         ) from error
-    if family is not None:
-        metadata["family"] = family
-    if config is not None:
-        metadata["config"] = json.dumps(config)
-    save_tensors(target, state, metadata)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None, str | None]:
@@ -171,14 +178,15 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None, str | N
     if head.startswith((b"PK\x03\x04", LEGACY)):
         checkpoint = read_torch(path)
         if is_rosinality(checkpoint):
-            return read_rosinality(checkpoint)
-        return find_state_dict(checkpoint), None, None
+            return read_rosinality(checkpoint, Budget(path))
+        state = find_state_dict(checkpoint, Budget(path))
+        return (biggan_state(state), None, BIGGAN) if is_biggan(state) else (state, None, None)
     if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         pickle = read_pickle(path, RULES)
         if isinstance(pickle.root, tuple):
             return read_tensorflow(pickle)
         if isinstance(pickle.root, dict) and "G_ema" in pickle.root:
-            return read_nvlabs(pickle.root)
+            return read_nvlabs(pickle)
         raise RosettaError(
             f"a pickle of a {type(pickle.root).__name__}, not of a network.\n"
             "Expected a dict with G_ema (PyTorch) or a tuple (G, D, Gs) (TensorFlow)."
@@ -188,9 +196,18 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None, str | N
 
 
 def _biggan_config(source: str, cache: Path | None, offline: bool | None) -> dict[str, Any] | None:
-    """The config that is published beside ``...pytorch_model.bin``, if there is one."""
+    """The config that is published beside ``...pytorch_model.bin``, if there is one.
+
+    A copy of the weights alone will do where the configuration describes the network.
+    """
     if not source.endswith("pytorch_model.bin"):
         return None
     beside = source.removesuffix("pytorch_model.bin") + "config.json"
-    path, _ = fetch(beside, cache=cache, offline=offline)
+    try:
+        path, _ = fetch(beside, cache=cache, offline=offline)
+    except RosettaError:
+        if is_remote(beside):
+            raise
+        log.info("there is no %s, so nothing checks the configuration of the network", beside)
+        return None
     return biggan_arguments(parse_arguments(path.read_text(errors="replace")))

@@ -57,7 +57,7 @@ def fetch(
     offline: bool | None = None,
 ) -> tuple[Path, str]:
     """As :func:`resolve`; returns the path and the SHA-256 of the contents."""
-    if urlsplit(source).scheme in {"http", "https"}:
+    if is_remote(source):
         path = _downloaded(source, sha256, cache_dir(cache), is_offline(offline))
         expected = sha256 or _record(path)
         hint = f"Delete {path} and try again; it will be downloaded anew."
@@ -68,6 +68,11 @@ def fetch(
     if expected and digest != expected.lower():
         raise RosettaError(f"{path} has SHA-256 {digest}, expected {expected}.\n{hint}")
     return path, digest
+
+
+def is_remote(source: str) -> bool:
+    """Whether ``source`` has to be downloaded."""
+    return urlsplit(source).scheme in {"http", "https"}
 
 
 def _local(source: str) -> Path:

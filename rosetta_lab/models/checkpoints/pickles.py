@@ -5,11 +5,12 @@ unpickler imports whatever a file names and calls it. This one never imports: a 
 :class:`Symbol`, that is, two strings. What may happen to a symbol:
 
 * *Called* (REDUCE, INST, OBJ): if it is in ``calls``, this project's own function for it runs; if
-  it is in ``stubs`` or below one of ``stub_packages``, a :class:`Record` notes the call; anything
-  else is refused by name.
+  it is in ``stubs`` or below one of ``stub_packages``, a :class:`Record` notes the call, which
+  never happens; anything else is refused by name.
 * *Instantiated as a class* (NEWOBJ): the function in ``calls``, otherwise a :class:`Record`.
 * *Just named*: kept as it is, except that names from Python's standard library and NumPy that are
-  on none of the lists are refused at once. No network is made of those.
+  on none of the lists are refused at once. No network is made of those. So are such names when a
+  function of ours makes a symbol of them, as dill's ways to spell a global do.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from __future__ import annotations
 import mmap
 import pickletools
 import sys
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, cast
 
 from rosetta_lab.errors import RosettaError
+from rosetta_lab.models.checkpoints.budget import Budget
 
 NO_NETWORKS = sys.stdlib_module_names | {"numpy", "__builtin__"}
 
@@ -73,7 +75,14 @@ class Record(Buildable):
 
 @dataclass(frozen=True)
 class Rules:
-    """What a pickle may ask for; see the top of this module."""
+    """What a pickle may ask for; see the top of this module.
+
+    Attributes:
+        calls: our functions, by the globals that they stand for.
+        names: globals that may be named; a call of one is refused.
+        stubs: globals whose calls are noted.
+        stub_packages: beginnings of modules all of whose globals are like ``stubs``.
+    """
 
     calls: Mapping[Symbol, Callable[..., object]]
     names: Set[Symbol] = frozenset()
@@ -93,7 +102,10 @@ class Rules:
         if not isinstance(args, tuple):
             raise TypeError("arguments that are no tuple")
         if symbol in self.calls:
-            return self.calls[symbol](*args)
+            value = self.calls[symbol](*args)
+            if isinstance(value, Symbol):
+                self.check_name(value)
+            return value
         if symbol in self.stubs or symbol.module.startswith(self.stub_packages):
             return Record(symbol, args)
         raise refusal(symbol)
@@ -121,10 +133,17 @@ def damage(what: str) -> RosettaError:
 
 @dataclass(frozen=True)
 class Pickle:
-    """Result of :func:`read_pickle`: the value, and all globals that were named on the way."""
+    """Result of :func:`read_pickle`.
+
+    Attributes:
+        root: the value.
+        symbols: all globals that were named on the way.
+        budget: what may still be made of the value.
+    """
 
     root: object
     symbols: frozenset[Symbol]
+    budget: Budget
 
 
 def read_pickle(path: Path, rules: Rules) -> Pickle:
@@ -135,8 +154,8 @@ def read_pickle(path: Path, rules: Rules) -> Pickle:
     """
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
-            machine = Machine(rules)
-            return Pickle(machine.run(view), frozenset(machine.symbols))
+            machine = Machine(rules, Budget(path))
+            return Pickle(machine.run(view), frozenset(machine.symbols), machine.budget)
     except RosettaError as error:
         raise RosettaError(f"{path}: {error}") from error
     except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
@@ -149,8 +168,8 @@ def read_pickle(path: Path, rules: Rules) -> Pickle:
 class Machine:
     """The stack machine of the pickle protocols 0 to 5, without persistent ids and extensions."""
 
-    def __init__(self, rules: Rules) -> None:
-        self.rules = rules
+    def __init__(self, rules: Rules, budget: Budget) -> None:
+        self.rules, self.budget = rules, budget
         self.symbols: set[Symbol] = set()
         self.memo: dict[int, object] = {}
         self.stack: list[object] = []
@@ -185,8 +204,11 @@ class Machine:
             case "TUPLE1" | "TUPLE2" | "TUPLE3":
                 self.push(tuple(self.take(int(name[-1]))))
             case "TUPLE" | "LIST" | "FROZENSET":
+                items = self.above_mark()
+                if name == "FROZENSET":
+                    check_keys(items)
                 kinds = {"TUPLE": tuple, "LIST": list, "FROZENSET": frozenset}
-                self.push(kinds[name](self.above_mark()))
+                self.push(kinds[name](items))
             case "DICT":
                 self.push(_pairs(self.above_mark()))
             case "SETITEM" | "SETITEMS":
@@ -200,18 +222,18 @@ class Machine:
             case "STACK_GLOBAL":
                 self.push(self.symbol(*self.take(2)))
             case "REDUCE":
-                self.push(self.rules.call(*self.take(2)))
+                self.push_made(self.rules.call(*self.take(2)))
             case "NEWOBJ":
-                self.push(self.rules.instance(*self.take(2)))
+                self.push_made(self.rules.instance(*self.take(2)))
             case "NEWOBJ_EX":
                 kind, args, kwargs = self.take(3)
-                self.push(self.rules.instance(kind, args if not kwargs else (args, kwargs)))
+                self.push_made(self.rules.instance(kind, args if not kwargs else (args, kwargs)))
             case "INST":
                 symbol = self.symbol(*str(arg).split(" ", 1))
-                self.push(self.rules.call(symbol, tuple(self.above_mark())))
+                self.push_made(self.rules.call(symbol, tuple(self.above_mark())))
             case "OBJ":
                 kind, *rest = self.above_mark()
-                self.push(self.rules.call(kind, tuple(rest)))
+                self.push_made(self.rules.call(kind, tuple(rest)))
             case "BUILD":
                 (state,) = self.take(1)
                 self.build(state)
@@ -228,6 +250,11 @@ class Machine:
 
     def push(self, value: object) -> None:
         self.stack.append(value)
+
+    def push_made(self, value: object) -> None:
+        """Push what a call has made: perhaps a copy of something large, of which few are needed."""
+        self.budget.spend(sys.getsizeof(value))
+        self.push(value)
 
     def take(self, count: int) -> list[object]:
         """Pop ``count`` values, in the order in which they were pushed."""
@@ -260,6 +287,7 @@ class Machine:
         elif isinstance(target, dict):
             target.update(_pairs(items))
         elif isinstance(target, set):
+            check_keys(items)
             target.update(items)
         elif isinstance(target, list):
             target.extend(items)
@@ -275,4 +303,16 @@ class Machine:
 
 def _pairs(items: list[object]) -> dict[object, object]:
     """Keys and values that alternate, as a dict."""
+    check_keys(items[::2])
     return dict(zip(items[::2], items[1::2], strict=True))
+
+
+def check_keys(keys: Iterable[object]) -> None:
+    """Raise if a key of a dict or a member of a set is nested.
+
+    Tuples can share their parts so often that a hash never ends.
+    """
+    for key in keys:
+        parts = key if isinstance(key, tuple) else (key,)
+        if any(isinstance(part, tuple | frozenset) for part in parts):
+            raise damage("a key made of nested tuples")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import Any
 
@@ -10,8 +11,14 @@ from torch import Tensor
 
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.models.checkpoints.arguments import mapping_arguments
+from rosetta_lab.models.checkpoints.budget import Budget
 from rosetta_lab.models.checkpoints.tensors import dense
 from rosetta_lab.models.generators.layers import fir_kernel
+from rosetta_lab.models.generators.mapping import MappingNetwork
+
+log = logging.getLogger(__name__)
+
+MEAN_OF = 10_000  # mapped latents, for files without their mean
 
 # Names within a layer.
 SUFFIXES = {
@@ -31,23 +38,23 @@ def is_rosinality(checkpoint: object) -> bool:
     return isinstance(network, dict) and {"style.1.weight", "input.input"} <= network.keys()
 
 
-def read_rosinality(checkpoint: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any], str]:
+def read_rosinality(
+    checkpoint: dict[str, Any], budget: Budget
+) -> tuple[dict[str, Tensor], dict[str, Any], str]:
     """Weights under the official names, arguments of ``StyleGAN2``, and the family.
+
+    Files of a training have no mean latent, and early ones no noise; both are made, with a fixed
+    seed.
 
     Raises:
         RosettaError: a tensor is missing, or has a name that the format does not know.
     """
     source = {
-        name: dense(value, name)
+        name: dense(value, name, budget)
         for name, value in checkpoint["g_ema"].items()
         if not CONSTANT.fullmatch(name)
     }
-    if not isinstance(checkpoint.get("latent_avg"), Tensor):
-        raise RosettaError(
-            "the checkpoint has no latent_avg, without which images cannot be truncated.\n"
-            "Add the mean of 4,096 or more mapped latents to it under that name."
-        )
-    state = {"mapping.w_avg": dense(checkpoint["latent_avg"], "latent_avg").reshape(-1)}
+    state: dict[str, Tensor] = {}
     for name, value in source.items():
         target = _target(name)
         if target is None:
@@ -56,12 +63,52 @@ def read_rosinality(checkpoint: dict[str, Any]) -> tuple[dict[str, Tensor], dict
                 "Expected StyleGAN2 with a constant input and skip connections."
             )
         state[target] = value.reshape(_shape(target, value))
+    _add_noise(state)
     gained = checkpoint["g_ema"].get("to_rgbs.0.upsample.kernel")  # times 4, the upsampling gain
     fir = fir_kernel([1, 3, 3, 1]) if gained is None else dense(gained) / 4
     for name in [name for name in state if name.endswith((".noise_const", "torgb.bias"))]:
         parent = name.rsplit(".", 2 if name.endswith("torgb.bias") else 1)[0]
         state[f"{parent}.resample_filter"] = fir.clone()
+    mean = checkpoint.get("latent_avg")
+    if not isinstance(mean, Tensor):
+        mean = _mean_latent(state)
+    state["mapping.w_avg"] = dense(mean, "latent_avg").reshape(-1)
     return state, _arguments(state), "stylegan2"
+
+
+def _add_noise(state: dict[str, Tensor]) -> None:
+    """Give every convolution the noise image that is added to its output, if it has none."""
+    source = torch.Generator().manual_seed(0)
+    missing = 0
+    for name in sorted(state):
+        match = re.fullmatch(r"(synthesis\.b(\d+)\.conv[01])\.weight", name)
+        if match and f"{match[1]}.noise_const" not in state:
+            size = int(match[2])
+            state[f"{match[1]}.noise_const"] = torch.randn(size, size, generator=source)
+            missing += 1
+    if missing:
+        log.warning("the checkpoint lacks the noise of %d layers; drew it with seed 0", missing)
+
+
+@torch.no_grad()
+def _mean_latent(state: dict[str, Tensor]) -> Tensor:
+    """The mean of many mapped latents, towards which truncation moves."""
+    log.warning(
+        "the checkpoint has no latent_avg; took the mean of %d mapped latents, seed 0", MEAN_OF
+    )
+    width, z_dim = state["mapping.fc0.weight"].shape
+    mapping = {
+        name.removeprefix("mapping."): value
+        for name, value in state.items()
+        if name.startswith("mapping.")
+    }
+    mapping["w_avg"] = torch.zeros(width)
+    arguments = mapping_arguments({}, {f"mapping.{name}": value for name, value in mapping.items()})
+    network = MappingNetwork(z_dim, 0, width, num_ws=1, **arguments)
+    network.load_state_dict(mapping)
+    z = torch.randn(MEAN_OF, z_dim, generator=torch.Generator().manual_seed(0))
+    mean: Tensor = network(z)[:, 0].mean(dim=0)
+    return mean
 
 
 def _target(name: str) -> str | None:

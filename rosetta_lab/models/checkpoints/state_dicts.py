@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from rosetta_lab.errors import RosettaError
+from rosetta_lab.models.checkpoints.budget import Budget
 from rosetta_lab.models.checkpoints.tensors import dense
 
 # Where trainers put the network, best first: moving averages before what was being trained.
@@ -24,11 +25,15 @@ BIGGAN_ARGUMENTS = (
 )
 
 
-def find_state_dict(checkpoint: object) -> dict[str, Tensor]:
+def find_state_dict(checkpoint: object, budget: Budget) -> dict[str, Tensor]:
     """The state dict of ``checkpoint``, wherever it is nested, under the network's own names.
 
     Prefixes of wrappers (``module.`` of DistributedDataParallel and the like) go. A network that
     was trained as the ``backbone.`` of projection heads, as DINO's, comes without the heads.
+
+    Args:
+        checkpoint: contents of a file.
+        budget: what may be made of them.
 
     Raises:
         RosettaError: there is none.
@@ -39,7 +44,9 @@ def find_state_dict(checkpoint: object) -> dict[str, Tensor]:
             break
         tensors = {name: value for name, value in entries.items() if isinstance(value, Tensor)}
         if tensors and 2 * len(tensors) > len(entries):
-            return _stripped({str(name): dense(v, str(name)) for name, v in tensors.items()})
+            return _stripped(
+                {str(name): dense(v, str(name), budget) for name, v in tensors.items()}
+            )
         entries = next((entries[key] for key in NESTED if key in entries), None)
     found = ", ".join(map(str, list(checkpoint)[:8])) if isinstance(checkpoint, Mapping) else ""
     raise RosettaError(

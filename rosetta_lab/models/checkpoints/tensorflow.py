@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.models.checkpoints.arguments import stylegan2_arguments
-from rosetta_lab.models.checkpoints.nvlabs import plain
+from rosetta_lab.models.checkpoints.arguments import plain, stylegan2_arguments
+from rosetta_lab.models.checkpoints.budget import Budget
 from rosetta_lab.models.checkpoints.pickles import Pickle, Record, Symbol, refusal
 from rosetta_lab.models.checkpoints.values import ARRAY_CALLS, NDARRAY, Array
 from rosetta_lab.models.generators.layers import fir_kernel
@@ -63,7 +63,7 @@ def read_tensorflow(pickle: Pickle) -> tuple[dict[str, Tensor], dict[str, Any], 
     if not isinstance(root, tuple) or len(root) != 3:
         raise RosettaError(f"the pickle is not a tuple (G, D, Gs).\n{EXPECTED}")
     network = _state(root[2])
-    variables = _variables(network)
+    variables = _variables(network, pickle.budget)
     version, function = network.get("version"), network.get("build_func_name")
     if version not in (4, 5) or function != "G_main":
         found = f"{reprlib.repr(function)} of version {reprlib.repr(version)}"
@@ -83,7 +83,7 @@ def _state(network: object) -> dict[str, Any]:
     return network.state
 
 
-def _variables(network: dict[str, Any]) -> dict[str, Tensor]:
+def _variables(network: dict[str, Any], budget: Budget) -> dict[str, Tensor]:
     """All variables by name, those of a component below its key: ``mapping/Dense0/weight``."""
     listed: list[tuple[str, Any]] = list(network.get("variables") or [])
     for key, component in (network.get("components") or {}).items():
@@ -95,6 +95,7 @@ def _variables(network: dict[str, Any]) -> dict[str, Tensor]:
             raise RosettaError(f"the variable {name} occurs twice.\nThe file is damaged.")
         if not isinstance(value, Array):
             raise refusal(f"a {type(value).__name__} as the variable {name}")
+        budget.spend(value.nbytes)
         array = value.numpy()
         if not np.issubdtype(array.dtype, np.floating):
             raise RosettaError(f"the variable {name} is {array.dtype}; expected floats.")

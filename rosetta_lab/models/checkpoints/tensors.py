@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from rosetta_lab.errors import RosettaError
+from rosetta_lab.models.checkpoints.budget import Budget
 
 PLAIN = {
     *(torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.bool),
@@ -13,8 +14,13 @@ PLAIN = {
 }
 
 
-def dense(tensor: Tensor, name: str = "a tensor") -> Tensor:
+def dense(tensor: Tensor, name: str = "a tensor", budget: Budget | None = None) -> Tensor:
     """A contiguous copy on the CPU of ``tensor`` with memory of its own.
+
+    Args:
+        tensor: what a file holds.
+        name: for messages.
+        budget: where to count its bytes; a file can name one tensor a million times.
 
     Raises:
         RosettaError: it is sparse, quantised or the like, or its view is larger than its storage
@@ -30,4 +36,6 @@ def dense(tensor: Tensor, name: str = "a tensor") -> Tensor:
             f"{name} claims the shape {tuple(tensor.shape)}, more than the file holds for it.\n"
             "The file is damaged: download it again."
         )
+    if budget is not None:
+        budget.spend(tensor.nbytes)
     return tensor.detach().clone(memory_format=torch.contiguous_format)

@@ -10,12 +10,10 @@ from typing import Any
 import torch
 
 from rosetta_lab.errors import RosettaError
+from rosetta_lab.models.checkpoints.budget import MAX_EXPANSION
 from rosetta_lab.models.checkpoints.pickles import Record
 
 LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # how files older than torch 1.6 begin
-# torch.save does not compress, so the contents are never larger than the file; some tools that
-# pack such archives anew do.
-MAX_EXPANSION = 10
 
 
 def read_torch(path: Path) -> Any:

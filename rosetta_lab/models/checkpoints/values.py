@@ -20,11 +20,20 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from rosetta_lab.models.checkpoints.pickles import Buildable, Record, Rules, Symbol, damage, refusal
+from rosetta_lab.models.checkpoints.pickles import (
+    Buildable,
+    Record,
+    Rules,
+    Symbol,
+    check_keys,
+    damage,
+    refusal,
+)
 from rosetta_lab.models.checkpoints.tensors import dense
 from rosetta_lab.models.checkpoints.torch_files import explained
 
 NDARRAY = Symbol("numpy", "ndarray")
+IMPORTED = Symbol("dill._dill", "_import_module")
 NUMERIC = re.compile(r"[<>=|]?(b1|[iu][1248]|f[248])")
 
 
@@ -59,6 +68,10 @@ class Array(Buildable):
         self.shape, self.kind, fortran, self.data = state[-4:]
         self.fortran = bool(fortran)
 
+    @property
+    def nbytes(self) -> int:
+        return len(self.data) if isinstance(self.data, bytes | bytearray) else 0
+
     def numpy(self) -> npt.NDArray[np.generic]:
         """The array, copied, in native byte order."""
         if not isinstance(self.kind, ArrayType):
@@ -78,6 +91,10 @@ class Storage:
     """Bytes of ``torch.save(storage)``: a pickle of its own, read by torch's restricted reader."""
 
     data: object
+
+    @property
+    def nbytes(self) -> int:
+        return len(self.data) if isinstance(self.data, bytes) else 0
 
     @cached_property
     def tensor(self) -> Tensor:
@@ -103,6 +120,11 @@ class StoredTensor:
     offset: object
     size: object
     stride: object
+
+    @property
+    def nbytes(self) -> int:
+        """What reading it costs: the whole storage."""
+        return self.storage.nbytes if isinstance(self.storage, Storage) else 0
 
     def tensor(self) -> Tensor:
         """The tensor, contiguous, after checking that the view lies inside the storage."""
@@ -161,8 +183,10 @@ def _from_buffer(data: object, kind: object, shape: object, order: object) -> ob
 
 
 def _dill_array(make: object, args: object, state: object, *_: object) -> object:
-    if make not in RECONSTRUCT or not isinstance(args, tuple):
+    if not isinstance(make, Symbol) or make not in RECONSTRUCT:
         raise refusal(make)
+    if not isinstance(args, tuple):
+        raise TypeError("arguments that are no tuple")
     array = Array()
     array.build(state)
     return array
@@ -174,6 +198,15 @@ def _dill_type(name: object) -> object:
     return Symbol("types" if name.endswith("Type") else "builtins", name)
 
 
+def _dill_attribute(module: object, name: object) -> object:
+    """``_get_attr(_import_module(module), name)``: how dill before 0.3.5 spells some globals."""
+    if isinstance(module, Record) and module.kind == IMPORTED and isinstance(name, str):
+        match module.args:
+            case (str(path),):
+                return Symbol(path, name)
+    raise refusal(f"an attribute of a value of type {type(module).__name__}")
+
+
 def _encode(text: object, encoding: object) -> object:
     """Bytes, as Python 3 writes them in protocol 2."""
     if not isinstance(text, str) or encoding != "latin1":
@@ -182,8 +215,12 @@ def _encode(text: object, encoding: object) -> object:
 
 
 def _ordered_dict(pairs: object = ()) -> object:
-    if not isinstance(pairs, list | tuple | dict):
-        raise TypeError("a dict made of something else")
+    if not isinstance(pairs, dict):
+        if not isinstance(pairs, list | tuple):
+            raise TypeError("a dict made of something else")
+        if not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
+            raise TypeError("a dict made of something else than pairs")
+        check_keys([key for key, _ in pairs])
     return dict(pairs)
 
 
@@ -191,12 +228,18 @@ def _collection(kind: Callable[[Iterable[object]], object]) -> Callable[..., obj
     def make(values: object = ()) -> object:
         if not isinstance(values, list | tuple | set | frozenset):
             raise TypeError("a collection made of something else")
+        if kind in (set, frozenset):
+            check_keys(values)
         return kind(values)
 
     return make
 
 
-MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
+MULTIARRAY = [
+    f"numpy.{core}.{module}"
+    for core in ("core", "_core")
+    for module in ("multiarray", "_multiarray_umath")
+]
 RECONSTRUCT = {Symbol(module, "_reconstruct") for module in MULTIARRAY}
 ARRAY_CALLS: dict[Symbol, Callable[..., object]] = {
     Symbol("numpy", "dtype"): ArrayType,
@@ -206,6 +249,9 @@ ARRAY_CALLS: dict[Symbol, Callable[..., object]] = {
     Symbol("numpy.core.numeric", "_frombuffer"): _from_buffer,
     Symbol("numpy._core.numeric", "_frombuffer"): _from_buffer,
 }
+
+# Besides those that can be called.
+PLAIN_TYPES = ("bool", "bytes", "complex", "float", "int", "object", "str", "type")
 
 RULES = Rules(
     calls={
@@ -218,24 +264,27 @@ RULES = Rules(
         Symbol("dnnlib.util", "EasyDict"): _ordered_dict,
         Symbol("dill._dill", "_create_array"): _dill_array,
         Symbol("dill._dill", "_load_type"): _dill_type,
+        Symbol("dill._dill", "_get_attr"): _dill_attribute,
         Symbol("builtins", "dict"): _ordered_dict,
         Symbol("builtins", "list"): _collection(list),
         Symbol("builtins", "tuple"): _collection(tuple),
         Symbol("builtins", "set"): _collection(set),
         Symbol("builtins", "frozenset"): _collection(frozenset),
     },
-    names={NDARRAY},
-    # Noted, never called. They occur in discriminators and feature networks, which nobody reads.
+    names={NDARRAY, *(Symbol("builtins", name) for name in PLAIN_TYPES)},
+    # They occur in discriminators and feature networks, which nobody reads.
     stubs={
         Symbol("collections", "defaultdict"),
         Symbol("functools", "partial"),
-        Symbol("types", "MethodType"),
+        *(Symbol("types", f"{kind}Type") for kind in ("Method", "Function", "Code", "Partial")),
         Symbol("pathlib", "PosixPath"),
         Symbol("torch", "device"),
         Symbol("torch", "Size"),
-        Symbol("dill._dill", "_create_function"),
-        Symbol("dill._dill", "_create_code"),
-        Symbol("dill._dill", "_create_cell"),
+        *(
+            Symbol("dill._dill", f"_create_{what}")
+            for what in ("function", "code", "cell", "ftype")
+        ),
+        IMPORTED,
     },
     stub_packages=("timm.", "torch.nn.", "torchvision."),
 )

@@ -20,6 +20,7 @@ from rosetta_lab.models.generators.filters import downsample, upsample
 from rosetta_lab.models.generators.geometry import LayerGeometry, Progression, Signal
 from rosetta_lab.models.generators.layers import LRELU_SLOPE, FullyConnected
 from rosetta_lab.models.generators.mapping import MappingNetwork
+from rosetta_lab.models.generators.recorded import Recorded, as_recorded
 from rosetta_lab.precision import without_autocast
 from rosetta_lab.units import INPUT_SUFFIX
 
@@ -254,6 +255,7 @@ class StyleGAN3(AliasFreeGenerator):
         mapping_kwargs: of the mapping network, which has two layers unless told otherwise.
         output_scale: factor from the last layer's output to the image.
         pixel_range: range that the images nominally have.
+        recorded: what a checkpoint tells of its layers, see :func:`as_recorded`.
         **progression: see :class:`Progression`.
     """
 
@@ -267,9 +269,11 @@ class StyleGAN3(AliasFreeGenerator):
         mapping_kwargs: dict[str, int | float | None] | None = None,
         output_scale: float = 0.25,
         pixel_range: tuple[float, float] = (-1.0, 1.0),
+        recorded: Recorded | None = None,
         **progression: Unpack[ProgressionOptions],
     ) -> None:
         layers = Progression(img_resolution, img_channels, **progression).layers()
+        layers = as_recorded(layers, recorded)
         mapping = MappingNetwork(
             z_dim,
             c_dim,

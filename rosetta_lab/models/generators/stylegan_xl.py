@@ -18,6 +18,7 @@ from rosetta_lab.models.generators.layers import (
     rms_normalize,
     truncate,
 )
+from rosetta_lab.models.generators.recorded import Recorded, as_recorded
 from rosetta_lab.models.generators.stylegan3 import (
     AliasFreeGenerator,
     ProgressionOptions,
@@ -120,6 +121,7 @@ class StyleGANXL(AliasFreeGenerator):
         superres: stages in order, each with the keys of :class:`SuperresStage`.
         output_scale: factor from the last layer's output to the image.
         pixel_range: range that the images nominally have.
+        recorded: what a checkpoint tells of its layers, see :func:`as_recorded`.
         **progression: of the stem, see :class:`Progression`.
     """
 
@@ -134,11 +136,13 @@ class StyleGANXL(AliasFreeGenerator):
         superres: Sequence[Mapping[str, int]] = (),
         output_scale: float = 0.25,
         pixel_range: tuple[float, float] = (-1.0, 1.0),
+        recorded: Recorded | None = None,
         **progression: Unpack[ProgressionOptions],
     ) -> None:
         defaults = ProgressionOptions(channel_base=65536, channel_max=1024, num_layers=10)
         stem = Progression(img_resolution, img_channels, **(defaults | progression))
         layers = stem.extended([SuperresStage(**stage) for stage in superres])
+        layers = as_recorded(layers, recorded)
         mapping = ClassMappingNetwork(
             z_dim,
             c_dim,
