@@ -38,16 +38,22 @@ class Served:
 
 @dataclass
 class FileServer:
-    """Files by path, and the requests that came: (path, Range, If-Range, bytes sent)."""
+    """Files and redirections by path, and the requests that came: (path, Range, If-Range)."""
 
     url: str
     files: dict[str, Served] = field(default_factory=dict)
+    redirections: dict[str, str] = field(default_factory=dict)
     requests: list[tuple[str, str | None, str | None]] = field(default_factory=list)
     bytes_sent: int = 0
 
     def serve(self, path: str, data: bytes, **options: object) -> str:
         """Serve ``data``; returns the URL."""
         self.files[path] = Served(data, **options)  # type: ignore[arg-type]
+        return self.url + path
+
+    def redirect(self, path: str, to: str) -> str:
+        """Answer ``path`` with the address of another file; returns the URL."""
+        self.redirections[path] = to
         return self.url + path
 
     @property
@@ -63,6 +69,12 @@ class _Handler(BaseHTTPRequestHandler):
         owner = self.owner
         wanted, condition = self.headers["Range"], self.headers["If-Range"]
         owner.requests.append((self.path, wanted, condition))
+        if to := owner.redirections.get(self.path):
+            self.send_response(302)
+            self.send_header("Location", to)
+            self.send_header("ETag", '"of the redirection"')
+            self.send_header("Content-Length", "0")
+            return self.end_headers()
         file = owner.files.get(self.path)
         if file is None:
             return self.send_error(404)

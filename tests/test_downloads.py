@@ -22,7 +22,7 @@ from file_server import FileServer, file_server
 
 import rosetta_lab
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.models.checkpoints import load_weights, resolve, transfer
+from rosetta_lab.models.checkpoints import download, load_weights, resolve, transfer
 
 DATA = random.Random(0).randbytes(200_000)
 SHA = hashlib.sha256(DATA).hexdigest()
@@ -111,15 +111,61 @@ def test_the_next_run_goes_on(
     assert server.ranges[-1] == "bytes=50000-"
 
 
-def test_a_complete_part_is_not_asked_for_again(server: FileServer, cache: Path) -> None:
-    """As when the process was killed between the last byte and the renaming."""
+@pytest.mark.parametrize("step", ["sha256_of", "atomic_write"])
+def test_killed_before_the_renaming(
+    step: str, server: FileServer, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While all that has arrived is checked, or its checksum written: none of it comes again."""
     url = server.serve("/model.pkl", DATA)
-    path = resolve(url)
-    path.rename(path.with_name("model.pkl.part"))
-    notes = json.dumps({"total": len(DATA), "validator": '"v1"'})
-    path.with_name("model.pkl.part.json").write_text(notes)
-    assert resolve(url).read_bytes() == DATA
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(download, step, killed)
+        with pytest.raises(KeyboardInterrupt):
+            resolve(url)
+    assert not list(cache.rglob("model.pkl"))
+    assert resolve(url, sha256=SHA).read_bytes() == DATA
     assert len(server.requests) == 1
+    assert not leftovers(cache)
+
+
+@pytest.mark.parametrize("moves", [False, True])
+def test_redirected_download_is_resumed(moves: bool, server: FileServer, cache: Path) -> None:
+    """Hubs answer with the address of the moment; ranges and conditions go there, every time."""
+    server.serve("/cdn/a", DATA, drops=[70_000])
+    url = server.redirect("/resolve/model.pkl", "/cdn/a")
+    if moves:  # to the same file under another address
+        server.serve("/cdn/b", DATA)
+
+        class Once(dict[str, str]):
+            def get(self, path: str, default: object = None) -> object:  # type: ignore[override]
+                to = super().get(path, default)
+                if path in self:
+                    self[path] = "/cdn/b"
+                return to
+
+        server.redirections = Once(server.redirections)
+    path = resolve(url, sha256=SHA)
+    assert path.read_bytes() == DATA and path.name == "model.pkl"
+    assert [(where, wanted) for where, wanted, _ in server.requests] == [
+        ("/resolve/model.pkl", None),
+        ("/cdn/a", None),
+        ("/resolve/model.pkl", "bytes=70000-"),
+        ("/cdn/b" if moves else "/cdn/a", "bytes=70000-"),
+    ]
+    assert server.requests[-1][2] == '"v1"', "the file's validator, not the redirection's"
+    assert server.bytes_sent == len(DATA)
+
+
+@pytest.mark.parametrize("to", ["/cdn/nothing", "/model.pkl"])
+def test_redirection_to_nowhere(to: str, server: FileServer, cache: Path) -> None:
+    """Or back to itself."""
+    url = server.redirect("/model.pkl", to)
+    message = fails(url)
+    assert url in message and "weights=PATH" in message
+    assert not leftovers(cache)
 
 
 def test_server_that_ignores_ranges(server: FileServer, cache: Path) -> None:
@@ -221,7 +267,7 @@ def test_web_page_instead_of_a_file(content_type: str, server: FileServer, cache
 def test_pointer_instead_of_a_file(server: FileServer, cache: Path) -> None:
     url = server.serve("/model.pkl", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
     assert "Git LFS pointer" in fails(url)
-    assert not list(cache.rglob("model.pkl"))
+    assert not leftovers(cache) and not list(cache.rglob("model.pkl"))
 
 
 def test_wrong_sha256(server: FileServer, cache: Path) -> None:
@@ -376,3 +422,8 @@ def test_weights_from_a_url(server: FileServer, cache: Path) -> None:
         "/biggan-deep-pytorch_model.bin",
         "/biggan-deep-config.json",
     ]
+    assert weights.file is not None and weights.file.suffix == ".safetensors"
+    for source in (url, str(weights.file)):
+        for path in cache.rglob("*config.json*"):
+            path.unlink()
+        assert load_weights(source, offline=True).config == weights.config

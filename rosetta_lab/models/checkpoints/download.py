@@ -22,7 +22,7 @@ import rosetta_lab
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import atomic_write
 from rosetta_lab.models.checkpoints.cache import cache_dir, is_offline, locked, sha256_of
-from rosetta_lab.models.checkpoints.transfer import transfer
+from rosetta_lab.models.checkpoints.transfer import forget, transfer
 
 PACKAGE = Path(rosetta_lab.__file__).resolve().parent
 
@@ -131,6 +131,7 @@ def _downloaded(url: str, sha256: str | None, cache: Path, offline: bool) -> Pat
             digest = sha256_of(part)
             if sha256 and digest != sha256.lower():
                 part.unlink()
+                forget(part)
                 raise RosettaError(
                     f"{url} has SHA-256 {digest}, expected {sha256}; the download was deleted.\n"
                     "The file has changed or was tampered with: check the source, or pass "
@@ -138,6 +139,7 @@ def _downloaded(url: str, sha256: str | None, cache: Path, offline: bool) -> Pat
                 )
             atomic_write(_record_path(target), f"{digest}  {target.name}\n".encode())
             part.replace(target)
+            forget(part)
     return target
 
 

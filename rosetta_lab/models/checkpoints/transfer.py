@@ -39,6 +39,9 @@ class NotThereError(RosettaError):
 def transfer(url: str, part: Path, cache: Path) -> None:
     """Download ``url`` into ``part``, going on from what is there already.
 
+    What is known of ``part`` stays beside it until :func:`forget`: the caller may be killed while
+    it checks and renames a file that took an hour.
+
     Args:
         url: http or https.
         part: partial file; complete on return.
@@ -57,7 +60,7 @@ def transfer(url: str, part: Path, cache: Path) -> None:
             break
         except HTTPError as error:
             error.close()
-            reason = f"HTTP {error.code} {error.reason}"
+            reason = " ".join(f"HTTP {error.code} {error.reason}".split())
             if error.code == 416:  # the partial file does not fit what the server has now
                 part.unlink(missing_ok=True)
             elif error.code not in TRANSIENT:
@@ -78,8 +81,12 @@ def transfer(url: str, part: Path, cache: Path) -> None:
         pause = BACKOFF * 2 ** (failures - 1)
         log.warning("%s: %s; trying again in %g s", url, reason, pause)
         time.sleep(pause)
-    _notes_path(part).unlink(missing_ok=True)
     refuse_page(url, part)
+
+
+def forget(part: Path) -> None:
+    """Delete the notes beside ``part``, which is renamed by now or was deleted."""
+    _notes_path(part).unlink(missing_ok=True)
 
 
 def _attempt(url: str, part: Path) -> None:
@@ -129,13 +136,16 @@ def refuse_page(url: str, path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(512).lstrip().lower()
     if re.match(rb"<(!doctype|html|\?xml|!--)", head):
-        path.unlink()
-        raise _page(url)
-    if head.startswith(b"version https://git-lfs"):
-        path.unlink()
-        raise RosettaError(
+        refusal = _page(url)
+    elif head.startswith(b"version https://git-lfs"):
+        refusal = RosettaError(
             f"{url} gave a Git LFS pointer instead of the file.\nUse the link that downloads it."
         )
+    else:
+        return
+    path.unlink()
+    forget(path)
+    raise refusal
 
 
 def _page(url: str) -> RosettaError:
