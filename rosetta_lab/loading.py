@@ -28,7 +28,8 @@ def load_generator(cfg: DictConfig, seed: int = 0) -> Generator:
 
     Args:
         cfg: ``network`` (a ``_target_`` and its arguments) and ``weights`` (a source that
-            :func:`rosetta_lab.models.checkpoints.load_weights` takes, or ``random``).
+            :func:`rosetta_lab.models.checkpoints.load_weights` takes, or ``random``); perhaps
+            ``sha256``, what the file must have.
         seed: of random weights.
 
     Raises:
@@ -36,7 +37,9 @@ def load_generator(cfg: DictConfig, seed: int = 0) -> Generator:
     """
     with naming("gen"):
         # Before the network is built: where there is no file, that takes long for nothing.
-        weights = None if cfg.weights == "random" else load_weights(cfg.weights)
+        weights = None
+        if cfg.weights != "random":
+            weights = load_weights(cfg.weights, sha256=cfg.get("sha256"))
     told: dict[str, Any] = {}
     if weights is not None and weights.config:
         told = open_arguments(get_class(cfg.network._target_), plain(cfg.network), weights.config)

@@ -105,6 +105,16 @@ def test_alias_free_generators_take_what_is_told(name: str, kind: type, tmp_path
         load_generator(config(str(path), kind, num_layers=9))
 
 
+def test_the_file_is_the_one_that_is_meant(tmp_path: Path) -> None:
+    source = written(tmp_path / "n.safetensors")
+    cfg = config(source)
+    cfg.sha256 = load_generator(cfg).sha256
+    load_generator(cfg)
+    cfg.sha256 = "0" * 64
+    with pytest.raises(RosettaError, match=f"expected {cfg.sha256}"):
+        load_generator(cfg)
+
+
 # what is told is never acted upon --------------------------------------------------------------
 
 

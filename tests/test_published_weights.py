@@ -259,3 +259,21 @@ def test_offline(
 def test_an_architecture_without_weights() -> None:
     with pytest.raises(RosettaError, match="timm has no weights for resnet50t"):
         TimmModel("resnet50t", "pretrained", ["layer1"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "architecture", "options"),
+    [(TimmModel, TINY, {}), (OpenClipModel, "RN50", SMALL_CLIP)],
+)
+def test_a_file_that_is_not_the_one_that_is_meant(
+    kind: type, architecture: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    saved = kind(architecture, "random", [], None, options)
+    data = save(saved.network.state_dict())
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(data)
+    digest = hashlib.sha256(data).hexdigest()
+    loaded = kind(architecture, str(path), [], None, options, sha256=digest)
+    assert loaded.sha256 == digest
+    with pytest.raises(RosettaError, match=f"{digest}, expected {'0' * 64}"):
+        kind(architecture, str(path), [], None, options, sha256="0" * 64)

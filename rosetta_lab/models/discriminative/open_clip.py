@@ -37,6 +37,7 @@ class OpenClipModel(DiscriminativeModel):
         preprocess: fields of :class:`Preprocess`; None takes them from the published config.
         model_kwargs: entries of open_clip's model config to replace (``embed_dim``, ``vision_cfg``,
             ``text_cfg``).
+        sha256: what the file behind a source must have, where it is known.
 
     Raises:
         RosettaError: open_clip does not know the architecture.
@@ -49,6 +50,7 @@ class OpenClipModel(DiscriminativeModel):
         layers: Iterable[str],
         preprocess: Mapping[str, Any] | None = None,
         model_kwargs: Mapping[str, Any] | None = None,
+        sha256: str | None = None,
     ) -> None:
         if architecture not in open_clip.list_models():
             near = [m for m in open_clip.list_models() if m[:3].lower() == architecture[:3].lower()]
@@ -57,10 +59,10 @@ class OpenClipModel(DiscriminativeModel):
                 f"it has {', '.join(near or open_clip.list_models())}."
             )
         tag = open_clip.get_pretrained_cfg(architecture, weights)
-        source, sha256, path = "random", "", None
+        source, digest, path = "random", "", None
         if tag:
             published = load_tag(tag)
-            path, sha256 = str(published.file), published.sha256
+            path, digest = str(published.file), published.sha256
             source = f"open_clip://{architecture}/{weights}"
         # open_clip is only told of a file, and would take the architecture's GELU for the tag's.
         trained = {"quick_gelu": tag.get("quick_gelu", False)} if tag else {}
@@ -78,9 +80,9 @@ class OpenClipModel(DiscriminativeModel):
                 raise
             raise misfit(source, architecture, error) from error
         if not tag and weights != "random":
-            loaded = load_weights(weights)
+            loaded = load_weights(weights, sha256=sha256)
             load_into(network, loaded)
-            source, sha256 = loaded.source, loaded.sha256
+            source, digest = loaded.source, loaded.sha256
         super().__init__(
             network,
             Preprocess.from_open_clip(network.visual.preprocess_cfg)
@@ -88,7 +90,7 @@ class OpenClipModel(DiscriminativeModel):
             else Preprocess(**plain(preprocess)),
             layers,
             source,
-            sha256,
+            digest,
         )
 
     def forward(self, images: Tensor) -> Tensor:

@@ -36,6 +36,7 @@ class TimmModel(DiscriminativeModel):
         layers: see :class:`DiscriminativeModel`.
         preprocess: fields of :class:`Preprocess`; None takes them from the published config.
         model_kwargs: passed on to ``timm.create_model``.
+        sha256: what the file behind a source must have, where it is known.
 
     Raises:
         RosettaError: timm does not know the architecture, or has no weights for it, or the weights
@@ -49,6 +50,7 @@ class TimmModel(DiscriminativeModel):
         layers: Iterable[str],
         preprocess: Mapping[str, Any] | None = None,
         model_kwargs: Mapping[str, Any] | None = None,
+        sha256: str | None = None,
     ) -> None:
         if not timm.is_model(architecture):
             name = architecture.split(".")[0]
@@ -59,13 +61,17 @@ class TimmModel(DiscriminativeModel):
         options = plain(model_kwargs)
         if weights == "random":
             network: Any = timm.create_model(architecture, **options)
-            source, sha256 = "random", ""
+            source, digest = "random", ""
         else:
             published = weights == "pretrained"
-            loaded = published_weights(architecture) if published else load_weights(weights)
+            loaded = (
+                published_weights(architecture)
+                if published
+                else load_weights(weights, sha256=sha256)
+            )
             network = with_weights(architecture, loaded, options)
             source = f"timm://{architecture}" if published else loaded.source
-            sha256 = loaded.sha256
+            digest = loaded.sha256
         super().__init__(
             network,
             Preprocess.from_timm(network.pretrained_cfg)
@@ -73,7 +79,7 @@ class TimmModel(DiscriminativeModel):
             else Preprocess(**plain(preprocess)),
             layers,
             source,
-            sha256,
+            digest,
         )
 
 
