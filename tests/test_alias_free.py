@@ -248,14 +248,3 @@ def test_unconditional_xl() -> None:
     image = generator(z, psi=0.5)
     generator.mapping.embed.weight.fill_(float("nan"))
     assert torch.equal(generator(z, psi=0.5), image)
-
-
-@pytest.mark.slow
-@torch.no_grad()
-def test_compiled() -> None:
-    torch.manual_seed(0)
-    generator = tiny(1, num_layers=3)
-    z = torch.randn(2, 8)
-    torch.testing.assert_close(
-        torch.compile(generator)(z, psi=0.7), generator(z, psi=0.7), rtol=1e-4, atol=1e-5
-    )

@@ -188,14 +188,3 @@ def test_mistakes(arguments: dict[str, object], message: str) -> None:
 def test_layers_that_miss_the_image_size() -> None:
     with pytest.raises(RosettaError, match="lead to 8 px"):
         BigGANDeep(output_dim=16, layers=[(True, 2, 1)])
-
-
-@pytest.mark.slow
-@torch.no_grad()
-def test_compiled() -> None:
-    torch.manual_seed(0)
-    generator = tiny()
-    z, c = torch.randn(2, 4), generator.one_hot(torch.tensor([0, 2]))
-    torch.testing.assert_close(
-        torch.compile(generator)(z, c, psi=0.43), generator(z, c, psi=0.43), rtol=1e-4, atol=1e-5
-    )

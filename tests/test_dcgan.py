@@ -57,6 +57,40 @@ def test_layers_double_whatever_the_kernel(kernels: tuple[int, ...]) -> None:
     assert generator.resolution == size
 
 
+def small() -> DCGAN:
+    torch.manual_seed(0)
+    return DCGAN(7, channels=(10, 5), kernel_sizes=(4, 4, 4)).eval()
+
+
+def test_gradient_reaches_the_latents() -> None:
+    z = torch.randn(3, 7, requires_grad=True)
+    small()(z).square().mean().backward()
+    assert z.grad is not None and z.grad.isfinite().all()
+    assert (z.grad.abs().amax(dim=1) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.bfloat16, 0.1), (torch.float16, 0.02)], ids=["bf16", "fp16"]
+)
+@torch.no_grad()
+def test_autocast(dtype: torch.dtype, tolerance: float) -> None:
+    generator, z = small(), torch.randn(3, 7)
+    expected = generator(z)
+    with torch.autocast("cpu", dtype):
+        image = generator(z)
+    assert image.dtype == dtype
+    assert (image.float() - expected).square().mean().sqrt() <= tolerance * expected.std()
+
+
+@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
+@torch.no_grad()
+def test_compiled(backend: str) -> None:
+    torch.compiler.reset()
+    generator, z = small(), torch.randn(3, 7)
+    compiled = torch.compile(generator, backend=backend, fullgraph=True)
+    torch.testing.assert_close(compiled(z), generator(z), rtol=1e-4, atol=1e-5)
+
+
 def test_mistakes() -> None:
     with pytest.raises(RosettaError, match=r"kernel_sizes=\[4, 4\]: expected 3"):
         DCGAN(6, channels=(4, 3), kernel_sizes=(4, 4))

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from golden_checks import check_layers, check_outputs, deviation, inputs, layer_outputs
 from safetensors import safe_open
 from torch import Tensor
 
@@ -24,6 +25,7 @@ from rosetta_lab.models.generators.biggan_deep import BigGANDeep
 from rosetta_lab.models.generators.stylegan2 import StyleGAN2
 from rosetta_lab.models.generators.stylegan3 import AliasFreeGenerator, StyleGAN3
 from rosetta_lab.models.generators.stylegan_xl import StyleGANXL
+from rosetta_lab.precision import set_matmul_precision
 
 FOLDER = Path(__file__).parent / "golden"
 FAMILIES: dict[str, type[Generator]] = {
@@ -37,7 +39,7 @@ READERS = {"stylegan2_tf", "stylegan2_tf_cond", "stylegan2_rosinality"}  # of fi
 NAMES = sorted({path.stem for path in FOLDER.glob("*.safetensors")} - READERS)
 # Only matter to training, to half precision, or to nothing at all.
 IRRELEVANT = {"magnitude_ema_beta", "num_fp16_res", "architecture", "class_embed_dim"}
-PSI = {"psi1": 1.0, "psi07": 0.7, "psi07_cutoff": 0.7, "psi04": 0.4, "psi0437": 0.437}
+DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 
 
 @dataclass
@@ -67,13 +69,6 @@ class Golden:
         config = constructor_arguments(self.json("config"))
         return FAMILIES[self.metadata["family"]](**config).eval()
 
-    def arguments(self, key: str) -> dict[str, Any]:
-        """Truncation arguments behind the recorded output ``key``."""
-        arguments: dict[str, Any] = {"psi": PSI[key.split("_", 1)[1]]}
-        if key.endswith("_cutoff"):
-            arguments["cutoff"] = self.json("run")["truncation_cutoff"]
-        return arguments
-
 
 def constructor_arguments(config: dict[str, Any]) -> dict[str, Any]:
     """A recorded configuration as arguments of our class."""
@@ -99,10 +94,13 @@ def golden(request: pytest.FixtureRequest) -> Golden:
     return result
 
 
-def deviation(got: Tensor, expected: Tensor) -> float:
-    """Largest difference relative to the standard deviation of what is expected."""
-    assert got.shape == expected.shape
-    return float((got - expected).abs().max() / expected.std())
+@pytest.fixture(params=DEVICES)
+def placed(golden: Golden, request: pytest.FixtureRequest) -> Golden:
+    """The same with the generator on each kind of device, whose products are not rounded."""
+    set_matmul_precision("highest")
+    result = copy.copy(golden)
+    result.generator = copy.deepcopy(golden.generator).to(request.param)
+    return result
 
 
 def test_all_families_are_covered() -> None:
@@ -146,44 +144,12 @@ def test_geometry(golden: Golden) -> None:
             assert [low, high] * 2 == spec["padding"]
 
 
-@torch.no_grad()
-def test_latents(golden: Golden) -> None:
-    keys = [key for key in golden.starting_with("out/") if key.startswith("w_")]
-    assert len(keys) == (3 if "num_ws" in golden.metadata else 0)
-    for key in keys:
-        w = golden.generator.map(golden.z, golden.c, **golden.arguments(key))
-        assert deviation(w, golden.tensors[f"out/{key}"]) <= 1e-4, key
+def test_latents_and_images(placed: Golden) -> None:
+    check_outputs(placed.generator, placed)
 
 
-@torch.no_grad()
-def test_images(golden: Golden) -> None:
-    keys = [key for key in golden.starting_with("out/") if key.startswith("image_psi")]
-    assert len(keys) >= 3
-    for key in keys:
-        expected = golden.tensors[f"out/{key}"]
-        if key.endswith("nonoise"):
-            image = golden.generator.synthesis(golden.tensors["out/w_psi1"], "none")
-        else:
-            image = golden.generator(golden.z, golden.c, **golden.arguments(key))
-        assert deviation(image, expected) <= 1e-4, key
-
-
-@torch.no_grad()
-def test_every_layer(golden: Golden) -> None:
-    recorded: dict[str, Tensor] = {}
-    handles = [
-        golden.generator.get_submodule(name).register_forward_hook(
-            lambda _, __, output, name=name: recorded.update({name: output})
-        )
-        for name in golden.json("act_order")
-    ]
-    golden.generator(golden.z, golden.c)
-    for handle in handles:
-        handle.remove()
-    assert list(recorded) == golden.json("act_order")
-    assert len(recorded) == len(golden.starting_with("act/"))
-    for name, output in recorded.items():
-        assert deviation(output, golden.tensors[f"act/{name}"]) <= 1e-4, name
+def test_every_layer(placed: Golden) -> None:
+    check_layers(layer_outputs(placed.generator, placed), placed)
 
 
 def test_layers_of_the_reference_code(golden: Golden) -> None:
@@ -218,13 +184,12 @@ def test_samples_do_not_influence_each_other(golden: Golden) -> None:
         torch.testing.assert_close(alone, together[i : i + 1], rtol=1e-4, atol=1e-5)
 
 
-def test_gradient_reaches_the_latents_and_classes(golden: Golden) -> None:
-    z = golden.z.clone().requires_grad_()
-    c = None if golden.c is None else golden.c.clone().requires_grad_()
-    latent = golden.generator.map(z, c)
+def test_gradient_reaches_the_latents_and_classes(placed: Golden) -> None:
+    z, c = inputs(placed.generator, placed)
+    z, c = z.clone().requires_grad_(), None if c is None else c.clone().requires_grad_()
+    latent = placed.generator.map(z, c)
     latent.retain_grad()
-    golden.generator.synthesize(latent).square().mean().backward()
-    golden.generator.zero_grad()
+    placed.generator.synthesize(latent).square().mean().backward()
     for leaf in (z, latent):
         assert leaf.grad is not None
         assert leaf.grad.isfinite().all()
@@ -233,6 +198,25 @@ def test_gradient_reaches_the_latents_and_classes(golden: Golden) -> None:
         assert c.grad is not None
         assert c.grad.isfinite().all()
         assert (c.grad != 0).all()  # also of classes that have no weight yet
+
+
+def test_gradient_is_that_of_finite_differences(placed: Golden) -> None:
+    """Of one sample, along a random direction, against float64 on the CPU."""
+    z, c = inputs(placed.generator, placed)
+    z, c = z[:1].clone().requires_grad_(), None if c is None else c[:1]
+    weights = torch.linspace(-1, 1, placed.generator.resolution)
+    direction = torch.randn(z.shape, generator=torch.Generator().manual_seed(0))
+    (placed.generator(z, c) * weights.to(z.device)).mean().backward()
+    assert z.grad is not None
+    slope = float((z.grad.cpu() * direction).sum())
+
+    precise = copy.deepcopy(placed.generator).cpu().double()
+    start, classes = z.detach().cpu().double(), None if c is None else c.cpu().double()
+    with torch.no_grad():
+        ends = [
+            (precise(start + step * direction, classes) * weights).mean() for step in (-1e-6, 1e-6)
+        ]
+    assert slope == pytest.approx(float(ends[1] - ends[0]) / 2e-6, rel=1e-3)
 
 
 @torch.no_grad()
@@ -269,6 +253,30 @@ def test_autocast(golden: Golden, raised: float, dtype: torch.dtype, tolerance: 
         image = generator(golden.z, golden.c)
     error = (image.float() - expected).square().mean().sqrt()
     assert error <= tolerance * expected.std()
+
+
+@torch.no_grad()
+def test_traced(golden: Golden) -> None:
+    """torch.compile takes the whole generator in one piece, and what it traces is the generator."""
+    torch.compiler.reset()
+    traced = torch.compile(golden.generator, backend="eager", fullgraph=True)
+    image = traced(golden.z, golden.c, psi=0.7)
+    assert torch.equal(image, golden.generator(golden.z, golden.c, psi=0.7))
+
+
+@pytest.mark.slow
+def test_compiled(golden: Golden) -> None:
+    torch.compiler.reset()
+    generator = copy.deepcopy(golden.generator).requires_grad_(False)
+    results = []
+    for function in (generator, torch.compile(generator, fullgraph=True)):
+        z = golden.z.clone().requires_grad_()
+        image = function(z, golden.c, psi=0.7)
+        (image * torch.linspace(-1, 1, image.shape[-1])).sum().backward()
+        assert z.grad is not None
+        results.append((image.detach(), z.grad))
+    for compiled, eager in zip(results[1], results[0], strict=True):
+        assert deviation(compiled, eager) <= 1e-3
 
 
 @torch.no_grad()
