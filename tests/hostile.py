@@ -78,6 +78,10 @@ def opcode_streams(marker: Path) -> dict[str, tuple[str, bytes]]:
             "builtins.eval",
             raw(by_name("dill._dill", "_load_type") + text("eval") + b"\x85R"),
         ),
+        "dill_instance_of_a_type": (
+            "builtins.eval",
+            raw(by_name("dill._dill", "_load_type") + text("eval") + b"\x85\x81"),
+        ),
         "dill_types_module": (
             "types.ModuleType",
             raw(by_name("dill._dill", "_load_type") + text("ModuleType") + b"\x85R"),

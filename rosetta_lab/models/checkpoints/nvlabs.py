@@ -20,7 +20,8 @@ from rosetta_lab.models.checkpoints.arguments import (
     variant,
 )
 from rosetta_lab.models.checkpoints.budget import Budget
-from rosetta_lab.models.checkpoints.pickles import Pickle, Record, refusal
+from rosetta_lab.models.checkpoints.pickles import Pickle
+from rosetta_lab.models.checkpoints.rules import Record, refusal
 from rosetta_lab.models.checkpoints.values import StoredTensor
 
 MAX_MODULES = 10_000  # a pickle can share one module so often that walking it never ends

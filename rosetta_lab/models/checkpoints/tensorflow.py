@@ -17,7 +17,8 @@ from torch import Tensor
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.models.checkpoints.arguments import plain, stylegan2_arguments
 from rosetta_lab.models.checkpoints.budget import Budget
-from rosetta_lab.models.checkpoints.pickles import Pickle, Record, Symbol, refusal
+from rosetta_lab.models.checkpoints.pickles import Pickle
+from rosetta_lab.models.checkpoints.rules import Record, Symbol, refusal
 from rosetta_lab.models.checkpoints.values import ARRAY_CALLS, NDARRAY, Array
 from rosetta_lab.models.generators.layers import fir_kernel
 

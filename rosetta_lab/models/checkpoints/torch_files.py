@@ -11,7 +11,7 @@ import torch
 
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.models.checkpoints.budget import MAX_EXPANSION
-from rosetta_lab.models.checkpoints.pickles import Record
+from rosetta_lab.models.checkpoints.rules import Record
 
 LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # how files older than torch 1.6 begin
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from rosetta_lab.models.checkpoints.pickles import (
+from rosetta_lab.models.checkpoints.rules import (
     Buildable,
     Record,
     Rules,

@@ -1,0 +1,51 @@
+"""What the tests of the checkpoint formats have in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from checkpoint_files import Golden
+from torch import Tensor
+
+from rosetta_lab.models.base import Generator
+from rosetta_lab.models.checkpoints import Weights, load_into, load_weights
+
+
+def write(path: Path, data: bytes) -> str:
+    path.write_bytes(data)
+    return str(path)
+
+
+def assert_same_state(weights: Weights, expected: dict[str, Tensor]) -> None:
+    assert weights.state_dict.keys() == expected.keys()
+    for name, value in expected.items():
+        assert torch.equal(weights.state_dict[name], value), name
+        assert weights.state_dict[name].shape == value.shape, name
+
+
+def assert_close(ours: Tensor, golden: Tensor) -> None:
+    assert (ours - golden).abs().max() <= 1e-4 * golden.std()
+
+
+def assert_same_images(kind: type[Generator], weights: Weights, golden: Golden) -> None:
+    """The generator that the file itself describes paints the golden images."""
+    assert weights.config is not None
+    generator = kind(**weights.config).eval()
+    load_into(generator, weights)
+    z, c = golden.tensors["in/z"], golden.tensors.get("in/c")
+    with torch.no_grad():
+        for key, psi in {"image_psi1": 1.0, "image_psi07": 0.7}.items():
+            assert_close(generator(z, c, psi), golden.tensors[f"out/{key}"])
+
+
+def twice(source: str) -> list[Weights]:
+    """Weights as converted, again from the cache, and from the converted file itself."""
+    weights = load_weights(source)
+    (converted,) = Path(source).parent.glob("cache/converted/*.safetensors")
+    assert weights.sha256 in converted.name
+    again = load_weights(source)
+    direct = load_weights(str(converted))
+    assert direct.config == again.config == weights.config
+    assert direct.family == again.family == weights.family
+    return [weights, again, direct]
