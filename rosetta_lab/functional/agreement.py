@@ -7,18 +7,18 @@ the mining statistics, and compared at the larger of their two sizes, T position
     dataset:  sum(A * B) / T, Eq. 6 to the letter, unbounded;
     distance: -sum((A - B)^2) / T, at most 0: how strongly units fire, and no further.
 
-Nothing is ever upsampled (see :mod:`rosetta_lab.functional.resize`): the larger map is carried down
-to the smaller one's grid by the adjoint. Targets are fixed during an optimisation, so whatever
-concerns only them is computed once; and since the sum is linear in B, all targets of one generator
-unit on one grid are added up beforehand.
+Generator maps are never resized: <U A, B> = <A, U^T B>, so a larger target is carried down to the
+generator's grid by the adjoint (:mod:`rosetta_lab.functional.resize`), a smaller one up to it by
+interpolation. Targets are fixed during an optimisation and the sum is linear in them: all targets
+of a unit that are compared at one size are added up beforehand, and a step costs the same however
+many there are. They take the memory of one more copy of the maps.
 
 Inside, maps are (N, H, W, C): that is how convolutions leave them in memory on a CPU, and what both
-steps of the adjoint want.
+steps of an interpolation want.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -27,11 +27,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from rosetta_lab.functional.resize import Size, interpolation_matrix, larger, smaller
+from rosetta_lab.functional.resize import Size, interpolation_matrix, larger
 
 Normalization = Literal["cosine", "dataset", "distance"]
 EPSILON = 1e-8
-CACHED = 2**19  # numbers of a large map that a CPU's cache holds
+CACHED = 2**18  # numbers of maps that a CPU takes at once
 
 
 @dataclass
@@ -77,34 +77,89 @@ def _grams(size: Size, common: Size, like: Tensor) -> list[Tensor | None]:
     ]
 
 
-def _adjoints(size: Size, grid: Size, like: Tensor) -> list[Tensor | None]:
-    """Matrices that carry maps of ``size`` down to ``grid``; None for an axis that stays."""
+def _onto(size: Size, own: Size, like: Tensor) -> list[Tensor]:
+    """What carries targets of size ``own`` to the maps' ``size``: interpolation, or its adjoint."""
     return [
-        None if g == a else interpolation_matrix(g, a).t().to(like)
-        for g, a in zip(grid, size, strict=True)
+        (interpolation_matrix(b, a) if b < a else interpolation_matrix(a, b).t()).to(like)
+        for a, b in zip(size, own, strict=True)
     ]
 
 
-def _inverse_norms(maps: Tensor, grams: list[Tensor | None]) -> Tensor:
-    """1 / |A| (N, C) of maps (N, H, W, C), interpolated to the size that the Gram matrices know."""
-    squares = (maps * _along_axes(maps, *grams)).sum(dim=(1, 2))
+def _squares(maps: Tensor, grams: Sequence[Tensor | None]) -> Tensor:
+    """|A|^2 (N, C) of maps (N, H, W, C), interpolated to the size that the Gram matrices know."""
+    return (maps * _along_axes(maps, *grams)).sum(dim=(1, 2))
+
+
+def _inverse_norms(squares: Tensor) -> Tensor:
+    """1 / |A|, finite where nothing fires."""
     return squares.clamp(min=EPSILON**2).rsqrt()
 
 
-class _Products(torch.autograd.Function):
-    """Inner products of a layer's maps with its targets, and their squared norms.
+class _Comparison:
+    """All that one generator layer is compared with at one common size.
 
-    The large maps are read once going down to the targets' grids, and their gradient is written
-    once coming back up; everything else happens on small grids. On a CPU a few images at a time,
-    so that they stay in its cache.
+    Args:
+        targets: of the layer, all of which are compared at this size.
+        size: of the layer's maps.
+        common: where they are compared.
+        weights: of the layer's channels (C,).
+        normalization: see :class:`Agreement`.
+
+    Attributes:
+        target: every channel's targets, added up on the layer's own grid (N, H, W, C).
     """
+
+    def __init__(
+        self,
+        targets: Sequence[TargetMaps],
+        size: Size,
+        common: Size,
+        weights: Tensor,
+        normalization: Normalization,
+    ) -> None:
+        self.normalization: Normalization = normalization
+        self.grams = _grams(size, common, weights)
+        positions, cosine = common[0] * common[1], normalization == "cosine"
+        count, channels = len(targets[0].maps), len(weights)
+        self.target = weights.new_zeros(count, *size, channels)
+        self.constant = weights.new_zeros(count)  # sum of |B|^2 / T
+        self.shares = weights.new_zeros(channels)  # of |A|^2 in the distances
+        for target in targets:
+            own = (target.maps.shape[2], target.maps.shape[3])
+            chosen = target.channels.to(weights.device)
+            maps = target.maps.permute(0, 2, 3, 1)  # (N, h, w, P)
+            squares = _squares(maps, _grams(own, common, maps))  # (N, P)
+            scale = _inverse_norms(squares)[:, None, None] if cosine else 1.0 / positions
+            scaled = maps * scale * weights[chosen]
+            added = maps.new_zeros(count, *own, channels).index_add_(3, chosen, scaled)
+            self.target += _along_axes(added, *_onto(size, own, maps))
+            self.constant += squares.sum(dim=1) / positions
+            self.shares += weights.square() * chosen.bincount(minlength=channels) / positions
+
+    def agreement(self, products: Tensor, squares: Tensor) -> Tensor:
+        """Sum (N,) of the agreements.
+
+        Args:
+            products: of the generator's maps with the targets (N, C).
+            squares: squared norms of the generator's maps at the common size (N, C).
+        """
+        if self.normalization == "dataset":
+            return products.sum(dim=1)
+        if self.normalization == "cosine":
+            return (products * _inverse_norms(squares)).sum(dim=1)
+        distances: Tensor = squares * self.shares - 2.0 * products
+        return -(distances.sum(dim=1) + self.constant)
+
+
+class _Sums(torch.autograd.Function):
+    """Inner products of a layer's maps with its targets, and their squared norms."""
 
     @staticmethod
     def forward(ctx: Any, maps: Tensor, layer: _Layer) -> tuple[Tensor, ...]:
-        """Maps (N, H, W, C) to products (N, C) by group, then squares (N, C) by size."""
+        """Maps (N, H, W, C) to products (N, C) by comparison, then their squares (N, C)."""
         ctx.layer = layer
         ctx.save_for_backward(maps)
-        parts = [layer.products(maps[part], part) for part in layer.parts(maps)]
+        parts = [layer.sums(maps[part], part) for part in layer.parts(maps)]
         return tuple(torch.cat(results) for results in zip(*parts, strict=True))
 
     @staticmethod
@@ -119,139 +174,48 @@ class _Products(torch.autograd.Function):
         return total, None
 
 
-class _Group:
-    """The targets of one generator layer that come in one size.
-
-    Args:
-        channels: the generator's (P,).
-        maps: targets (N, P, h, w).
-        size: of the generator's maps.
-        weights: of the generator's channels (C,).
-        normalization: see :class:`Agreement`.
-    """
-
-    rows: slice | None = None  # of the layer's stacked matrix; None where rows stay as they are
-
-    def __init__(
-        self,
-        channels: Tensor,
-        maps: Tensor,
-        size: Size,
-        weights: Tensor,
-        normalization: Normalization,
-    ) -> None:
-        own = (maps.shape[2], maps.shape[3])
-        self.normalization: Normalization = normalization
-        self.common, grid = larger(size, own), smaller(size, own)
-        maps = maps.permute(0, 2, 3, 1)  # (N, h, w, P)
-        if normalization == "cosine":
-            maps = maps * _inverse_norms(maps, _grams(own, self.common, maps))[:, None, None]
-        else:
-            maps = maps / (self.common[0] * self.common[1])
-        squares = (maps * _along_axes(maps, *_grams(own, self.common, maps))).sum(dim=(1, 2, 3))
-        self.constant = squares * (self.common[0] * self.common[1])  # sum of |B|^2 / T (N,)
-        maps = _along_axes(maps * weights[channels], *_adjoints(own, grid, maps))
-        target = maps.new_zeros(len(maps), *grid, len(weights))
-        self.target = target.index_add(3, channels, maps)  # (N, *grid, C)
-        counts = channels.bincount(minlength=len(weights))
-        self.own = weights.square() * counts / (self.common[0] * self.common[1])  # (C,)
-        self.down, self.columns = _adjoints(size, grid, maps)
-
-    def agreement(self, products: Tensor, squares: Tensor | None) -> Tensor:
-        """Sum (N,) of the agreements.
-
-        Args:
-            products: of the generator's maps with the targets (N, C).
-            squares: squared norms of the generator's maps at the common size (N, C); ``dataset``
-                does without.
-        """
-        if squares is None:
-            return products.sum(dim=1)
-        if self.normalization == "cosine":
-            return (products * squares.clamp(min=EPSILON**2).rsqrt()).sum(dim=1)
-        distances: Tensor = squares * self.own - 2.0 * products
-        return -(distances.sum(dim=1) + self.constant)
-
-
 class _Layer:
     """All targets of one generator layer.
 
     Args:
         mean: of the layer's units over the data set (C,).
-        groups: the targets, by their size.
-        size: of the layer's maps.
-        norms: whether squared norms are needed.
+        comparisons: with its targets, one for each size.
     """
 
-    def __init__(self, mean: Tensor, groups: list[_Group], size: Size, norms: bool) -> None:
-        self.mean, self.groups = mean, groups
-        stack = [group.down for group in groups if group.down is not None]
-        self.rows = torch.cat(stack) if stack else mean.new_zeros(0, size[0])
-        end = 0
-        for group in groups:
-            if group.down is not None:
-                start, end = end, end + len(group.down)
-                group.rows = slice(start, end)
-        commons = dict.fromkeys(group.common for group in groups) if norms else {}
-        self.grams = {common: _grams(size, common, mean) for common in commons}
+    def __init__(self, mean: Tensor, comparisons: list[_Comparison]) -> None:
+        width = comparisons[0].target.shape[2]
+        self.mean = mean.repeat(width, 1)  # (W, C): long rows are subtracted faster than short ones
+        self.comparisons = comparisons
 
     def parts(self, maps: Tensor) -> list[slice]:
-        """Which images (N, H, W, C) to take together."""
+        """Which images (N, H, W, C) to take together: few on a CPU, for its cache."""
         count = len(maps)
         step = max(1, CACHED // maps[0].numel()) if maps.device.type == "cpu" else count
         return [slice(start, min(start + step, count)) for start in range(0, count, step)]
 
-    def products(self, maps: Tensor, part: slice) -> list[Tensor]:
+    def sums(self, maps: Tensor, part: slice) -> list[Tensor]:
         """Products and squares of the maps (n, H, W, C) of some images."""
-        centred = maps - self.mean
-        n, _, width, channels = maps.shape
-        if len(self.rows):
-            lowered = self.rows @ centred.reshape(n, -1, width * channels)
-        results = []
-        for group in self.groups:
-            moved = centred
-            if group.rows is not None:
-                moved = lowered[:, group.rows].unflatten(2, (width, channels))
-            moved = _along_axes(moved, None, group.columns)
-            results.append((moved * group.target[part]).sum(dim=(1, 2)))
-        for grams in self.grams.values():
-            results.append((centred * _along_axes(centred, *grams)).sum(dim=(1, 2)))
-        return results
+        maps = maps - self.mean
+        products = [(maps * c.target[part]).sum(dim=(1, 2)) for c in self.comparisons]
+        return products + [_squares(maps, c.grams) for c in self.comparisons]
 
     def gradient(self, maps: Tensor, part: slice, gradients: list[Tensor], out: Tensor) -> None:
-        """Gradient (n, H, W, C) of the maps of some images, given those of their results."""
-        lowered: list[Tensor] = []
-        own: list[Tensor] = []  # parts that need no interpolation of rows
-        for group, gradient in zip(self.groups, gradients, strict=False):
-            target = group.target[part] * gradient[:, None, None]
-            columns = None if group.columns is None else group.columns.t()
-            target = _along_axes(target, None, columns)
-            if group.rows is None:
-                own.append(target)
-            else:
-                lowered.append(target.flatten(2))
-        if lowered:
-            torch.matmul(self.rows.t(), torch.cat(lowered, dim=1), out=out.view(*out.shape[:2], -1))
-        else:
-            out.zero_()
-        for target in own:
-            out += target
-        if self.grams:
-            centred = maps - self.mean
-            squares = gradients[len(self.groups) :]
-            for grams, gradient in zip(self.grams.values(), squares, strict=True):
-                out.addcmul_(_along_axes(centred, *grams), 2.0 * gradient[:, None, None])
+        """Gradient (n, H, W, C) of the maps of some images, given those of their sums."""
+        wide = [g[:, None, None].repeat(1, 1, maps.shape[2], 1) for g in gradients]  # (n, 1, W, C)
+        first, *others = self.comparisons
+        torch.mul(first.target[part], wide[0], out=out)
+        for comparison, gradient in zip(others, wide[1:], strict=False):
+            out.addcmul_(comparison.target[part], gradient)
+        maps = maps - self.mean
+        for comparison, gradient in zip(self.comparisons, wide[len(others) + 1 :], strict=True):
+            out.addcmul_(_along_axes(maps, *comparison.grams), gradient, value=2.0)
 
     def __call__(self, maps: Tensor) -> Tensor:
         """Sum (N,) of the agreements of maps (N, C, H, W)."""
-        results = _Products.apply(maps.permute(0, 2, 3, 1), self)
-        products = results[: len(self.groups)]
-        squares = dict(zip(self.grams, results[len(self.groups) :], strict=True))
-        totals = [
-            group.agreement(inner, squares.get(group.common))
-            for group, inner in zip(self.groups, products, strict=True)
-        ]
-        return torch.stack(totals).sum(dim=0)
+        sums = _Sums.apply(maps.permute(0, 2, 3, 1), self)
+        products, squares = sums[: len(self.comparisons)], sums[len(self.comparisons) :]
+        each = zip(self.comparisons, products, squares, strict=True)
+        return torch.stack([c.agreement(p, s) for c, p, s in each]).sum(dim=0)
 
 
 class Agreement:
@@ -271,32 +235,23 @@ class Agreement:
         sizes: Mapping[str, Size],
         normalization: Normalization = "cosine",
     ) -> None:
-        self.normalization: Normalization = normalization
         self.pairs = sum(len(target.channels) for target in targets)
-        alike: dict[tuple[str, int, int], list[TargetMaps]] = defaultdict(list)
+        together: dict[str, dict[Size, list[TargetMaps]]] = {}
         for target in targets:
-            height, width = target.maps.shape[-2:]
-            alike[target.layer, height, width].append(target)
-        groups: dict[str, list[_Group]] = defaultdict(list)
-        for (layer, *_), members in alike.items():
-            var = statistics[layer][1].to(members[0].maps)
+            common = larger(sizes[target.layer], (target.maps.shape[2], target.maps.shape[3]))
+            together.setdefault(target.layer, {}).setdefault(common, []).append(target)
+        self._layers: dict[str, _Layer] = {}
+        for layer, by_size in together.items():
+            mean, var = (x.to(targets[0].maps) for x in statistics[layer])
             # A unit's scale cancels in the cosine; one that does not vary has no say.
             weights = (var > 0).to(var)
             if normalization != "cosine":
                 weights = weights * var.clamp(min=torch.finfo(var.dtype).tiny).rsqrt()
-            channels = torch.cat([target.channels for target in members]).to(var.device)
-            maps = torch.cat([target.maps for target in members], dim=1)
-            group = _Group(channels, maps, sizes[layer], weights, normalization)
-            groups[layer].append(group)
-        self._layers = {
-            layer: _Layer(
-                statistics[layer][0].to(members[0].target),
-                members,
-                sizes[layer],
-                norms=normalization != "dataset",
-            )
-            for layer, members in groups.items()
-        }
+            comparisons = [
+                _Comparison(members, sizes[layer], common, weights, normalization)
+                for common, members in by_size.items()
+            ]
+            self._layers[layer] = _Layer(mean, comparisons)
 
     @property
     def layers(self) -> list[str]:
