@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -42,7 +42,8 @@ def load_generator(cfg: DictConfig, seed: int = 0) -> Generator:
             weights = load_weights(cfg.weights, sha256=cfg.get("sha256"))
     told: dict[str, Any] = {}
     if weights is not None and weights.config:
-        told = open_arguments(get_class(cfg.network._target_), plain(cfg.network), weights.config)
+        kind, given = get_class(cfg.network._target_), plain(cfg.network)
+        told = open_arguments(kind, given, weights.config, weights.source)
     torch.manual_seed(seed)
     # What the checkpoint tells is added outside of Hydra, which would act upon what it contains.
     generator: Generator = instantiate(cfg.network, _partial_=True)(**told)
@@ -85,10 +86,17 @@ def apply_overrides(cfg: DictConfig) -> None:
     ``layers=reference`` stands for the ``reference_layers`` of every entry that has some: what the
     published reference code recorded.
 
+    A model whose entry has no ``weights`` keeps what it has.
+
     Raises:
-        RosettaError: ``layers`` names a model that is not part of the run, or is something else;
-            ``weights`` is something else than null or random.
+        RosettaError: there is no discriminative model; ``layers`` names a model that is not part of
+            the run, or is something else; ``weights`` is something else than null or random.
     """
+    if not cfg.get("disc"):
+        raise RosettaError(
+            "disc=[]: there is no model to look at the images.\n"
+            "Name at least one, such as disc=[resnet_fashion]."
+        )
     entries = {cfg.gen.name: cfg.gen, **cfg.disc}
     if cfg.weights not in (None, "random"):
         name = next(iter(cfg.disc), "NAME")
@@ -117,18 +125,19 @@ def apply_overrides(cfg: DictConfig) -> None:
                     f"Choose from {', '.join(entries)}."
                 )
             entries[name].layers = [globs] if isinstance(globs, str) else globs
-        if not cfg.pretrained:
-            for entry in cfg.disc.values():
-                entry.weights = "random"
-        if cfg.weights == "random":
-            for entry in entries.values():
-                entry.weights = "random"
+    randomize([] if cfg.pretrained else cfg.disc.values())
+    randomize(entries.values() if cfg.weights == "random" else [])
+
+
+def randomize(entries: Iterable[DictConfig]) -> None:
+    """Give models random weights, unless what makes one has no use for ``weights``."""
+    for entry in entries:
+        if "weights" in entry:
+            entry.weights = "random"
 
 
 def load_observer(cfg: DictConfig) -> Observer:
     """Generator, discriminative models and their layers, from a run's config."""
-    if not cfg.disc:
-        raise RosettaError("disc=[]: name at least one discriminative model.")
     generator = load_generator(cfg.gen, cfg.seed)
     return Observer(generator, cfg.gen.layers, load_models(cfg.disc, cfg.seed), cfg.gen.name)
 

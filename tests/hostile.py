@@ -6,13 +6,27 @@ has to refuse them by.
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import subprocess
+import zipfile
 from pathlib import Path
 from typing import Any
 
-from checkpoint_files import Reduced
+import numpy as np
+import pytest
+import torch
+from checkpoint_files import Network, Reduced, nvlabs_network, tensorflow_pickle
+
+from rosetta_lab.errors import RosettaError
+from rosetta_lab.models.checkpoints import load_weights
+
+TINY = {
+    "mapping.fc0.weight": torch.ones(2, 2),
+    "mapping.w_avg": torch.zeros(2),
+    "synthesis.b4.const": torch.ones(2, 4, 4),
+}
 
 
 def payloads(marker: Path) -> dict[str, Any]:
@@ -129,3 +143,51 @@ def opcode_streams(marker: Path) -> dict[str, tuple[str, bytes]]:
         "extension": ("the opcode EXT1", raw(b"\x82\x01")),
         "buffer": ("the opcode NEXT_BUFFER", raw(b"\x97", 5)),
     }
+
+
+def refused(data: bytes | Path, tmp_path: Path, wanted: str) -> str:
+    """Load ``data``; return the message after checking that it is a refusal of ``wanted``."""
+    path = data if isinstance(data, Path) else tmp_path / "network.pkl"
+    if isinstance(data, bytes):
+        path.write_bytes(data)
+    with pytest.raises(RosettaError) as caught:
+        load_weights(str(path))
+    message = str(caught.value)
+    assert wanted in message
+    assert str(path) in message
+    assert message.count("\n") == 1, "what was wrong on one line, what to do on the next"
+    return message
+
+
+def network(**top: Any) -> Reduced:
+    return nvlabs_network(TINY, ["mapping.w_avg"], **top)
+
+
+def torch_file(value: Any, *, zipped: bool) -> bytes:
+    file = io.BytesIO()
+    torch.save(value, file, _use_new_zipfile_serialization=zipped)
+    return file.getvalue()
+
+
+def tensorflow(**entries: Any) -> bytes:
+    state = {"version": 4, "build_func_name": "G_main", "components": {}, "variables": []}
+    return tensorflow_pickle(Network(state | entries))
+
+
+def zipped(entries: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        for name, data in entries.items():
+            archive.writestr(f"archive/{name}", data)
+    return file.getvalue()
+
+
+class Misshapen:
+    """Four floats that claim another shape."""
+
+    def __init__(self, shape: Any) -> None:
+        self.shape = shape
+
+    def __reduce__(self) -> Any:
+        make, args, state = np.ones(4, np.float32).__reduce__()
+        return make, args, (state[0], self.shape, *state[2:])  # type: ignore[index]

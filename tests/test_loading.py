@@ -215,17 +215,17 @@ def test_every_argument_of_our_generators_can_be_checked() -> None:
     """A default is a value that its own declaration accepts."""
     for kind in (StyleGAN2, StyleGAN3, StyleGANXL, BigGANDeep):
         told = {"img_resolution": 16, "z_dim": 4, "conv_clamp": None, "num_layers": 3}
-        taken = open_arguments(kind, {"z_dim": 4}, told | {"no_such": object()})
+        taken = open_arguments(kind, {"z_dim": 4}, told | {"no_such": object()}, "a file")
         assert "z_dim" not in taken and "no_such" not in taken
         assert (kind is BigGANDeep) != ("conv_clamp" in taken)
-        with pytest.raises(RosettaError, match="z_dim='4', expected int"):
-            open_arguments(kind, {}, {"z_dim": "4"})
+        with pytest.raises(RosettaError, match=r"a file: refused: .* z_dim='4', expected int"):
+            open_arguments(kind, {}, {"z_dim": "4"}, "a file")
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{", "[" * 100_000])
 def test_arguments_that_are_no_json(text: str, tmp_path: Path) -> None:
     save_file(network().state_dict(), tmp_path / "n.safetensors", {"config": text})
-    with pytest.raises(RosettaError, match="as a JSON object"):
+    with pytest.raises(RosettaError, match=r"n\.safetensors: .* as a JSON object"):
         load_generator(config(str(tmp_path / "n.safetensors")))
 
 

@@ -98,7 +98,7 @@ def load_weights(
         path = converted
     state, metadata = _read_safetensors(path)
     family = metadata.get("family")
-    config = parse_arguments(metadata["config"]) if "config" in metadata else None
+    config = parse_arguments(metadata["config"], str(path)) if "config" in metadata else None
     if is_biggan(state):
         family, config = BIGGAN, config or _biggan_config(source, cache, offline)
     return Weights(state, config, family, source, digest, path)
@@ -210,4 +210,4 @@ def _biggan_config(source: str, cache: Path | None, offline: bool | None) -> dic
             raise
         log.info("there is no %s, so nothing checks the configuration of the network", beside)
         return None
-    return biggan_arguments(parse_arguments(path.read_text(errors="replace")))
+    return biggan_arguments(parse_arguments(path.read_text(errors="replace"), str(path)))

@@ -18,7 +18,9 @@ from typing import Any, Literal, Union, Unpack, get_args, get_origin, get_type_h
 from rosetta_lab.errors import RosettaError
 
 
-def open_arguments(kind: type, given: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
+def open_arguments(
+    kind: type, given: Mapping[str, Any], told: Mapping[str, Any], source: str
+) -> dict[str, Any]:
     """Arguments that a checkpoint tells and a configuration leaves open.
 
     Options of options, as in ``mapping_kwargs``, are merged one by one.
@@ -27,6 +29,7 @@ def open_arguments(kind: type, given: Mapping[str, Any], told: Mapping[str, Any]
         kind: class of the network.
         given: the configuration's arguments.
         told: the checkpoint's. Those that the class does not have are left out.
+        source: of the checkpoint, for messages.
 
     Raises:
         RosettaError: a value is of another type than the class declares, or contradicts ``given``.
@@ -36,15 +39,15 @@ def open_arguments(kind: type, given: Mapping[str, Any], told: Mapping[str, Any]
     for name, value in usable.items():
         if not fits(value, declared[name]):
             raise RosettaError(
-                f"refused: the checkpoint tells {name}={reprlib.repr(value)}, expected "
+                f"{source}: refused: the checkpoint tells {name}={reprlib.repr(value)}, expected "
                 f"{expected(declared[name])}.\n"
                 "The file is damaged or was tampered with: get it from its official source."
             )
     return _merged(given, usable)
 
 
-def parse_arguments(text: str) -> dict[str, Any]:
-    """Arguments written as JSON.
+def parse_arguments(text: str, source: str) -> dict[str, Any]:
+    """Arguments written as JSON in the file ``source``.
 
     Raises:
         RosettaError: it is something else.
@@ -55,7 +58,8 @@ def parse_arguments(text: str) -> dict[str, Any]:
         arguments = None
     if not isinstance(arguments, dict):
         raise RosettaError(
-            f"expected constructor arguments as a JSON object, found {reprlib.repr(text)}.\n"
+            f"{source}: expected constructor arguments as a JSON object, found "
+            f"{reprlib.repr(text)}.\n"
             "The file is damaged or of another kind: get it from its official source."
         )
     return arguments
