@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from omegaconf import DictConfig
 
@@ -33,10 +33,15 @@ INVERSION_DEFAULTS = (  # of `bench inversion`, which is configured as rosetta_l
 )
 
 
+def inversion_defaults(given: Sequence[str]) -> list[str]:
+    """The defaults that the options given leave; data=NAME takes data.KEY=VALUE with it."""
+    keys = tuple(f"{option.split('=')[0]}." for option in given)
+    return [d for d in INVERSION_DEFAULTS if not f"{d.split('=')[0]}.".startswith(keys)]
+
+
 def inversion() -> None:
     """A step by its parts, and a batch against one image at a time."""
-    given = {argument.split("=")[0] for argument in sys.argv[1:]}
-    sys.argv[1:1] = [d for d in INVERSION_DEFAULTS if d.split("=")[0] not in given]
+    sys.argv[1:1] = inversion_defaults(sys.argv[1:])
 
     @entry_point("invert")
     def main(cfg: DictConfig) -> None:

@@ -24,6 +24,7 @@ class InversionBenchmark:
 
     Attributes:
         images: how many.
+        asked: how many there should have been; the data may have fewer.
         pairs: matched pairs that are compared.
         threads: of the CPU.
         parts: what a step consists of, to its seconds.
@@ -32,6 +33,7 @@ class InversionBenchmark:
     """
 
     images: int
+    asked: int
     pairs: int
     threads: int
     parts: dict[str, float]
@@ -40,8 +42,10 @@ class InversionBenchmark:
 
     def report(self) -> str:
         """A table for people."""
+        fewer = f" (of {self.asked} asked for: there are no more)"
+        count = f"{self.images} images{fewer if self.images < self.asked else ''}"
         lines = [
-            f"{self.images} images, {self.pairs:,} matched pairs, {self.threads} threads",
+            f"{count}, {self.pairs:,} matched pairs, {self.threads} threads",
             f"{'':<28}{'ms/image/step':>14}{'share':>8}",
         ]
         for title, seconds in {**self.parts, WHOLE: self.batch}.items():
@@ -81,17 +85,16 @@ def run(cfg: DictConfig) -> InversionBenchmark:
     mined = load_mined(cfg.dictionary, device)
     inversion = load_inversion(cfg, mined)
     targets = load_targets(cfg, mined.generator)
-    count = min(cfg.batch_size, len(targets))
-    batch = TargetBatches(targets, count)[0]
+    batch = TargetBatches(targets, cfg.batch_size)[0]
     singles = TargetBatches(targets, 1)
+    count = len(batch.ids)
 
     loss = inversion.loss
     steps = {WHOLE: optimizer_step(inversion, batch)}
-    if inversion.units is not None:
-        for part in ("perceptual", "activation"):
-            if loss.get(part):
-                inversion.loss = {**loss, part: 0.0}
-                steps[part] = optimizer_step(inversion, batch)
+    for part in ("perceptual", "activation"):
+        if loss[part]:
+            inversion.loss = {**loss, part: 0.0}
+            steps[part] = optimizer_step(inversion, batch)
     inversion.loss = loss
     alone = [optimizer_step(inversion, singles[place]) for place in range(count)]
 
@@ -105,6 +108,7 @@ def run(cfg: DictConfig) -> InversionBenchmark:
     parts = {part: max(0.0, whole - without) for part, without in taken.items()}
     return InversionBenchmark(
         images=count,
+        asked=cfg.batch_size,
         pairs=pairs_of(inversion, batch),
         threads=torch.get_num_threads(),
         parts={"generator and the rest": whole - sum(parts.values()), **parts},
@@ -114,12 +118,17 @@ def run(cfg: DictConfig) -> InversionBenchmark:
 
 
 def optimizer_step(inversion: Inversion, batch: TargetBatch) -> Callable[[], None]:
-    """Forward and backward pass for the images of a batch; their targets are computed now."""
+    """Forward and backward pass for the images of a batch; their targets are computed now.
+
+    The gradient of the images' own sum goes back through the generator, too: whatever part of the
+    loss is left out, the generator's share stays the same.
+    """
     code, objective = inversion(batch)
 
     def step() -> None:
         code.zero_grad()
-        objective(code).total.sum().backward()
+        evaluation = objective(code)
+        (evaluation.total.sum() + evaluation.images.sum()).backward()
 
     return step
 
