@@ -188,3 +188,14 @@ def test_mistakes(arguments: dict[str, object], message: str) -> None:
 def test_layers_that_miss_the_image_size() -> None:
     with pytest.raises(RosettaError, match="lead to 8 px"):
         BigGANDeep(output_dim=16, layers=[(True, 2, 1)])
+
+
+@torch.no_grad()
+def test_traced() -> None:
+    """torch.compile takes it in one piece, with weights that are kept and with others."""
+    z, c = torch.randn(2, 4), torch.eye(3)[:2]
+    for trained in (False, True):
+        torch.compiler.reset()
+        generator = tiny().requires_grad_(trained)
+        traced = torch.compile(generator, backend="eager", fullgraph=True)
+        assert torch.equal(traced(z, c, psi=0.43), generator(z, c, psi=0.43))
