@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import struct
 import zlib
@@ -21,6 +22,7 @@ from rosetta_lab.data.images import (
     BrokenImage,
     ImageFolder,
     ImageNetVal,
+    make_ids,
     read_image,
 )
 from rosetta_lab.errors import RosettaError
@@ -222,6 +224,46 @@ def test_folder_is_sorted_recursive_and_has_stable_ids(tmp_path: Path) -> None:
     assert folder[0].label is None and folder[0].truth == {}
 
 
+def test_files_that_do_not_look_like_images_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a.png", "b.HEIC", "notes.txt", ".hidden.heic"):
+        quadrants().save(tmp_path / name, "png")
+    assert ImageFolder(tmp_path, 8).ids == ["a"]
+    assert f"{tmp_path}: 2 files are passed over" in caplog.text
+
+
+def test_no_id_is_a_folder_of_another() -> None:
+    """Results are written to folders of these names."""
+    paths = ["a.png", "a/b.png", "A/b/c.png", "x.jpg", "x.jpg.d/z.png"]
+    for names in (paths, paths[::-1]):
+        found = dict(zip(names, make_ids([Path(name) for name in names]), strict=True))
+        assert found == {
+            **{"a.png": "a.png", "a/b.png": "a/b.png", "A/b/c.png": "A/b/c"},
+            **{"x.jpg": "x", "x.jpg.d/z.png": "x.jpg.d/z"},
+        }
+
+
+def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
+    for name in (b"caf\xe9.png", b"caf\xe8.png", "caf\u00e9.png".encode()):
+        quadrants().save(tmp_path / os.fsdecode(name))
+    ids = ImageFolder(tmp_path, 8).ids
+    assert sorted(ids) == ["caf\\xe8", "caf\\xe9", "caf\u00e9"]
+    assert all(name.encode() for name in ids)  # what a table of results does with them
+
+
+@pytest.mark.parametrize("most", [1.0, 255.0])
+def test_floats(tmp_path: Path, most: float) -> None:
+    ramp = np.tile(np.linspace(0, 1, 32, dtype=np.float32), (32, 1))
+    Image.fromarray(ramp * most).save(tmp_path / "a.tiff")
+    result = read_image(tmp_path / "a.tiff", 32)
+    assert (result - torch.from_numpy(ramp)).abs().max() < 1e-6
+    ramp[3, 4] = np.nan
+    Image.fromarray(ramp).save(tmp_path / "a.tiff")
+    with pytest.raises(BrokenImage, match="no numbers"):
+        read_image(tmp_path / "a.tiff", 32)
+
+
 def test_ids_are_unique_even_where_suffixes_pile_up(tmp_path: Path) -> None:
     for name in ["cat.png", "cat.jpg", "cat.png.jpg"]:
         quadrants().save(tmp_path / name)
@@ -265,7 +307,7 @@ def test_imagenet_takes_the_same_few_of_every_class(tmp_path: Path) -> None:
 
 
 def test_imagenet_by_class_index_may_lack_classes(tmp_path: Path) -> None:
-    imagenet(tmp_path, ["10", "9", "200"])
+    imagenet(tmp_path, ["10", "9", "200", ".cache"])
     assert ImageNetVal(tmp_path, 8, per_class=1).labels == [9, 10, 200]
 
 
