@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import functools
 import json
@@ -179,10 +180,26 @@ def parse(arguments: list[str]) -> list[Override]:
         return []
 
 
-def group_folder(override: Override) -> Path:
-    """Where the members of an override's group would be; no such folder for a plain key."""
+def outside_folders(arguments: list[str]) -> list[str]:
+    """Folders with more configs: ``--config-dir=DIR``, ``hydra.searchpath=[file://DIR,...]``."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config-dir", "-cd")
+    named = parser.parse_known_args(arguments)[0].config_dir
+    paths = [o.value() for o in parse(arguments) if o.key_or_group == "hydra.searchpath"]
+    listed = [str(path) for value in paths if isinstance(value, list) for path in value]
+    return ([named] if named else []) + [path.removeprefix("file://") for path in listed]
+
+
+def group_folders(override: Override, outside: list[str]) -> list[Path]:
+    """Where the members of an override's group are; none for a plain key.
+
+    Args:
+        override: of a command line.
+        outside: its :func:`outside_folders`.
+    """
     group = override.key_or_group
-    return asset_root() / (group if group == "experiments" else f"conf/{group}")
+    own = asset_root() / (group if group == "experiments" else f"conf/{group}")
+    return [f for f in (own, *(Path(root) / group for root in outside)) if f.is_dir()]
 
 
 def check_members(arguments: list[str]) -> None:
@@ -193,11 +210,12 @@ def check_members(arguments: list[str]) -> None:
     Raises:
         RosettaError: the group has no such member.
     """
+    outside = outside_folders(arguments)
     for override in parse(arguments):
-        folder = group_folder(override)
-        if override.is_delete() or not folder.is_dir():
+        folders = group_folders(override, outside)
+        if override.is_delete() or not folders:
             continue
-        choices = sorted(path.stem for path in folder.glob("*.yaml"))
+        choices = sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
         sweep = override.is_sweep_override()
         for value in list(override.sweep_iterator()) if sweep else [override.value()]:
             for name in value if isinstance(value, list) else [value]:
@@ -214,9 +232,10 @@ def check_keys(config_name: str, arguments: list[str]) -> None:
     Raises:
         RosettaError: there is no such key.
     """
+    outside = outside_folders(arguments)
     groups, keys = [], []
     for override in parse(arguments):
-        if group_folder(override).is_dir():
+        if group_folders(override, outside):
             sweep = override.is_sweep_override()
             value = next(override.sweep_iterator(Transformer.encode)) if sweep else None
             key = override.get_key_element()
@@ -227,6 +246,9 @@ def check_keys(config_name: str, arguments: list[str]) -> None:
             keys.append(override.key_or_group)
     if not keys:
         return
+    if outside:
+        places = [f"file://{path}" for path in (asset_root(), *map(os.path.abspath, outside))]
+        groups.append(f"hydra.searchpath=[{','.join(places)}]")
     try:
         with hydra.initialize_config_dir(str(asset_root() / "conf"), version_base="1.3"):
             config = hydra.compose(config_name, groups)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +22,8 @@ from rosetta_lab.models.checkpoints import load_into, load_weights
 from rosetta_lab.models.checkpoints.told import open_arguments
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.observer import Observer
+
+log = logging.getLogger("rosetta_lab")
 
 
 def load_generator(cfg: DictConfig, seed: int = 0) -> Generator:
@@ -127,6 +130,9 @@ def apply_overrides(cfg: DictConfig) -> None:
             entries[name].layers = [globs] if isinstance(globs, str) else globs
     randomize([] if cfg.pretrained else cfg.disc.values())
     randomize(entries.values() if cfg.weights == "random" else [])
+    random = [name for name, entry in entries.items() if entry.get("weights") == "random"]
+    if random:
+        log.warning("RANDOM WEIGHTS (%s): a test of the code, not a result.", ", ".join(random))
 
 
 def randomize(entries: Iterable[DictConfig]) -> None:

@@ -46,11 +46,62 @@ class MemoryMeter(TorchDispatchMode):
 
 
 def available_memory(device: str) -> int:
-    """Bytes that nothing else uses there."""
+    """Bytes that nothing else uses there, and that this process may use."""
     if device.startswith("cuda"):
         return int(torch.cuda.mem_get_info(device)[0])
-    try:  # what the system could free counts as free
+    return max(0, min([system_memory(), *cgroup_memory(), *slurm_memory()]))
+
+
+def system_memory() -> int:
+    """Bytes that nothing else uses; what the system could free counts as free."""
+    try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         return 1024 * next(int(x.split()[1]) for x in lines if x.startswith("MemAvailable"))
     except (OSError, StopIteration):
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def cgroup_memory(root: Path = Path("/")) -> list[int]:
+    """Bytes that the limits of containers and schedulers leave to this process, by control group.
+
+    Args:
+        root: of ``proc`` and ``sys``.
+    """
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:  # not Linux
+        return []
+    mount, left = root / "sys/fs/cgroup", []
+    for _, controllers, path in (line.split(":", 2) for line in lines):
+        if not controllers:  # version 2
+            base, files, cache = mount, ("memory.max", "memory.current"), "inactive_file"
+        elif "memory" in controllers.split(","):
+            files = ("memory.limit_in_bytes", "memory.usage_in_bytes")
+            base, cache = mount / "memory", "total_inactive_file"
+        else:
+            continue
+        group = base / path.lstrip("/")
+        for place in (group, *group.parents):  # every limit on the way up holds
+            if place.is_relative_to(base):
+                left += _left(place, *files, cache)
+    return left
+
+
+def _left(group: Path, limit: str, usage: str, cache: str) -> list[int]:
+    """What one control group leaves, if it has a limit; files in the cache count as free."""
+    try:
+        most, used = (int((group / name).read_text()) for name in (limit, usage))
+        statistics = dict(x.split() for x in (group / "memory.stat").read_text().splitlines())
+        return [most - used + int(statistics.get(cache, 0))]
+    except (OSError, ValueError):  # not mounted here, or the limit is "max"
+        return []
+
+
+def slurm_memory() -> list[int]:
+    """Bytes that SLURM has given to the job on this node, whether or not it enforces them."""
+    per_node, per_cpu, cpus = (
+        int(text) if (text := os.environ.get(f"SLURM_{name}", "")).isdigit() else 0
+        for name in ("MEM_PER_NODE", "MEM_PER_CPU", "CPUS_ON_NODE")
+    )
+    megabytes = per_node or per_cpu * cpus  # 0 where there is no limit, too
+    return [megabytes << 20] if megabytes else []

@@ -7,17 +7,18 @@ import json
 from omegaconf import DictConfig
 
 from rosetta_lab.config import entry_point
-from rosetta_lab.errors import RosettaError
+from rosetta_lab.errors import check_choice
 from rosetta_lab.loading import apply_overrides
 from rosetta_lab.planning import make_plan
+from rosetta_lab.precision import set_matmul_precision
 from rosetta_lab.report.planning import plan_text
 
 
 @entry_point("plan")
 def main(cfg: DictConfig) -> None:
-    if cfg.format not in ("text", "json"):
-        raise RosettaError(f"format={cfg.format}: expected text or json.")
+    check_choice("format", cfg.format, ("text", "json"))
     apply_overrides(cfg)
+    set_matmul_precision(cfg.matmul_precision)
     plan = make_plan(cfg, cfg.device, cfg.measure)
     print(json.dumps(plan.to_dict(), indent=2) if cfg.format == "json" else plan_text(plan))
 

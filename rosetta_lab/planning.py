@@ -6,29 +6,28 @@ contents, while the bytes of every tensor that would exist are counted. Weights 
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from omegaconf import DictConfig, open_dict
-from torch import Tensor
+from omegaconf import DictConfig
 
 from rosetta_lab.data.latents import LatentBatch
+from rosetta_lab.errors import RosettaError
 from rosetta_lab.loading import load_latents, load_observer
 from rosetta_lab.memory import MemoryMeter, available_memory
-from rosetta_lab.metrics.correlation import (
-    CorrelationTable,
-    UnitGroups,
-    UnitStatistics,
-    condense_batch,
-)
 from rosetta_lab.observer import Observer
+from rosetta_lab.rehearsal import (
+    Timing,
+    correlate,
+    measure_time,
+    metrics_of,
+    on_device,
+    random_weights,
+)
 from rosetta_lab.units import Layer
 
-T = TypeVar("T")
-Metrics = Mapping[str, tuple[UnitGroups, UnitStatistics, CorrelationTable]]
 WORKING_COPIES = 4  # float64 copies of a block that finishing it holds at a time, about
 
 
@@ -70,27 +69,16 @@ class MemoryPlan:
         """The most at any time."""
         return self.weights + self.sums + max(self.batch, self.tables + self.working)
 
+    def room(self, available: int, batch_size: int, sums: bool = True) -> int:
+        """Images at a time that fit into so many bytes.
 
-@dataclass(frozen=True)
-class Timing:
-    """Seconds, measured on a few images.
-
-    Attributes:
-        images: how many.
-        forward: per image, to generate it and to show it to every model.
-        correlation: per image, to reduce and multiply the activations.
-        accumulation: per batch, to add the products to the sums.
-    """
-
-    images: int
-    forward: float
-    correlation: float
-    accumulation: float
-
-    def seconds(self, num_images: int, batch_size: int) -> float:
-        """For so many images."""
-        batches = -(-num_images // batch_size)
-        return num_images * (self.forward + self.correlation) + batches * self.accumulation
+        Args:
+            available: bytes.
+            batch_size: of what ``batch`` is.
+            sums: whether these are there as well.
+        """
+        free = available - self.weights - (self.sums if sums else 0)
+        return max(0, free * batch_size // max(1, self.batch))
 
 
 @dataclass(frozen=True)
@@ -117,34 +105,57 @@ class Plan:
         return None if timing is None else timing.seconds(self.num_images, self.batch_size)
 
     @property
+    def images_per_second(self) -> float | None:
+        """Over the whole run; None where nothing was measured."""
+        return None if self.seconds is None else self.num_images / self.seconds
+
+    @property
+    def tables_fit(self) -> bool:
+        """Whether the tables can be made from the sums, which no batch size changes."""
+        memory = self.memory
+        needed = memory.weights + memory.sums + memory.tables + memory.working
+        return needed <= self.available
+
+    @property
     def largest_batch(self) -> int:
         """Images at a time that would fit; 0 if not even the tables do."""
-        memory = self.memory
-        free = self.available - memory.weights - memory.sums
-        if free < memory.tables + memory.working:
-            return 0
-        return max(0, free * self.batch_size // max(1, memory.batch))
+        return self.memory.room(self.available, self.batch_size) if self.tables_fit else 0
+
+    def bytes_of(self, layer: Layer) -> int:
+        """A layer's maps of one batch, float32."""
+        return 4 * self.batch_size * layer.channels * layer.height * layer.width
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, derived figures included."""
         record = asdict(self)
         for model, entry in zip(self.models, record["models"], strict=True):
             entry["units"] = model.units
+            for layer, values in zip(model.layers, entry["layers"], strict=True):
+                values["bytes"] = self.bytes_of(layer)
         record["memory"]["peak"] = self.memory.peak
-        derived = {"fits": self.fits, "largest_batch": self.largest_batch, "seconds": self.seconds}
-        return record | derived
+        return record | {
+            "fits": self.fits,
+            "largest_batch": self.largest_batch,
+            "seconds": self.seconds,
+            "images_per_second": self.images_per_second,
+            # In the cache folder: what an interrupted run goes on from, what a finished one leaves.
+            "disk": {"unfinished": self.memory.sums, "finished": self.memory.tables},
+        }
 
 
-def make_plan(cfg: DictConfig, device: str | None = None, measure: int = 0) -> Plan:
+def make_plan(cfg: DictConfig, device: str | None = None, measure: float = 0.0) -> Plan:
     """The plan of a run.
 
     Args:
         cfg: as of ``rosetta_lab.mine``, its overrides applied.
         device: where it would run; None for a GPU if there is one.
-        measure: images to measure the time on, with random weights; 0 for none. A run that would
-            not fit into memory is not measured.
+        measure: seconds to time each part of the work for, with random weights; 0 for not at all.
+            It is done with as many images at a time as fit.
+
+    Raises:
+        RosettaError: there is no such device.
     """
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = chosen_device(device)
     observer = observer_without_memory(cfg)
     latents = load_latents(cfg, observer.generator)
     shapes = shapes_without_memory(cfg, observer)
@@ -153,14 +164,36 @@ def make_plan(cfg: DictConfig, device: str | None = None, measure: int = 0) -> P
     entries = {cfg.gen.name: cfg.gen, **cfg.disc}
     networks = {cfg.gen.name: observer.generator, **observer.models}
     models = [
-        ModelPlan(n, str(entries[n].weights), sum(p.numel() for p in networks[n].parameters()), own)
-        for n, own in shapes.items()
+        ModelPlan(
+            name,
+            str(entries[name].get("weights", "its own")),
+            sum(p.numel() for p in networks[name].parameters()),
+            layers,
+        )
+        for name, layers in shapes.items()
     ]
     available = available_memory(device)
     timing = None
-    if measure and memory.peak <= available:
-        timing = measure_time(cfg, shapes, device, measure)
+    with_sums, alone = (memory.room(available, size, sums) for sums in (True, False))
+    if measure and alone:
+        metrics = metrics_of(shapes, cfg.gen.name, device) if with_sums else None
+        timing = measure_time(cfg, metrics, device, min(size, with_sums or alone), measure)
     return Plan(models, len(latents), size, device, available, memory, timing)
+
+
+def chosen_device(device: str | None) -> str:
+    """A device that is there; by default a GPU if there is one.
+
+    Raises:
+        RosettaError: it is not, or runs do not know it.
+    """
+    gpus = torch.cuda.device_count()
+    known = ["cpu", *(["cuda"] if gpus else []), *(f"cuda:{index}" for index in range(gpus))]
+    if device is not None and device not in known:
+        raise RosettaError(
+            f"device={device}: there is no such device here.\nChoose from {', '.join(known)}."
+        )
+    return device or ("cuda" if gpus else "cpu")
 
 
 def observer_without_memory(cfg: DictConfig) -> Observer:
@@ -173,41 +206,6 @@ def shapes_without_memory(cfg: DictConfig, observer: Observer) -> dict[str, list
     """The recorded layers by model, from one image on the ``meta`` device."""
     batch = load_latents(cfg, observer.generator).batch([0])
     return observer.shapes(observer(*on_device(batch, "meta"), cfg.psi))
-
-
-def random_weights(cfg: DictConfig) -> DictConfig:
-    """A copy of a run's config in which no model has anything to load."""
-    bare = cfg.copy()
-    with open_dict(bare):
-        for entry in (bare.gen, *bare.disc.values()):
-            entry.weights = "random"
-    return bare
-
-
-def on_device(batch: LatentBatch, device: str) -> tuple[Tensor, Tensor | None]:
-    """z and label of a batch, there."""
-    return batch.z.to(device), None if batch.label is None else batch.label.to(device)
-
-
-def metrics_of(shapes: Mapping[str, list[Layer]], own: str, device: str) -> Metrics:
-    """Every model's units, statistics and table against those of the generator ``own``."""
-    groups = {
-        name: UnitGroups(layers, torch.zeros(sum(layer.channels for layer in layers)))
-        for name, layers in shapes.items()
-    }
-    with torch.device(device):
-        return {
-            name: (group, UnitStatistics(group), CorrelationTable(groups[own], group))
-            for name, group in groups.items()
-        }
-
-
-def correlate(metrics: Metrics, maps: Mapping[str, Mapping[str, Tensor]], own: str) -> None:
-    """One batch of activation maps into all sums, as ``MiningModule.validation_step``."""
-    batches = condense_batch({name: group for name, (group, *_) in metrics.items()}, own, maps)
-    for name, (_, statistics, table) in metrics.items():
-        statistics.update(batches[name])
-        table.update(batches[own], batches[name])
 
 
 def plan_memory(
@@ -238,43 +236,3 @@ def plan_memory(
         tables=4 * units[name] * sum(units.values()),
         working=8 * WORKING_COPIES * max(state.numel() for state in states),
     )
-
-
-def measure_time(
-    cfg: DictConfig, shapes: Mapping[str, list[Layer]], device: str, images: int
-) -> Timing:
-    """Seconds on real tensors, with random weights; one more image warms up beforehand."""
-    observer = load_observer(random_weights(cfg)).to(device)
-    latents = load_latents(cfg, observer.generator)
-    metrics = metrics_of(shapes, observer.generator_name, device)
-
-    def accumulate() -> None:
-        """Add something to every sum, as a batch of any size does."""
-        for _, *pair in metrics.values():
-            for value in (v for metric in pair for v in metric.sums().values()):
-                value.add_(torch.zeros_like(value, dtype=torch.float32))
-
-    # Warms up; also, only sums that were written to once have got their memory from the system.
-    first = observer(*on_device(latents.batch([0]), device), cfg.psi)
-    correlate(metrics, first.maps, observer.generator_name)
-    batch = on_device(latents.batch(list(range(images))), device)
-    seen, forward = timed(lambda: observer(*batch, cfg.psi), device)
-    _, update = timed(lambda: correlate(metrics, seen.maps, observer.generator_name), device)
-    _, accumulation = timed(accumulate, device)
-    correlation = max(0.0, update - accumulation) / images
-    return Timing(images, forward / images, correlation, accumulation)
-
-
-def timed(work: Callable[[], T], device: str) -> tuple[T, float]:
-    """What ``work`` returns, and the seconds until the device is done with it."""
-    wait(device)
-    start = time.perf_counter()
-    result = work()
-    wait(device)
-    return result, time.perf_counter() - start
-
-
-def wait(device: str) -> None:
-    """For work that a GPU has not finished."""
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)

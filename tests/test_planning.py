@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +16,15 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from safetensors import safe_open
 
+from rosetta_lab import rehearsal
 from rosetta_lab.config import asset_root
+from rosetta_lab.errors import RosettaError
 from rosetta_lab.loading import load_latents, load_observer
-from rosetta_lab.memory import MemoryMeter, available_memory
+from rosetta_lab.memory import MemoryMeter, available_memory, cgroup_memory
 from rosetta_lab.modules.mining import MiningModule
-from rosetta_lab.planning import MemoryPlan, ModelPlan, Plan, Timing, make_plan
+from rosetta_lab.observer import Observer
+from rosetta_lab.planning import MemoryPlan, ModelPlan, Plan, make_plan
+from rosetta_lab.rehearsal import Timing
 from rosetta_lab.report.planning import plan_text
 from rosetta_lab.units import Layer
 
@@ -98,18 +104,140 @@ def test_no_batch_is_larger_than_the_run() -> None:
     assert make_plan(toy(num_images=3), "cpu").batch_size == 3
 
 
-def test_time_is_measured_where_the_run_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    timing = make_plan(toy(), "cpu", measure=3).timing
-    assert timing is not None and timing.images == 3
+class Clock:
+    """Seconds that pass only when something is said to take some."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def charge(self, monkeypatch: pytest.MonkeyPatch, where: object, name: str, cost) -> None:
+        """Let a function take ``cost(*its arguments)`` seconds; the first of a cost takes more."""
+        original, warm = getattr(where, name), set()
+
+        def charged(*args, **kwargs):
+            seconds = cost(*args)
+            self.now += seconds if seconds in warm else seconds + 100.0
+            warm.add(seconds)
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(where, name, charged)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Per batch, 0.02 s for the forward pass and 0.5 s to accumulate; per image, 0.01 s and 0.1."""
+    clock = Clock()
+    monkeypatch.setattr(rehearsal, "perf_counter", clock)
+    clock.charge(monkeypatch, Observer, "forward", lambda self, z, *_: 0.02 + 0.01 * len(z))
+    images = lambda metrics, maps, name: len(maps[name]["fold"])  # noqa: E731
+    clock.charge(monkeypatch, rehearsal, "correlate", lambda *args: 0.5 + 0.1 * images(*args))
+    monkeypatch.setattr(
+        rehearsal, "accumulate", lambda metrics: setattr(clock, "now", clock.now + 0.5)
+    )
+    return clock
+
+
+def test_time_of_a_batch_as_the_run_has_it(clock: Clock) -> None:
+    """Whatever a batch of one image costs, and whatever the first of a shape."""
+    plan = make_plan(toy(), "cpu", measure=1.0)
+    timing = plan.timing
+    assert timing is not None and timing.images == 8
+    assert timing.forward == pytest.approx(0.02 / 8 + 0.01)
+    assert timing.correlation == pytest.approx(0.1)
+    assert timing.accumulation == pytest.approx(0.5)
+    assert plan.seconds == pytest.approx(40 * 0.11 + 5 * 0.52)
+    assert plan.to_dict()["images_per_second"] == pytest.approx(40 / plan.seconds)
+    odd = make_plan(toy(num_images=7, batch_size=5), "cpu", measure=1.0)
+    assert odd.timing is not None and odd.timing.images == 5
+    assert odd.seconds == pytest.approx(7 * (0.02 / 5 + 0.11) + 2 * 0.5)
+
+
+def test_slow_networks_are_timed_on_few_images(clock: Clock) -> None:
+    """Two take 0.04 s, so four are not tried."""
+    timing = make_plan(toy(), "cpu", measure=0.035).timing
+    assert timing is not None and timing.images == 2
+    assert timing.forward == pytest.approx(0.02)
+
+
+def test_what_fits_is_timed(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer images at a time; the models alone; or nothing, and then the text says why."""
+    memory = make_plan(toy(), "cpu").memory
+    memory = replace(memory, sums=memory.batch)  # so large are they in runs that do not fit
+    monkeypatch.setattr("rosetta_lab.planning.plan_memory", lambda *_: memory)
+
+    def with_room(extra: float) -> Plan:
+        available = memory.weights + memory.sums + int(extra * memory.batch)
+        monkeypatch.setattr("rosetta_lab.planning.available_memory", lambda device: available)
+        return make_plan(toy(), "cpu", measure=1.0)
+
+    assert with_room(1.0).timing.images == 8
+    few = with_room(0.4)
+    assert not few.fits and few.timing.images == 3
+    assert "Try batch_size=3." in plan_text(few)
+    alone = with_room(0.3 - 1.0)
+    assert alone.timing.images == 2 and alone.timing.correlation is None
+    assert alone.seconds == pytest.approx(40 * (0.01 + 0.01))
+    assert "for the models alone: the sums do not fit" in plan_text(alone)
+    nothing = with_room(0.1 - 1.0)
+    assert nothing.timing is None
+    assert "not measured, since not even one image fits" in plan_text(nothing)
+
+
+def test_real_work_takes_time() -> None:
+    timing = make_plan(toy(), "cpu", measure=0.01).timing
     assert timing.forward > 0 and timing.correlation >= 0 and timing.accumulation > 0
-    monkeypatch.setattr("rosetta_lab.planning.available_memory", lambda device: 1000)
-    plan = make_plan(toy(), "cpu", measure=3)
-    assert plan.timing is None and not plan.fits
 
 
 def test_available_memory_is_plausible() -> None:
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     assert 0 < available_memory("cpu") <= total
+
+
+def test_memory_that_control_groups_leave(tmp_path: Path) -> None:
+    """Of both versions; limits further up count, and files in the cache do not."""
+
+    def group(path: str, **files: str) -> None:
+        folder = tmp_path / "sys/fs/cgroup" / path
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (folder / f"memory.{name}").write_text(text + "\n")
+
+    assert cgroup_memory(tmp_path) == []
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text("0::/job/step\n5:cpu,memory:/old\n3:cpuset:/x\n")
+    assert cgroup_memory(tmp_path) == []
+    group("job/step", max="max", current="50", stat="anon 50")
+    group("job", max="1000", current="300", stat="anon 200\ninactive_file 100")
+    assert cgroup_memory(tmp_path) == [800]
+    stat = "inactive_file 1\ntotal_inactive_file 20"
+    group("memory/old", limit_in_bytes="700", usage_in_bytes="100", stat=stat)
+    assert cgroup_memory(tmp_path) == [800, 620]
+
+
+@pytest.mark.parametrize(
+    ("given", "megabytes"),
+    [
+        ({"MEM_PER_NODE": "64"}, 64),
+        ({"MEM_PER_CPU": "16", "CPUS_ON_NODE": "3"}, 48),
+        ({"MEM_PER_NODE": "0"}, None),  # all of the node's
+        ({}, None),
+    ],
+)
+def test_memory_that_slurm_gives(
+    given: dict[str, str], megabytes: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rosetta_lab.memory.cgroup_memory", lambda: [])
+    for name in ("MEM_PER_NODE", "MEM_PER_CPU", "CPUS_ON_NODE"):
+        monkeypatch.delenv(f"SLURM_{name}", raising=False)
+    free = available_memory("cpu")
+    assert free > 2**30
+    for name, value in given.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    assert (available_memory("cpu") < 2**30) == (megabytes is not None)
+    assert megabytes is None or available_memory("cpu") == megabytes * 2**20
 
 
 def plan(available: float, timing: Timing | None = None) -> Plan:
@@ -131,14 +259,30 @@ def test_what_fits(available: float, largest: int) -> None:
     assert ("WARNING" in text) == (not made.fits)
     assert ("Try batch_size=" in text) == (0 < largest < 32)
     assert ("Record fewer layers" in text) == (largest == 0)
+    assert ("take 1.5 GB beside weights and sums" in text) == (largest == 0)
+
+
+def test_what_makes_it_not_fit() -> None:
+    """The rows add up to the peak; where no image fits, it is not the tables."""
+    text = plan_text(plan(1.0))
+    assert re.search(r"tables \(float32\) +1.00 GB", text)
+    assert re.search(r"copies while they are made +0.50 GB", text)
+    assert "until then up to 3.00 GB of sums" in text
+    large = MemoryPlan(2 * GIGA, 3 * GIGA, 100 * GIGA, 1 * GIGA, GIGA // 2)
+    assert "Not even one image at a time fits" in plan_text(replace(plan(7), memory=large))
 
 
 def test_text() -> None:
-    text = plan_text(plan(20, Timing(2, forward=0.5, correlation=0.25, accumulation=1.0)))
+    made = plan(20, Timing(2, forward=0.5, correlation=0.25, accumulation=1.0))
+    text = plan_text(made)
     assert "m: 66 units in 2 layers, 7.0 M parameters" in text
     assert "64 x 4 x 8" in text and "0.3 MB" in text  # 32 images of 64 * 32 values of 4 bytes
     assert "Time: about 21 min for 1,600 images on cpu, 1.28 images/s" in text  # 1200 s + 50 s
-    assert "not measured" in plan_text(plan(20))
+    assert "not measured." in plan_text(plan(20))
+    record = made.to_dict()
+    assert record["models"][0]["layers"][0]["bytes"] == 32 * 64 * 32 * 4
+    assert record["images_per_second"] == pytest.approx(1.28)
+    assert record["disk"] == {"unfinished": 3 * GIGA, "finished": GIGA}
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -151,12 +295,13 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_its_defaults_are_those_of_the_run() -> None:
+def test_any_command_of_the_run_is_one_of_the_plan() -> None:
+    """The plan knows every key of the run, with the same default."""
     with initialize_config_dir(str(asset_root() / "conf"), version_base="1.3"):
-        ours, runs = compose("plan"), compose("mine")
-    shared = ours.keys() & runs.keys()
-    assert shared == ours.keys() - {"format", "device", "measure"}
-    assert {key: ours[key] for key in shared} == {key: runs[key] for key in shared}
+        ours, runs = (OmegaConf.to_container(compose(name)) for name in ("plan", "mine"))
+    assert isinstance(ours, dict) and isinstance(runs, dict)
+    assert ours.keys() - runs.keys() == {"format", "device", "measure"}
+    assert {key: ours[key] for key in runs} == runs
 
 
 def test_the_papers_largest_run(tmp_path: Path) -> None:
@@ -177,12 +322,48 @@ def test_the_papers_largest_run(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_mistakes(tmp_path: Path) -> None:
-    done = run(tmp_path, "format=xml")
+def test_a_command_of_the_run(tmp_path: Path) -> None:
+    """With arguments that change nothing here; random weights are told of, and not on stdout."""
+    arguments = ["k=3", "trainer.devices=2", "logger=[tensorboard]", "weights=random"]
+    done = run(tmp_path, "experiments=dictionary_fashion", *arguments, "measure=0", "format=json")
+    assert done.returncode == 0, done.stderr
+    assert [m["weights"] for m in json.loads(done.stdout)["models"]] == ["random"] * 6
+    assert re.fullmatch(r"RANDOM WEIGHTS \(stylegan2_fashion, .*\): a test .*\n", done.stderr)
+    assert not list(tmp_path.iterdir())
+
+
+def test_reference_layers(tmp_path: Path) -> None:
+    done = run(
+        tmp_path,
+        *("gen=stylegan2_lsun_cat", "disc=[resnet_fashion]", "layers=reference"),
+        *("measure=0", "format=json", "batch_size=1"),
+    )
+    assert done.returncode == 0, done.stderr
+    generator = json.loads(done.stdout)["models"][0]
+    sizes = [2 ** (3 + place) for place in range(6)]  # 8 to 256
+    expected = {f"synthesis.b{s}.{kind}" for s in sizes for kind in ("conv0", "conv1", "torgb")}
+    assert {layer["name"] for layer in generator["layers"]} == expected
+
+
+@pytest.mark.parametrize("device", ["banana", "cuda:99", "mps"])
+def test_devices_that_are_not_there(device: str) -> None:
+    with pytest.raises(RosettaError, match=rf"device={device}: there is no .*\n.* from cpu"):
+        make_plan(toy(), device)
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("format=xml", "format=xml: there is no such choice"),
+        ("disc=[]", "disc=[]: there is no model"),
+    ],
+)
+def test_mistakes(argument: str, message: str, tmp_path: Path) -> None:
+    done = run(tmp_path, argument)
     assert done.returncode == 1
-    assert "format=xml: expected text or json" in done.stderr
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == 2
     assert not done.stdout
-    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow
