@@ -46,7 +46,10 @@ class InversionModule(L.LightningModule):
     """Optimises the latents of a batch of images through a fixed generator.
 
     The images do not influence each other: the loss is summed over them, and Adam works element by
-    element, so a batch gives what single runs give. Trainers need ``inference_mode=False``.
+    element, so a batch gives what single runs give. Where there is no gradient to speak of, Adam
+    scales rounding errors up to steps of the learning rate: a latent that is right already moves
+    by about ``lr`` and comes back as the learning rate falls. Trainers need
+    ``inference_mode=False``.
 
     Args:
         pose: makes latents and an objective of a batch.
@@ -56,10 +59,15 @@ class InversionModule(L.LightningModule):
         rampdown: share of the steps in which it falls.
         progress: show a progress bar over the steps.
         listeners: called after every step with its number and evaluation.
+
+    Attributes:
+        code, objective: the problem of the batch at hand.
+        optimizer: of its latents.
     """
 
     code: LatentCode
     objective: Objective
+    optimizer: torch.optim.Optimizer
 
     def __init__(
         self,
@@ -75,6 +83,10 @@ class InversionModule(L.LightningModule):
         self.pose = pose
         self.steps, self.lr, self.rampup, self.rampdown = steps, lr, rampup, rampdown
         self.progress, self.listeners = progress, list(listeners)
+        self.batches = 1
+
+    def on_predict_start(self) -> None:
+        self.batches = int(sum(self.trainer.num_predict_batches))
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.Adam(self.code.parameters(), self.lr)
@@ -95,20 +107,21 @@ class InversionModule(L.LightningModule):
     def predict_step(self, batch: Any, batch_idx: int = 0) -> Inverted:
         """Solve the batch's problem."""
         self.code, self.objective = self.pose(batch)
-        (optimizer,), (schedule,) = self.configure_optimizers()
+        (self.optimizer,), (schedule,) = self.configure_optimizers()
         curves: dict[str, list[Tensor]] = {}
         with torch.no_grad():
             starts = self.code.images().clamp(0.0, 1.0)
-        bar = tqdm(range(self.steps), unit="step", leave=False, disable=not self.progress)
+        title = f"batch {batch_idx + 1} of {self.batches}" if self.batches > 1 else None
+        bar = tqdm(range(self.steps), title, unit="step", leave=False, disable=not self.progress)
         for step in bar:
             evaluation = self.training_step()
-            optimizer.step()
-            schedule.step()
+            self.optimizer.step()
             parts = {name: loss.detach() for name, loss in evaluation.parts.items()}
             for name, loss in (parts | {"total": evaluation.total.detach()}).items():
                 curves.setdefault(name, []).append(loss)
             for listener in self.listeners:
                 listener(step, evaluation)
+            schedule.step()
             if self.progress and step % 10 == 0:
                 bar.set_postfix({name: f"{float(loss.mean()):.3f}" for name, loss in parts.items()})
         weights = self.code.class_weights
