@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from rosetta_lab.config import asset_root
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.models.perceptual import LPIPS, LayerPerceptual, Perceptual
+from rosetta_lab.models.perceptual import LPIPS, TRUNKS, LayerPerceptual, Perceptual
 
 CONF = asset_root() / "conf"
 NAMES = sorted(path.stem for path in (CONF / "perceptual").glob("*.yaml"))
@@ -75,14 +76,24 @@ def test_larger_images_are_brought_down_first() -> None:
     assert distance(grating[..., :64, :64], flat) > 10 * distance(grating, flat)
 
 
-def test_only_the_published_weights_are_comparable(tmp_path: Path) -> None:
+def test_only_the_published_weights_are_comparable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     random = LPIPS("alex", "random")
     assert not random.comparable
+    assert not caplog.records
     state = {f"features.{key}": value for key, value in random.network.state_dict().items()}
     state["classifier.1.weight"] = torch.zeros(3, 3)  # torchvision's file has more than we need
     torch.save(state, tmp_path / "alexnet-owt-7be5be79.pth")
-    loaded = LPIPS("alex", str(tmp_path / "alexnet-owt-7be5be79.pth"))
+    file = tmp_path / "alexnet-owt-7be5be79.pth"
+    loaded = LPIPS("alex", str(file))
     assert not loaded.comparable
+    assert "is not the file that LPIPS was made with (SHA-256 7be5be79...)" in caplog.text
+    caplog.clear()
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    monkeypatch.setitem(TRUNKS, "alex", TRUNKS["alex"]._replace(sha256=digest[:8]))
+    assert LPIPS("alex", str(file)).comparable
+    assert not caplog.records
     x, y = images(1), images(2)
     assert torch.equal(loaded(x, y), random(x, y))
 

@@ -7,6 +7,7 @@ loss = lpips.distance(lpips.embed(others), target)  # (N,), differentiable
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,6 +25,7 @@ from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.models.preprocess import Preprocess
 from rosetta_lab.units import resolve_layers
 
+log = logging.getLogger("rosetta_lab")
 EPSILON = 1e-10  # smallest norm that is divided by; where no unit fires, features stay 0
 CHANNEL_WEIGHT = 0.1  # LPIPS's own weights have means of 0.07 to 0.11, by layer, for VGG16
 
@@ -120,10 +122,18 @@ class LPIPS(Perceptual):
             raise RosettaError(f"LPIPS on '{network}': choose from {', '.join(TRUNKS)}.")
         trunk = TRUNKS[network]
         loaded = None if weights == "random" else load_weights(weights)
+        published = loaded is not None and loaded.sha256.startswith(trunk.sha256)
+        if loaded is not None and not published:
+            log.warning(
+                "%s is not the file that LPIPS was made with (SHA-256 %s...): distances are not "
+                "comparable with published ones.",
+                weights,
+                trunk.sha256,
+            )
         heads = load_weights(f"installed://lpips/weights/v0.1/{network}.pth").state_dict
         super().__init__(
             name or f"lpips_{network}",
-            loaded is not None and loaded.sha256.startswith(trunk.sha256),
+            published,
             [heads[f"lin{layer}.model.1.weight"] for layer in range(len(trunk.layers))],
         )
         with torch.device("meta"):  # the classifier behind the features is large and not needed
