@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from rosetta_lab.config import asset_root
 from rosetta_lab.models.document import cards, document
 
+GROUPS = ["gen", "disc", "perceptual"]
 CONF = asset_root() / "conf"
 PAGE = Path(__file__).parent.parent / "docs" / "models.md"
 
@@ -23,14 +24,22 @@ def members(group: str) -> set[str]:
 def test_the_committed_page_is_what_the_configs_give() -> None:
     text = document()
     assert text == PAGE.read_text(), "run: python -m rosetta_lab.models.document > docs/models.md"
-    headings = re.findall(r"^### `(?:gen=|disc=\[)(\w+)\]?`$", text, re.MULTILINE)
+    headings = re.findall(r"^### `(\w+)=\[?(\w+)\]?`$", text, re.MULTILINE)
     assert len(headings) == len(set(headings))
-    assert set(headings) == members("gen") | members("disc")
+    assert set(headings) == {(group, name) for group in GROUPS for name in members(group)}
 
 
-@pytest.mark.parametrize("group", ["gen", "disc"])
+def test_perceptual_distances_are_told_with_what_they_download() -> None:
+    text = PAGE.read_text()
+    vgg = text[text.index("### `perceptual=lpips_vgg`") :].split("### ")[1]
+    assert "`https://download.pytorch.org/models/vgg16-397923af.pth`" in vgg
+    assert "at most 256 px; mean (0.485, 0.456, 0.406), std (0.229, 0.224, 0.225)" in vgg
+    assert "`3`, `8`, `15`, `22`, `29`" in vgg
+
+
+@pytest.mark.parametrize("group", GROUPS)
 def test_every_model_has_a_card(group: str) -> None:
-    assert cards().keys() == {"gen", "disc"}
+    assert cards().keys() == set(GROUPS)
     assert set(cards()[group]) == members(group)
     for name, card in cards()[group].items():
         assert card.keys() == {"title", "citation", "source", "licence"}, name

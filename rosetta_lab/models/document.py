@@ -1,4 +1,4 @@
-"""The reference of all models, from their configs: ``python -m rosetta_lab.models.document``.
+"""The reference of all models and perceptual distances, made from their configs.
 
     python -m rosetta_lab.models.document > docs/models.md
 
@@ -12,21 +12,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from rosetta_lab.config import asset_root
-from rosetta_lab.loading import apply_overrides
+from rosetta_lab.loading import apply_overrides, randomize
 from rosetta_lab.models.base import Generator
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
+from rosetta_lab.models.preprocess import Preprocess
 from rosetta_lab.planning import observer_without_memory, shapes_without_memory
 from rosetta_lab.units import Layer, resolve_layers
 
 HEADING = """\
 # Models
 
-Every generator (`gen=NAME`) and every discriminative model (`disc=[NAME,...]`) that is one name on
-the command line. Made from the configs by `python -m rosetta_lab.models.document > docs/models.md`.
+Every generator (`gen=NAME`), every discriminative model (`disc=[NAME,...]`) and every perceptual
+distance of inversions (`perceptual=NAME`) that is one name on the command line. Made from the
+configs by `python -m rosetta_lab.models.document > docs/models.md`.
 """
 
 
@@ -48,7 +52,12 @@ def document() -> str:
             model_section(name, card, cfg, observer.models[name], shapes[name])  # type: ignore[arg-type]
             for name, card in known["disc"].items()
         ]
-    sections = ["## Generators", *generators, "## Discriminative models", *models]
+        distances = [perceptual_section(name, card) for name, card in known["perceptual"].items()]
+    sections = [
+        *("## Generators", *generators),
+        *("## Discriminative models", *models),
+        *("## Perceptual distances", *distances),
+    ]
     return "\n\n".join([HEADING.rstrip(), *sections]) + "\n"
 
 
@@ -84,21 +93,50 @@ def model_section(
     layers: Sequence[Layer],
 ) -> str:
     """One discriminative model."""
-    entry, preprocess = cfg.disc[name], model.preprocess
+    entry = cfg.disc[name]
     weights = entry.weights
     if "://" not in weights:
         weights = f"{entry['_target_'].split('.')[-2]}: {entry.architecture}, {weights}"
-    size = f"{preprocess.size[0]} x {preprocess.size[1]} px"
-    how = f"{preprocess.interpolation}{', antialiased' if preprocess.antialias else ''}"
-    mean, std = (
-        ", ".join(f"{v:.4g}" for v in values) for values in (preprocess.mean, preprocess.std)
-    )
     rows = {
         "weights": f"`{weights}`",
-        "preprocessing": f"{size}, {how}; mean ({mean}), std ({std})",
+        "preprocessing": f"{resizing(model.preprocess)}; {colours(model.preprocess)}",
         "units": units(model.layers, layers),
     }
     return section(f"disc=[{name}]", card, rows)
+
+
+def perceptual_section(name: str, card: dict[str, str]) -> str:
+    """One perceptual distance: published LPIPS, or its formula on a model of the zoo."""
+    entry = compose("invert", [f"perceptual={name}"]).perceptual
+    bare = entry.get("model", entry)  # what has the weights
+    weights = bare.weights
+    randomize([bare])
+    with torch.device("meta"):
+        distance: Any = instantiate(entry)
+    published = "model" not in entry
+    preprocess = distance.preprocess if published else distance.model.preprocess
+    size = f"at most {entry.max_size} px" if published else resizing(preprocess)
+    rows = {
+        "weights": f"`{weights}`",
+        "preprocessing": f"{size}; {colours(preprocess)}",
+        "layers": ", ".join(f"`{layer}`" for layer in distance.layers),
+    }
+    return section(f"perceptual={name}", card, rows)
+
+
+def resizing(preprocess: Preprocess) -> str:
+    """To which size, and how."""
+    height, width = preprocess.size
+    how = f"{preprocess.interpolation}{', antialiased' if preprocess.antialias else ''}"
+    return f"{height} x {width} px, {how}"
+
+
+def colours(preprocess: Preprocess) -> str:
+    """What is subtracted, and what is divided by."""
+    mean, std = (
+        ", ".join(f"{v:.4g}" for v in values) for values in (preprocess.mean, preprocess.std)
+    )
+    return f"mean ({mean}), std ({std})"
 
 
 def section(heading: str, card: dict[str, str], rows: dict[str, str]) -> str:

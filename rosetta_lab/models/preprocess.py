@@ -79,11 +79,12 @@ class Preprocess:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
     @classmethod
-    def from_timm(cls, pretrained_cfg: Mapping[str, Any]) -> Preprocess:
-        """From a timm model's ``pretrained_cfg``."""
-        _, height, width = pretrained_cfg["input_size"]
+    def from_timm(
+        cls, pretrained_cfg: Mapping[str, Any], img_size: Any | None = None
+    ) -> Preprocess:
+        """From a timm model's ``pretrained_cfg``, and the size that it was built for if another."""
         return cls(
-            size=(height, width),
+            size=img_size or pretrained_cfg["input_size"][1:],
             interpolation=pretrained_cfg.get("interpolation") or "bicubic",
             mean=tuple(pretrained_cfg["mean"]),
             std=tuple(pretrained_cfg["std"]),

@@ -35,7 +35,8 @@ class TimmModel(DiscriminativeModel):
             of the authors' own files, position embeddings and patches of another size.
         layers: see :class:`DiscriminativeModel`.
         preprocess: fields of :class:`Preprocess`; None takes them from the published config.
-        model_kwargs: passed on to ``timm.create_model``.
+        model_kwargs: passed on to ``timm.create_model``; an ``img_size`` is the preprocessing's
+            size, too.
         sha256: what the file behind a source must have, where it is known.
 
     Raises:
@@ -74,7 +75,7 @@ class TimmModel(DiscriminativeModel):
             digest = loaded.sha256
         super().__init__(
             network,
-            Preprocess.from_timm(network.pretrained_cfg)
+            Preprocess.from_timm(network.pretrained_cfg, options.get("img_size"))
             if preprocess is None
             else Preprocess(**plain(preprocess)),
             layers,
