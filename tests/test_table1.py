@@ -50,7 +50,7 @@ def test_a_named_dictionary_chooses_its_zoo(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "loss", "judges", "data"),
     [
-        ([], "lpips_fashion", ["lpips_fashion", "resnet_fashion"], "ImageFolder"),
+        ([], "lpips_fashion", ["lpips_fashion", "judge_fashion"], "ImageFolder"),
         (["zoo=paper"], "lpips_vgg", COLUMNS, "ImageNetVal"),
         (["zoo=paper", "perceptual=lpips_alex"], "lpips_alex", COLUMNS, "ImageNetVal"),
         (["zoo=paper", "data=fashion_scenes"], "lpips_vgg", COLUMNS, "FashionTargets"),
