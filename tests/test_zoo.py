@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_class, instantiate
+from omegaconf import DictConfig, OmegaConf
 from scipy.linalg import sqrtm
 from torch.utils.data import DataLoader
 
@@ -20,9 +21,10 @@ from rosetta_lab.config import PACKAGE, asset_root
 from rosetta_lab.data.fashion_scenes import CLASSES, FashionScenes
 from rosetta_lab.data.latents import as_is
 from rosetta_lab.functional.generative import frechet_distance, precision_recall, spread
+from rosetta_lab.loading import load_generator
 from rosetta_lab.models.base import Generator
 from rosetta_lab.zoo import captions, clip, dino, evaluate, figures, mae
-from rosetta_lab.zoo.generator_figures import generator_figures
+from rosetta_lab.zoo.generator_figures import Judge, generator_figures, judge_samples
 from rosetta_lab.zoo.schedule import warmup_cosine
 
 DISCRIMINATIVE = (
@@ -32,7 +34,8 @@ DISCRIMINATIVE = (
     "mae_fashion",
     "clip_fashion",
 )
-SHIPPED = (*DISCRIMINATIVE, "lpips_fashion")
+SHIPPED = (*DISCRIMINATIVE, "lpips_fashion", "judge_fashion")
+GENERATORS = ("stylegan2_fashion", "biggan_fashion")
 WEIGHTS = PACKAGE / "zoo" / "weights"
 
 
@@ -312,12 +315,29 @@ def test_generator_figures_tell_variety_from_collapse(
 # What is shipped
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", [*SHIPPED, *GENERATORS])
 def test_card_names_command_data_and_figures(name: str) -> None:
     card = json.loads((WEIGHTS / f"{name}.json").read_text())
     assert card["command"].startswith(f"python -m rosetta_lab.zoo.train model={name}")
     assert {"data", "seed", "images_seen", "training_seconds", "sha256", "figures"} <= set(card)
-    assert evaluate.load_disc(name).sha256 == card["sha256"]
+    model = shipped_generator(name) if name in GENERATORS else evaluate.load_disc(name)
+    assert model.sha256 == card["sha256"]
+
+
+def shipped_generator(name: str) -> Generator:
+    config = OmegaConf.load(asset_root() / "conf" / "gen" / f"{name}.yaml")
+    assert isinstance(config, DictConfig)
+    return load_generator(config)
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_samples_are_recognised_as_the_card_says(name: str) -> None:
+    """Of 500, within three standard deviations of the share that the card has of 10,000."""
+    judge = Judge(evaluate.load_disc("resnet_fashion"))
+    found, asked = judge_samples(shipped_generator(name), judge, 500, seed=1)
+    share = figures.accuracy(found[:, -len(CLASSES) :], asked)
+    expected = card_figures(name)["class_agreement"]
+    assert abs(share - expected) < 3.0 * math.sqrt(expected * (1.0 - expected) / 500)
 
 
 def test_shipped_weights_fit_the_package() -> None:
