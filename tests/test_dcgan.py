@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch import nn
 
 from rosetta_lab.config import asset_root
+from rosetta_lab.dictionary import RosettaDictionary
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.hooks import record
 from rosetta_lab.loading import load_generator
 from rosetta_lab.models.base import Generator
 from rosetta_lab.models.checkpoints import load_weights, resolve
 from rosetta_lab.models.generators.dcgan import DCGAN
+from rosetta_lab.planning import make_plan
 from rosetta_lab.units import resolve_layers
 
 CONFIG = OmegaConf.load(asset_root() / "conf" / "gen" / "dcgan_faces.yaml")
@@ -157,3 +161,26 @@ def test_a_dotted_name_imports_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(RosettaError, match="is not installed"):
         resolve("installed://hostile_parent.child/w.pt#extra")
+
+
+def test_faces_are_mined_as_planned(tmp_path: Path) -> None:
+    """With a model that has never seen any: a public checkpoint and one of ours."""
+    choice = ["gen=dcgan_faces", "disc=[resnet_fashion]", "num_images=40"]
+    with initialize_config_dir(str(asset_root() / "conf"), version_base="1.3"):
+        plan = make_plan(compose("plan", choice), "cpu")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "rosetta_lab.mine", *choice, "page_images=2"),
+            *("hydra.run.dir=run", "trainer.enable_progress_bar=false"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "RANDOM" not in done.stdout + done.stderr
+    mined = RosettaDictionary.load(tmp_path / "run")
+    assert mined.summary["units"] == {m.name: m.units for m in plan.models}
+    assert mined.summary["units"] == {"dcgan_faces": 960, "resnet_fashion": 416}
+    assert mined.generator.weights["source"] == CONFIG.weights
+    assert mined.summary["best_buddies"]["resnet_fashion"] > 20
