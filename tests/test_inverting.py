@@ -36,7 +36,7 @@ class Classifier(nn.Module):
 
 
 def batch(labels: list[int | None] | None = None, ids: list[str] = IDS) -> TargetBatch:
-    images = torch.zeros(len(ids), 3, 16, 16, dtype=torch.float64)
+    images = torch.zeros(len(ids), 3, 8, 8, dtype=torch.float64)
     for place, image in enumerate(images):
         image[place % 3] = 1.0
     return TargetBatch(ids, images, labels or [None] * len(ids), [{}] * len(ids))
@@ -87,7 +87,7 @@ def test_inferred_classes_weigh_the_mean(generator, means, space) -> None:
     code, _ = posed(batch())
     mixed = torch.softmax(9.0 * torch.eye(3, dtype=torch.float64), dim=1) @ means
     value = code.value.detach()
-    assert value.shape == ((3, 12) if space == "w" else (3, 6, 12))
+    assert value.shape == ((3, 12) if space == "w" else (3, 4, 12))
     for slot in [value] if space == "w" else value.unbind(dim=1):
         torch.testing.assert_close(slot, mixed, atol=2e-3, rtol=0)  # 99.9 % of the weight
 
@@ -115,7 +115,7 @@ def test_a_file_of_one_latent_starts_all(generator, tmp_path: Path) -> None:
     file = str(write(tmp_path / "a.safetensors", w))
     assert torch.equal(inversion(generator, start=file)(batch())[0].value, w.expand(3, -1))
     wide = inversion(generator, start=file, space="w+")(batch())[0].value
-    assert torch.equal(wide, w[:, None].expand(3, 6, -1))
+    assert torch.equal(wide, w[:, None].expand(3, 4, -1))
     z = random_z(generator, ["x"], 0)
     file = str(write(tmp_path / "z.safetensors", z))
     found = inversion(generator, start=file, space="w+", label=2)(batch())[0].value
@@ -221,7 +221,7 @@ class Targets(list[Target]):
     def __getitem__(self, place: int) -> Target:  # type: ignore[override]
         if place == 1:
             raise BrokenImage(Path("two.png"), "unreadable")
-        return Target(IDS[place], torch.zeros(3, 16, 16, dtype=torch.float64))
+        return Target(IDS[place], torch.zeros(3, 8, 8, dtype=torch.float64))
 
     def __len__(self) -> int:
         return 3
