@@ -23,7 +23,7 @@ from rosetta_lab.loading import load_latents, load_observer
 from rosetta_lab.memory import MemoryMeter, available_memory, cgroup_memory
 from rosetta_lab.modules.mining import MiningModule
 from rosetta_lab.observer import Observer
-from rosetta_lab.planning import MemoryPlan, ModelPlan, Plan, make_plan
+from rosetta_lab.planning import MEASURING, MemoryPlan, ModelPlan, Plan, make_plan
 from rosetta_lab.rehearsal import Timing
 from rosetta_lab.report.planning import plan_text
 from rosetta_lab.units import Layer
@@ -169,14 +169,15 @@ def test_what_fits_is_timed(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("rosetta_lab.planning.plan_memory", lambda *_: memory)
 
     def with_room(extra: float) -> Plan:
-        available = memory.weights + memory.sums + int(extra * memory.batch)
+        needed = memory.weights + memory.sums + extra * memory.batch
+        available = int(needed / MEASURING) + 1
         monkeypatch.setattr("rosetta_lab.planning.available_memory", lambda device: available)
         return make_plan(toy(), "cpu", measure=1.0)
 
     assert with_room(1.0).timing.images == 8
     few = with_room(0.4)
     assert not few.fits and few.timing.images == 3
-    assert "Try batch_size=3." in plan_text(few)
+    assert f"Try batch_size={few.largest_batch}." in plan_text(few)
     alone = with_room(0.3 - 1.0)
     assert alone.timing.images == 2 and alone.timing.correlation is None
     assert alone.seconds == pytest.approx(40 * (0.01 + 0.01))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rosetta_lab.planning import ModelPlan, Plan
+from rosetta_lab.planning import MEASURING, ModelPlan, Plan
 
 GIGA = 1e9
 
@@ -44,7 +44,7 @@ def time_line(plan: Plan) -> str:
     """How long it would take."""
     timing, seconds, speed = plan.timing, plan.seconds, plan.images_per_second
     if timing is None or seconds is None:
-        room = plan.memory.room(plan.available, plan.batch_size, sums=False)
+        room = plan.memory.room(int(MEASURING * plan.available), plan.batch_size, sums=False)
         return f"Time: not measured{'' if room else ', since not even one image fits'}."
     total = f"{duration(seconds)} for {plan.num_images:,} images on {plan.device}"
     if timing.correlation is None:
