@@ -107,7 +107,7 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
                 check_keys(config_name, sys.argv[1:])
             except RosettaError as error:
                 sys.exit(str(error))
-            # Lightning only takes note of it, and goes on to the end of a batch: for minutes or hours.
+            # Lightning only takes note of it and finishes the batch, which may take hours.
             signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
             run()
 
