@@ -218,6 +218,7 @@ def test_a_diverged_image_is_told_and_counted(tmp_path: Path) -> None:
     assert "far: the optimisation diverged: choose a smaller lr=" in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_edits_start_from_the_tuned_generator(tmp_path: Path) -> None:
     image = tmp_path / "a" / "night.png"
     image.parent.mkdir()

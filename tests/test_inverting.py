@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
+from PIL import Image
 from safetensors.torch import save_file
 from test_inversion import generator  # noqa: F401  a fixture
 from torch import Tensor, nn
@@ -14,11 +17,13 @@ from torch import Tensor, nn
 import rosetta_lab.invert
 from rosetta_lab import latent_code
 from rosetta_lab.data.images import BrokenImage, Target
+from rosetta_lab.edit import load_sources
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.invert import RecordedInversion
 from rosetta_lab.inverting import Inversion, TargetBatch, TargetBatches
 from rosetta_lab.latent_code import MeanLatents, random_z
 from rosetta_lab.latent_files import metadata
+from rosetta_lab.mined import Mined
 from rosetta_lab.models.base import Generator
 from rosetta_lab.results import Judge, Results
 
@@ -228,7 +233,7 @@ class Targets(list[Target]):
 
 
 def recorded(generator: Generator, folder: Path, pti: int = 0) -> RecordedInversion:
-    options = OmegaConf.create({"steps": pti, "lr": 1e-3, "l2": 1.0})
+    options = OmegaConf.create({"steps": pti, "lr": 1e-2, "l2": 1.0})
     return RecordedInversion(inversion(generator), Judge([]), Results(folder), options, steps=2)
 
 
@@ -259,6 +264,19 @@ def test_a_tuned_image_is_written_before_the_next_is_tuned(
     with pytest.raises(KeyboardInterrupt):
         module.predict_step(batch())
     assert done == [[False] * 3, [True, False, False], [True, True, False]]
-    record = module.results.read("one")
-    assert record["tuned_psnr"] > 0.0
-    assert (tmp_path / "results" / "one" / "generator.safetensors").is_file()
+    assert module.results.read("one")["tuned_psnr"] > 0.0
+    # An edit of it starts from the generator as it was tuned.
+    own = tmp_path / "results" / "two"
+    other = Mined(None, tmp_path, OmegaConf.create({"gen": {}}), copy.deepcopy(generator), "cpu")  # type: ignore[arg-type]
+    latent = {"file": str(own / "latent.safetensors"), "label": None}
+    asked = {"images": None, "inversion": {}, "latent": latent, "space": None}
+    sources, space, _ = load_sources(OmegaConf.create(asked), other)
+    assert (sources.ids, space) == (["two"], "w")
+
+    def steps_from(name: str, network: Generator) -> float:
+        """Largest distance to a picture, in steps of 255."""
+        code = latent_code.LatentCode(network, space, sources.latent, sources.c)
+        picture = torch.from_numpy(np.array(Image.open(own / name))).permute(2, 0, 1)
+        return float((code.images().detach().clamp(0.0, 1.0)[0] * 255.0 - picture).abs().max())
+
+    assert steps_from("tuned.png", other.generator) < 0.6 < steps_from("tuned.png", generator)
