@@ -160,10 +160,13 @@ def find_baselines(arms: Sequence[Arm], wanted: str | None = None) -> list[int]:
 
     plain = [place for place, arm in enumerate(arms) if arm.cfg.get("matches") in (None, "none")]
     common = plain[0] if plain else 0
-    return [
-        next((place for place in plain if besides(arms[place]) == besides(arm)), common)
-        for arm in arms
-    ]
+    own = {
+        place: next((other for other in plain if besides(arms[other]) == besides(arm)), common)
+        for place, arm in enumerate(arms)
+        if place not in plain
+    }
+    # A run without matches that no other one is held against is one among others itself.
+    return [own.get(p, p if p in own.values() else common) for p in range(len(arms))]
 
 
 @dataclass

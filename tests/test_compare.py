@@ -114,6 +114,17 @@ def test_an_arms_name_goes_before_anothers_folder(tmp_path: Path) -> None:
     assert find_baselines(read_arms([tmp_path]), "1") == [2, 2, 2]
 
 
+def test_runs_without_matches_are_compared_with_the_first(tmp_path: Path) -> None:
+    for number, alpha in enumerate((0.1, 0.2, 0.3)):
+        write_run(
+            tmp_path / str(number), IDS[1:3], lambda _, n=number: {"psnr": float(n)},
+            [f"alpha={alpha}"], matches="none",
+        )  # fmt: skip
+    comparison = compare_runs(tmp_path / "out", [tmp_path], resamples=10)
+    assert comparison.baselines == [0, 0, 0]
+    assert [row.gain for row in comparison.rows if row.figure.name == "psnr"] == [None, 1.0, 2.0]
+
+
 def test_gains_are_over_the_plain_run_that_shares_the_rest(tmp_path: Path) -> None:
     """From a random start, say, over the run without matches from the same random start."""
     runs = [("none", "mean", 20.0), ("all", "mean", 23.0), ("none", "random", 10.0),

@@ -195,7 +195,6 @@ def test_jobs_of_a_sweep_are_runs_of_their_own(tmp_path: Path) -> None:
         exits = [r.exit.exit_code for r in found if r.WhichOneof("record_type") == "exit"]
         assert exits == [int(label == 12)]
     # What the others came to is compared all the same, with what was measured elsewhere below.
-    assert "2 is left out" not in done.stdout and "label=3" not in done.stdout.split("PSNR")[0]
     with (sweep / "runs.csv").open(newline="") as stream:
         assert [row["label"] for row in csv.DictReader(stream)] == ["7", "3"]
     assert (sweep / "index.html").is_file() and "15.42" in done.stdout
