@@ -44,7 +44,7 @@ _KNOWN = {
     for figure in (
         Figure("psnr", "PSNR (dB)", higher=True, digits=2),
         Figure("ssim", "SSIM", higher=True),
-        Figure("recognised", "recognised as its class", higher=True, digits=2),
+        Figure("recognised", "recognised", higher=True, digits=2),
         Figure("centre_error", "error of centre"),
         Figure("scale_error", "error of scale"),
         Figure("hue_error", "error of hue (°)", digits=1),

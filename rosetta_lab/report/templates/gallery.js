@@ -78,10 +78,10 @@
       const map = picture(place, item.id, difference, `difference of ${item.id}, ${name}`);
       if (runs.length > 1) {
         const caption = place === baseline(place) ? `${name} (baseline)` : name;
-        views.append(view(caption, inverted, ...after, map, numbers(item, place)));
+        views.append(view(caption, inverted, map, ...after, numbers(item, place)));
       } else {
-        views.append(view("inverted", inverted), ...after.map((picture) => view("tuned", picture)),
-          view("difference", map));
+        views.append(view("inverted", inverted), view("difference", map),
+          ...after.map((picture) => view("tuned", picture)));
         result.append(numbers(item, place));
       }
     }
