@@ -13,7 +13,6 @@ import pytest
 import torch
 from checkpoint_checks import assert_close, assert_same_images, assert_same_state, twice, write
 from checkpoint_files import (
-    EasyDict,
     Golden,
     Reduced,
     Stranger,
@@ -24,6 +23,7 @@ from checkpoint_files import (
     nvlabs_network,
     nvlabs_pickle,
 )
+from nvlabs_networks import STEM, network_of
 
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.models.base import Generator
@@ -36,58 +36,6 @@ from rosetta_lab.models.generators.stylegan_xl import StyleGANXL
 @pytest.fixture(autouse=True)
 def private_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROSETTA_CACHE", str(tmp_path / "cache"))
-
-
-CONSTRUCTOR = ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels")
-
-
-def live_attributes(golden: Golden) -> dict[str, dict[str, Any]]:
-    """What the modules of an alias-free generator have: layers right, some traces of before."""
-    layers = golden.json("layer_specs")
-    live: dict[str, dict[str, Any]] = {
-        "synthesis": {
-            "layer_names": [layer["name"] for layer in layers],
-            "num_ws": len(layers) + 1,
-            "output_scale": golden.json("input_spec")["output_scale"],
-            "_init_kwargs": EasyDict(img_resolution=4, num_layers=1, conv_clamp=1, margin_size=1),
-            "sampling_rates": np.array([1.0, 2.0]),
-        }
-    }
-    for layer in layers:
-        sizes = {key: np.array([layer[key]] * 2) for key in ("in_size", "out_size")}
-        rates = {
-            key: np.float64(value)
-            for key, value in layer.items()
-            if key.endswith(("_rate", "_cutoff", "_width"))
-        }
-        live[f"synthesis.{layer['name']}"] = layer | sizes | rates
-    return live
-
-
-def network_of(golden: Golden, *, ada: bool = False) -> Reduced:
-    """The golden generator as an NVlabs object, with the attributes that matter."""
-    config = golden.json("config")
-    config = {k: v for k, v in config.items() if k != "embedding"}
-    live = live_attributes(golden) if "layer_specs" in golden.metadata else {}
-    if "stem" in config:
-        kwargs: dict[str, Any] = {"path_stem": "/home/somebody/stem.pkl", **config["superres"][-1]}
-        kind, top = "SuperresGenerator", dict.fromkeys(CONSTRUCTOR[:3], 1)
-    else:
-        kwargs, kind, top = dict(config), "Generator", {k: config[k] for k in CONSTRUCTOR}
-        if ada:
-            kwargs = {k: v for k, v in config.items() if k in (*CONSTRUCTOR, "mapping_kwargs")}
-            kwargs["synthesis_kwargs"] = EasyDict(
-                {k: v for k, v in config.items() if k not in kwargs}
-            )
-    return nvlabs_network(
-        golden.below("param/"),
-        golden.json("buffers"),
-        kind,
-        live,
-        _init_args=(),
-        _init_kwargs=EasyDict(kwargs),
-        **top,
-    )
 
 
 @pytest.mark.parametrize("protocol", [3, 4])
@@ -119,12 +67,6 @@ def test_nvlabs_of_the_ada_era(tmp_path: Path) -> None:
     weights = load_weights(source)
     assert weights.config is not None and weights.config["conv_clamp"] == 3.5
     assert_same_images(StyleGAN2, weights, golden)
-
-
-STEM = (
-    *("z_dim", "c_dim", "w_dim", "img_resolution", "channel_base", "channel_max"),
-    *("num_layers", "margin_size", "conv_kernel", "use_radial_filters"),
-)
 
 
 def superresolved(golden: Golden, weights: Weights) -> StyleGANXL:

@@ -22,8 +22,8 @@ from checkpoint_files import (
     tensorflow_pickle,
 )
 from golden_checks import check_layers, check_outputs, layer_outputs
+from nvlabs_networks import STEM, network_of
 from omegaconf import OmegaConf
-from test_checkpoints_formats import STEM, network_of
 from torch import Tensor
 
 from rosetta_lab.loading import load_generator
