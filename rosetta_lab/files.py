@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and the project's cache folder."""
+"""Files that appear whole or not at all, and the project's own folders."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 from torch import Tensor
+
+PACKAGE = Path(__file__).parent
+
+
+def asset_root() -> Path:
+    """Folder that holds ``conf`` and ``experiments``: the clone, or the installed package."""
+    return PACKAGE if (PACKAGE / "conf").is_dir() else PACKAGE.parent
 
 
 @contextmanager

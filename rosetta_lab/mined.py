@@ -11,9 +11,9 @@ import torch
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from rosetta_lab.config import PACKAGE
 from rosetta_lab.dictionary import RosettaDictionary
 from rosetta_lab.errors import RosettaError
+from rosetta_lab.files import PACKAGE
 from rosetta_lab.loading import load_generator, load_models
 from rosetta_lab.models.base import Generator
 from rosetta_lab.models.discriminative.base import DiscriminativeModel

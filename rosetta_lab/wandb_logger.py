@@ -11,13 +11,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from lightning.pytorch.loggers import WandbLogger
 from omegaconf import DictConfig
 
+from rosetta_lab.command_line import parse
 from rosetta_lab.files import atomic_write
 
 LONGEST_NAME = 128  # characters that W&B's server accepts
@@ -66,11 +66,10 @@ def wandb_logger(
 
 def swept(hydra: Any) -> str:
     """What a sweep chose for this job, such as ``matches=all,alpha=0.1``."""
-    words = [word for word in sys.argv[1:] if "=" in word and not word.startswith("-")]
-    words += [f"{key}={value}" for key, value in (hydra.sweeper.get("params") or {}).items()]
-    asked = OverridesParser.create().parse_overrides(words)
+    params = hydra.sweeper.get("params") or {}
+    asked = parse([*sys.argv[1:], *(f"{key}={value}" for key, value in params.items())])
     keys = {override.get_key_element() for override in asked if override.is_sweep_override()}
-    chosen = OverridesParser.create().parse_overrides(list(hydra.overrides.task))
+    chosen = parse(list(hydra.overrides.task))
     return ",".join(str(o.input_line) for o in chosen if o.get_key_element() in keys)
 
 

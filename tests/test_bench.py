@@ -16,7 +16,7 @@ import torch
 from rosetta_lab.bench import INVERSION_DEFAULTS, inversion_defaults
 from rosetta_lab.benchmarks import inversion
 from rosetta_lab.benchmarks.mining import measured, run
-from rosetta_lab.config import PACKAGE, asset_root
+from rosetta_lab.files import PACKAGE, asset_root
 from rosetta_lab.mined import load_mined
 from rosetta_lab.rosetta_units import matched_pairs
 

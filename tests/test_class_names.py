@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from omegaconf import OmegaConf
 
-from rosetta_lab.config import asset_root
 from rosetta_lab.data.fashion_scenes import CLASSES
+from rosetta_lab.files import asset_root
 from rosetta_lab.report.examples import caption
 
 FASHION = sorted((asset_root() / "conf" / "gen").glob("*_fashion.yaml"))

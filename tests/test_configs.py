@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from rosetta_lab.config import asset_root
+from rosetta_lab.files import asset_root
 from rosetta_lab.hooks import record
 from rosetta_lab.loading import load_latents
 from rosetta_lab.models.base import Generator

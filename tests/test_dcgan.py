@@ -12,9 +12,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch import nn
 
-from rosetta_lab.config import asset_root
 from rosetta_lab.dictionary import RosettaDictionary
 from rosetta_lab.errors import RosettaError
+from rosetta_lab.files import asset_root
 from rosetta_lab.hooks import record
 from rosetta_lab.loading import load_generator
 from rosetta_lab.models.base import Generator

@@ -14,8 +14,8 @@ from open_clip.pretrained import _PRETRAINED, _pcfg
 from open_clip.transformer import QuickGELU
 from safetensors.torch import save_file
 
-from rosetta_lab.config import asset_root
 from rosetta_lab.errors import RosettaError
+from rosetta_lab.files import asset_root
 from rosetta_lab.hooks import record
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.models.discriminative.open_clip import OpenClipModel

@@ -9,7 +9,7 @@ import pytest
 import timm
 from omegaconf import OmegaConf
 
-from rosetta_lab.config import asset_root
+from rosetta_lab.files import asset_root
 from rosetta_lab.models.document import cards, document
 
 GROUPS = ["gen", "disc", "perceptual"]

@@ -12,9 +12,9 @@ from hydra import initialize_config_dir
 from hydra.utils import instantiate
 from PIL import Image
 
-from rosetta_lab.config import asset_root
 from rosetta_lab.edits import Amplify, CopyPaste, Edit, Shift, Suppress, Zoom, compose
 from rosetta_lab.errors import RosettaError
+from rosetta_lab.files import asset_root
 from rosetta_lab.functional import edits
 
 SIZES = [(1, 1), (2, 2), (3, 5), (4, 4), (7, 7), (8, 12), (13, 1), (64, 64)]

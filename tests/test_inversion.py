@@ -17,9 +17,9 @@ from omegaconf import OmegaConf
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from rosetta_lab.config import asset_root
 from rosetta_lab.data.readings import read_scenes
 from rosetta_lab.errors import RosettaError
+from rosetta_lab.files import asset_root
 from rosetta_lab.functional.agreement import Agreement, TargetMaps, standardize
 from rosetta_lab.functional.schedule import ramp
 from rosetta_lab.hooks import record

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rosetta_lab.config import check_keys, check_members
+from rosetta_lab.command_line import check_keys, check_members
 from rosetta_lab.errors import RosettaError
 
 

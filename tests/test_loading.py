@@ -21,8 +21,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
 
-from rosetta_lab.config import asset_root, check_keys
+from rosetta_lab.command_line import check_keys
 from rosetta_lab.errors import RosettaError
+from rosetta_lab.files import asset_root
 from rosetta_lab.loading import apply_overrides, load_generator, load_models
 from rosetta_lab.models.checkpoints.told import fits, open_arguments
 from rosetta_lab.models.generators.biggan_deep import BigGANDeep

@@ -16,8 +16,8 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from torch import Tensor
 
-from rosetta_lab.config import asset_root
 from rosetta_lab.errors import RosettaError
+from rosetta_lab.files import asset_root
 from rosetta_lab.models.perceptual import LPIPS, TRUNKS, LayerPerceptual, Perceptual
 
 CONF = asset_root() / "conf"

@@ -17,8 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors import safe_open
 
 from rosetta_lab import rehearsal
-from rosetta_lab.config import asset_root
 from rosetta_lab.errors import RosettaError
+from rosetta_lab.files import asset_root
 from rosetta_lab.loading import load_latents, load_observer
 from rosetta_lab.memory import MemoryMeter, available_memory, cgroup_memory
 from rosetta_lab.modules.mining import MiningModule

@@ -14,8 +14,8 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from timm.data import create_transform, resolve_data_config
 
-from rosetta_lab.config import asset_root
 from rosetta_lab.errors import RosettaError
+from rosetta_lab.files import asset_root
 from rosetta_lab.models.discriminative.timm import TimmModel
 from rosetta_lab.models.preprocess import Preprocess
 

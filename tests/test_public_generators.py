@@ -16,9 +16,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from scipy import stats
 
-from rosetta_lab.config import asset_root
 from rosetta_lab.data.latents import sample_z
 from rosetta_lab.errors import RosettaError
+from rosetta_lab.files import asset_root
 from rosetta_lab.hooks import record
 from rosetta_lab.loading import apply_overrides, load_latents
 from rosetta_lab.models.base import Generator

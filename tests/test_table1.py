@@ -13,8 +13,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
-from rosetta_lab.config import asset_root, zoo_arguments
+from rosetta_lab.command_line import zoo_arguments
 from rosetta_lab.errors import RosettaError
+from rosetta_lab.files import asset_root
 
 COLUMNS = ["lpips_vgg", "lpips_alex"]
 

@@ -17,9 +17,9 @@ from omegaconf import DictConfig, OmegaConf
 from scipy.linalg import sqrtm
 from torch.utils.data import DataLoader
 
-from rosetta_lab.config import PACKAGE, asset_root
 from rosetta_lab.data.fashion_scenes import CLASSES, FashionScenes
 from rosetta_lab.data.latents import as_is
+from rosetta_lab.files import PACKAGE, asset_root
 from rosetta_lab.functional.generative import frechet_distance, precision_recall, spread
 from rosetta_lab.loading import load_generator
 from rosetta_lab.models.base import Generator

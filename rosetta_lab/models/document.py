@@ -17,7 +17,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from rosetta_lab.config import asset_root
+from rosetta_lab.files import asset_root
 from rosetta_lab.loading import apply_overrides, randomize
 from rosetta_lab.models.base import Generator
 from rosetta_lab.models.discriminative.base import DiscriminativeModel

@@ -1,0 +1,176 @@
+"""Command lines before Hydra reads them: what a run adds to them, and misspelt names and keys."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Transformer
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import OmegaConf
+
+from rosetta_lab.errors import RosettaError
+from rosetta_lab.files import asset_root
+
+
+def resumed_arguments(arguments: list[str]) -> list[str]:
+    """Command-line arguments with those of the run that ``resume=FOLDER`` names before them.
+
+    An argument given now replaces the one of the same name given then.
+
+    Raises:
+        RosettaError: the folder is not a run folder.
+    """
+    folders = [a.removeprefix("resume=") for a in arguments if a.startswith("resume=")]
+    if not folders or folders[-1] in ("", "null"):
+        return arguments
+    record = Path(folders[-1]) / ".hydra" / "overrides.yaml"
+    if not record.is_file():
+        raise RosettaError(
+            f"resume={folders[-1]}: this is not a run folder (no .hydra/overrides.yaml in it).\n"
+            "Name a folder such as outputs/mine/<date>_<time>."
+        )
+    given = {argument.split("=")[0].lstrip("+~") for argument in arguments}
+    then = [str(argument) for argument in OmegaConf.load(record)]
+    return [a for a in then if a.split("=")[0].lstrip("+~") not in given] + arguments
+
+
+def zoo_arguments(config_name: str, arguments: list[str]) -> list[str]:
+    """Command-line arguments, with the ``zoo=`` of the named dictionary's generator at their end.
+
+    As an argument it goes before the config's own choice, and is recorded with the run.
+
+    Raises:
+        RosettaError: a sweep over dictionaries of several zoos.
+    """
+    given = {override.key_or_group: override for override in parse(arguments)}
+    config: Any = OmegaConf.load(asset_root() / "conf" / f"{config_name}.yaml")
+    has_zoo = any("zoo" in entry for entry in config.get("defaults", ()))
+    if not has_zoo or "zoo" in given or "dictionary" not in given:
+        return arguments
+    named = given["dictionary"]
+    several = named.sweep_iterator() if named.is_sweep_override() else [named.value()]
+    zoos = {zoo_of(str(dictionary)) for dictionary in several}
+    if len(zoos) > 1:
+        raise RosettaError(
+            f"dictionary={named.get_value_string()}: their generators are of several zoos.\n"
+            f"Name the one to look with: zoo={' or zoo='.join(sorted(zoos))}."
+        )
+    return [*arguments, f"zoo={zoos.pop()}"]
+
+
+def zoo_of(dictionary: str) -> str:
+    """The ``zoo`` that a dictionary's generator names, ``paper`` where it names none."""
+    if dictionary == "embedded":
+        return dictionary
+    path = Path(dictionary).expanduser()
+    try:
+        mined = json.loads((path / "dictionary.json" if path.is_dir() else path).read_text())
+        return str(mined["config"]["gen"].get("zoo", "paper"))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return "paper"  # whoever loads it tells what is wrong with it
+
+
+def parse(arguments: list[str]) -> list[Override]:
+    """The overrides of a command line; none where Hydra cannot read it, and will say why."""
+    words = [word for word in arguments if "=" in word and not word.startswith("-")]
+    try:
+        return OverridesParser.create().parse_overrides(words)
+    except OverrideParseException:
+        return []
+
+
+def outside_folders(arguments: list[str]) -> list[str]:
+    """Folders with more configs: ``--config-dir=DIR``, ``hydra.searchpath=[file://DIR,...]``."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config-dir", "-cd")
+    named = parser.parse_known_args(arguments)[0].config_dir
+    paths = [o.value() for o in parse(arguments) if o.key_or_group == "hydra.searchpath"]
+    listed = [str(path) for value in paths if isinstance(value, list) for path in value]
+    return ([named] if named else []) + [path.removeprefix("file://") for path in listed]
+
+
+def group_folders(override: Override, outside: list[str]) -> list[Path]:
+    """Where the members of an override's group are; none for a plain key.
+
+    Args:
+        override: of a command line.
+        outside: its :func:`outside_folders`.
+    """
+    group = override.key_or_group
+    own = asset_root() / (group if group == "experiments" else f"conf/{group}")
+    return [f for f in (own, *(Path(root) / group for root in outside)) if f.is_dir()]
+
+
+def check_members(arguments: list[str]) -> None:
+    """Look every ``group=NAME`` and ``group=[NAME,...]`` of a command line up in its group.
+
+    Hydra names the choices only for a group with a single member, not for lists.
+
+    Raises:
+        RosettaError: the group has no such member.
+    """
+    outside = outside_folders(arguments)
+    for override in parse(arguments):
+        folders = group_folders(override, outside)
+        if override.is_delete() or not folders:
+            continue
+        choices = sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
+        sweep = override.is_sweep_override()
+        for value in list(override.sweep_iterator()) if sweep else [override.value()]:
+            for name in value if isinstance(value, list) else [value]:
+                if name is not None and str(name) not in choices:
+                    raise RosettaError(
+                        f"{override.key_or_group}={name}: there is no such choice.\n"
+                        f"Choose from {', '.join(choices)}."
+                    )
+
+
+def check_keys(config_name: str, arguments: list[str]) -> None:
+    """Look every ``key=value`` of a command line up in the config that its groups make.
+
+    Raises:
+        RosettaError: there is no such key.
+    """
+    outside = outside_folders(arguments)
+    groups, keys = [], []
+    for override in parse(arguments):
+        if group_folders(override, outside):
+            sweep = override.is_sweep_override()
+            value = next(override.sweep_iterator(Transformer.encode)) if sweep else None
+            key = override.get_key_element()
+            groups.append(f"{key}={value}" if sweep else str(override.input_line))
+        elif override.is_add():
+            groups.append(str(override.input_line))  # later keys may lie within it
+        elif not override.key_or_group.startswith(("hydra.", "hydra/")):
+            keys.append(override.key_or_group)
+    if not keys:
+        return
+    if outside:
+        places = [f"file://{path}" for path in (asset_root(), *map(os.path.abspath, outside))]
+        groups.append(f"hydra.searchpath=[{','.join(places)}]")
+    try:
+        with hydra.initialize_config_dir(str(asset_root() / "conf"), version_base="1.3"):
+            config = hydra.compose(config_name, groups)
+    except HydraException:
+        return  # Hydra tells what is wrong with it
+    for key in keys:
+        place: Any = OmegaConf.to_container(config)
+        for depth, part in enumerate(parts := key.split(".")):
+            if not isinstance(place, dict):
+                break
+            if part not in place:
+                near = difflib.get_close_matches(part, map(str, place))
+                within = f" in {'.'.join(parts[:depth])}" if depth else ""
+                raise RosettaError(
+                    f"{key}: there is no key '{part}'{within}"
+                    f"{'; did you mean ' + ' or '.join(near) if near else ''}.\n"
+                    f"Choose from {', '.join(sorted(map(str, place)))}."
+                )
+            place = place[part]
