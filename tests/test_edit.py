@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from test_inversion import LAYERS, SIZES, generator, statistics  # noqa: F401  fixtures
 from torch import Tensor, nn
 
+from rosetta_lab.data.images import SAMPLES
 from rosetta_lab.edit import chosen_units, numbers, random, with_recipe
 from rosetta_lab.edit_figures import picture_figures, strength
 from rosetta_lab.edit_runs import direct_arm, example_maps, run_arm
@@ -98,9 +99,9 @@ def test_seeds_leave_pictures_latents_figures_and_a_page(seeds: tuple[Path, str]
 def test_the_other_generator_family(tmp_path: Path) -> None:
     """BigGAN's units are what its convolutions take in, and truncation is one of its latents."""
     for module, arguments in {
-        "mine": ["gen=biggan_fashion", "disc=[resnet_fashion]", "num_images=64"],
+        "mine": ["gen=biggan_fashion", "disc=[resnet_fashion]", "num_images=64", "page_images=1"],
         "edit": ["latent.seed=[3,14]", "dictionary=mine", *QUICK],
-        "invert": ["dictionary=mine", "steps=2"],
+        "invert": ["dictionary=mine", f"images={SAMPLES / 'coat_red.png'}", "steps=2"],
     }.items():
         done = subprocess.run(
             [sys.executable, "-m", f"rosetta_lab.{module}", *arguments, f"hydra.run.dir={module}"],

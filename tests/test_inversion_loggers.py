@@ -180,6 +180,7 @@ def test_jobs_of_a_sweep_are_runs_of_their_own(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 1 and "label=12: expected 0 to 9" in done.stderr
+    assert "Traceback" not in done.stderr
     sweep = tmp_path / "sweeps" / "first"
     for number, label in enumerate((7, 12, 3)):
         (log,) = (sweep / str(number)).rglob("*.wandb")

@@ -241,18 +241,6 @@ def test_edits_start_from_the_tuned_generator(tmp_path: Path) -> None:
     assert Image.open(before).tobytes() == tuned != plain
 
 
-def test_a_sweep_goes_on_after_a_failed_job(tmp_path: Path) -> None:
-    image = tmp_path / "good.png"
-    Image.new("RGB", (64, 64), "navy").save(image)
-    sweep = ["hydra.mode=MULTIRUN", f"images={image}", "label=7,99,8", "steps=1"]
-    done = run(f"hydra.sweep.dir={tmp_path / 'sweep'}", *sweep, cwd=tmp_path)
-    assert done.returncode == 1
-    assert list(results(tmp_path / "sweep" / "2")) == ["good"]
-    assert "label=99: expected 0 to 9" in done.stdout + done.stderr
-    assert len((tmp_path / "sweep" / "runs.csv").read_text().splitlines()) == 3
-    assert "Traceback" not in done.stderr
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -355,7 +355,14 @@ def test_clip_is_as_its_card_says(test_scenes: FashionScenes) -> None:
         assert value == pytest.approx(card_figures("clip_fashion")[key], abs=0.06)
 
 
-@pytest.mark.parametrize("name", ["dino_resnet_fashion", "dino_vit_fashion", "mae_fashion"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dino_resnet_fashion",
+        pytest.param("dino_vit_fashion", marks=pytest.mark.slow),
+        pytest.param("mae_fashion", marks=pytest.mark.slow),
+    ],
+)
 def test_linear_probe_is_near_its_card(
     name: str, test_scenes: FashionScenes, train: FashionScenes
 ) -> None:
