@@ -49,9 +49,6 @@ class TargetBatches(Dataset[TargetBatch]):
         targets: see :mod:`rosetta_lab.data.images`; with ``ids``.
         batch_size: targets of a batch.
         batches: numbers of the batches to take; None for all.
-
-    Attributes:
-        broken: id to what was wrong with the file, of those met so far.
     """
 
     def __init__(self, targets: Any, batch_size: int, batches: Sequence[int] | None = None) -> None:
@@ -59,7 +56,6 @@ class TargetBatches(Dataset[TargetBatch]):
         self.targets, self.batch_size = targets, batch_size
         every = range(-(-len(targets) // batch_size))
         self.batches = list(every if batches is None else batches)
-        self.broken: dict[str, str] = {}
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -75,8 +71,8 @@ class TargetBatches(Dataset[TargetBatch]):
         for place in range(start, min(start + self.batch_size, len(self.targets))):
             try:
                 found.append(self.targets[place])
-            except BrokenImage as error:
-                self.broken[self.targets.ids[place]] = error.reason
+            except BrokenImage:  # told at the end, when it is known what has no result
+                continue
         return TargetBatch(
             [target.id for target in found],
             torch.stack([target.image for target in found]) if found else torch.empty(0, 3, 1, 1),
