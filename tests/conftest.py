@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from selenium import webdriver
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
 
-from rosetta_lab.data.fashion_scenes import find_fashion_mnist
+from rosetta_lab.data.fashion.scenes import find_fashion_mnist
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import cache_folder
 
 torch.set_num_threads(2)
+FLAGS = [
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--disable-dev-shm-usage", "--force-prefers-reduced-motion",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -36,3 +45,20 @@ def fashion_mnist() -> Path:
         return find_fashion_mnist()
     except RosettaError as error:
         pytest.fail(f"This test needs Fashion-MNIST. {error}", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    """Headless Chromium, the same for all tests."""
+    browser, server = shutil.which("chromium"), shutil.which("chromedriver")
+    if not browser or not server:
+        pytest.fail("These tests need Chromium: apt-get install chromium chromium-driver")
+    options = Options()
+    options.binary_location = browser
+    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    found = webdriver.Chrome(options=options, service=Service(server))
+    found.set_script_timeout(120)
+    yield found
+    found.quit()

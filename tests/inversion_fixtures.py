@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from rosetta_lab.inverting import TargetBatch
-from rosetta_lab.latent_code import seed_of
-from rosetta_lab.modules.inversion import Inverted
-from rosetta_lab.results import Results
+from rosetta_lab.invert.latent_code import seed_of
+from rosetta_lab.invert.module import Inverted
+from rosetta_lab.invert.problem import TargetBatch
+from rosetta_lab.invert.results import Results
 
 HOSTILE_ID = 'a <b>& "c" #1?%41/</script><img src=x onerror=alert(1)>'
 STEPS = 40

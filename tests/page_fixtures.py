@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rosetta_lab.dictionary import ModelCard, RosettaDictionary, build_dictionary
-from rosetta_lab.report.examples import Examples
-from rosetta_lab.units import Layer, Unit
+from rosetta_lab.dictionary.build import build_dictionary
+from rosetta_lab.dictionary.schema import ModelCard, RosettaDictionary
+from rosetta_lab.mine.page.examples import Examples
+from rosetta_lab.models.units import Layer, Unit
 
 HOSTILE = "<script>alert(1)</script>"
 HOSTILE_MODEL = """q"uo'te&<img src=x onerror=alert(2)>"""

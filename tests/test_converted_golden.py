@@ -26,9 +26,9 @@ from nvlabs_networks import STEM, network_of
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from rosetta_lab.loading import load_generator
 from rosetta_lab.models.base import Generator
 from rosetta_lab.models.checkpoints import load_weights
+from rosetta_lab.models.load import load_generator
 
 MODULES = "rosetta_lab.models.generators"
 

@@ -1,7 +1,7 @@
 """How far things moved and how much they grew between two pictures: what an edit really did.
 
 Distances are fractions of the picture's width and height, x to the right and y down, as for
-:func:`rosetta_lab.functional.edits.shift`.
+:func:`rosetta_lab.functional.map_edits.shift`.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ from torchmetrics import Metric
 from rosetta_lab.functional.condense import condense
 from rosetta_lab.functional.correlation import pearson, variance
 from rosetta_lab.functional.resize import Size, larger, smaller
-from rosetta_lab.precision import without_autocast
-from rosetta_lab.units import Layer, UnitIndex
+from rosetta_lab.models.units import Layer, UnitIndex
+from rosetta_lab.run.precision import without_autocast
 
 
 def all_reduce(state: Tensor, group: Any = None) -> list[Tensor]:

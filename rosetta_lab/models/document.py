@@ -18,12 +18,12 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from rosetta_lab.files import asset_root
-from rosetta_lab.loading import apply_overrides, randomize
 from rosetta_lab.models.base import Generator
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
+from rosetta_lab.models.load import apply_overrides, randomize
+from rosetta_lab.models.meta import observer_without_memory, shapes_without_memory
 from rosetta_lab.models.preprocess import Preprocess
-from rosetta_lab.planning import observer_without_memory, shapes_without_memory
-from rosetta_lab.units import Layer, resolve_layers
+from rosetta_lab.models.units import Layer, resolve_layers
 
 HEADING = """\
 # Models

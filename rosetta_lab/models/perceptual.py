@@ -19,11 +19,11 @@ import torchvision
 from torch import Tensor, nn
 
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.hooks import record
 from rosetta_lab.models.checkpoints import load_into, load_weights
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.models.preprocess import Preprocess
-from rosetta_lab.units import resolve_layers
+from rosetta_lab.models.recording import record
+from rosetta_lab.models.units import resolve_layers
 
 log = logging.getLogger("rosetta_lab")
 EPSILON = 1e-10  # smallest norm that is divided by; where no unit fires, features stay 0

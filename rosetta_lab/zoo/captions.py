@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from rosetta_lab.data.fashion_scenes import CLASSES, Scenes
+from rosetta_lab.data.fashion.scenes import CLASSES, Scenes
 
 COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink")
 # Hue in degrees at which a colour ends; red begins again after pink.

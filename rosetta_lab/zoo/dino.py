@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rosetta_lab.data.fashion_scenes import FashionScenes, Scenes
+from rosetta_lab.data.fashion.scenes import FashionScenes, Scenes
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.zoo.schedule import ScheduledModule, flip
 

@@ -13,11 +13,11 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from rosetta_lab.config import entry_point
-from rosetta_lab.data.fashion_scenes import FashionScenes
+from rosetta_lab.data.fashion.scenes import FashionScenes
 from rosetta_lab.files import asset_root, atomic_write
-from rosetta_lab.loading import load_generator
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
+from rosetta_lab.models.load import load_generator
+from rosetta_lab.run.app import entry_point
 from rosetta_lab.zoo.figures import class_accuracy, linear_probe, zero_shot
 from rosetta_lab.zoo.generator_figures import generator_figures
 

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rosetta_lab.data.fashion_scenes import Scenes
+from rosetta_lab.data.fashion.scenes import Scenes
 from rosetta_lab.models.base import Generator
 from rosetta_lab.models.generators.layers import FullyConnected, lrelu
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rosetta_lab.data.fashion_scenes import FashionScenes
+from rosetta_lab.data.fashion.scenes import FashionScenes
 from rosetta_lab.data.latents import Latents
 from rosetta_lab.functional.generative import frechet_distance, precision_recall, spread
 from rosetta_lab.models.base import Generator
@@ -17,7 +17,7 @@ from rosetta_lab.zoo.figures import BATCH, accuracy, outputs
 NEIGHBOURHOOD = 5_000  # samples for precision and recall, whose cost grows with the square
 
 
-class Judge:
+class ClassJudge:
     """A classifier's pooled features and logits of images.
 
     Args:
@@ -38,7 +38,7 @@ class Judge:
 
 @torch.no_grad()
 def judge_samples(
-    generator: Generator, judge: Judge, samples: int, seed: int = 0
+    generator: Generator, judge: ClassJudge, samples: int, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
     """The judge's outputs for class-conditional samples, as many of each class, and their classes.
 
@@ -71,7 +71,7 @@ def generator_figures(
         images: how many of them, and of samples.
         train: other real scenes, for the floor: the FID of real against real.
     """
-    judge = Judge(model)
+    judge = ClassJudge(model)
     fake, asked = judge_samples(generator, judge, images)
     real, labels, _ = outputs(judge, test, images)
     other, _, _ = outputs(judge, train, images)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from rosetta_lab.data.fashion_scenes import Scenes
+from rosetta_lab.data.fashion.scenes import Scenes
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.zoo.schedule import ScheduledModule, flip
 

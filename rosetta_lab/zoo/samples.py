@@ -9,8 +9,8 @@ from omegaconf import DictConfig
 from torchvision.utils import make_grid
 from torchvision.utils import save_image as write_png
 
-from rosetta_lab.config import entry_point
-from rosetta_lab.loading import load_generator, load_latents
+from rosetta_lab.models.load import load_generator, load_latents
+from rosetta_lab.run.app import entry_point
 
 
 @entry_point("zoo_samples")

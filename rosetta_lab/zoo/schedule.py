@@ -10,7 +10,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from rosetta_lab.data.fashion_scenes import Scenes
+from rosetta_lab.data.fashion.scenes import Scenes
 
 
 def warmup_cosine(progress: float, warmup: float) -> float:

@@ -22,10 +22,10 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save
 from torch.utils.data import DataLoader
 
-from rosetta_lab.config import entry_point
-from rosetta_lab.data.fashion_scenes import FashionScenes
+from rosetta_lab.data.fashion.scenes import FashionScenes
 from rosetta_lab.data.latents import as_is
 from rosetta_lab.files import atomic_write
+from rosetta_lab.run.app import entry_point
 
 
 class FreshScenes(Callback):

@@ -23,7 +23,7 @@ from rosetta_lab.models.generators.layers import (
     lrelu,
 )
 from rosetta_lab.models.generators.mapping import MappingNetwork
-from rosetta_lab.precision import without_autocast
+from rosetta_lab.run.precision import without_autocast
 
 NoiseMode = Literal["const", "random", "none"]
 

@@ -21,8 +21,8 @@ from rosetta_lab.models.generators.geometry import LayerGeometry, Progression, S
 from rosetta_lab.models.generators.layers import LRELU_SLOPE, FullyConnected
 from rosetta_lab.models.generators.mapping import MappingNetwork
 from rosetta_lab.models.generators.recorded import Recorded, as_recorded
-from rosetta_lab.precision import without_autocast
-from rosetta_lab.units import INPUT_SUFFIX
+from rosetta_lab.models.units import INPUT_SUFFIX
+from rosetta_lab.run.precision import without_autocast
 
 
 class ProgressionOptions(TypedDict, total=False):

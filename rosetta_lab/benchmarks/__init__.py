@@ -1,1 +1,0 @@
-"""Benchmarks: each measures its ratios within one run."""

@@ -1,0 +1,34 @@
+"""Compare runs of inversions: ``python -m rosetta_lab.compare runs=[FOLDER,...]``."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from rosetta_lab.compare.comparison import Comparison
+from rosetta_lab.compare.report import compare_runs
+from rosetta_lab.run.app import entry_point
+
+log = logging.getLogger("rosetta_lab")
+
+
+@entry_point("compare")
+def main(cfg: DictConfig) -> Comparison:
+    reference: Any = OmegaConf.to_container(cfg.reference) if cfg.reference else {}
+    return compare_runs(
+        Path(HydraConfig.get().runtime.output_dir),
+        [Path(folder) for folder in cfg.runs],
+        baseline=cfg.baseline,
+        reference=reference,
+        resamples=cfg.resamples,
+        level=cfg.level,
+        seed=cfg.seed,
+    )
+
+
+if __name__ == "__main__":
+    main()

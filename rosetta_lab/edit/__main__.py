@@ -1,0 +1,91 @@
+"""Edit images through Rosetta units: ``python -m rosetta_lab.edit edit=[zoom,shift]``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from rosetta_lab.dictionary.mined import load_mined
+from rosetta_lab.dictionary.pairs import generator_units
+from rosetta_lab.edit.arms import (
+    EditArm,
+    EditRun,
+    direct_arm,
+    example_maps,
+    own_images,
+    run_arm,
+)
+from rosetta_lab.edit.edits import compose
+from rosetta_lab.edit.numbers import edit_table
+from rosetta_lab.edit.page.index import write_edits
+from rosetta_lab.edit.problem import Editing
+from rosetta_lab.edit.recipe import NOT_IN_RECIPES, RECIPE, with_recipe
+from rosetta_lab.edit.setup import (
+    add_selectivity,
+    chosen_units,
+    load_sources,
+    random,
+)
+from rosetta_lab.errors import check_choice, check_count
+from rosetta_lab.files import atomic_write
+from rosetta_lab.functional.agreement import Normalization
+from rosetta_lab.invert.sources import reference
+from rosetta_lab.invert.units import OwnUnits, SeenUnits, own_units, target_units
+from rosetta_lab.run.app import entry_point
+from rosetta_lab.run.trainer import make_trainer
+
+
+@entry_point("edit")
+def main(cfg: DictConfig) -> EditRun:
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    cfg = with_recipe(cfg)
+    check_count("steps", cfg.steps)
+    if cfg.normalization is not None:
+        check_choice("normalization", cfg.normalization, get_args(Normalization))
+    trainer = make_trainer(cfg, folder, bar=False)
+    mined = load_mined(cfg.dictionary, trainer.strategy.root_device)
+    mined.fill_in(cfg)
+    edit = compose(instantiate(entry) for entry in cfg.edit.values())
+    sources, space, pictures = load_sources(cfg, mined, "w+" if edit.strength else "z")
+    edited, kept = chosen_units(cfg, mined)
+
+    def pose(units: OwnUnits | SeenUnits, others: OwnUnits | SeenUnits | None = None) -> Editing:
+        low = reference(mined.generator, cfg.reference_images, space, cfg.psi, mined.latent)
+        how = {"keep": float(cfg.keep), "space": space, "psi": cfg.psi}
+        how |= {"seed": cfg.seed, "distribution": mined.latent}
+        return Editing(mined.generator, edit, units, others, low, cfg.loss, **how)
+
+    def optimise(editing: Editing) -> EditArm:
+        how = {key: cfg[key] for key in ("steps", "lr", "rampup", "rampdown")}
+        return run_arm(editing, sources, cfg.frames, cfg.trainer.enable_progress_bar, **how)
+
+    how: Normalization = cfg.normalization or ("distance" if edit.strength else "cosine")
+    others = target_units(cfg, mined, kept, how)
+    editing = pose(target_units(cfg, mined, edited, how), others)
+    run = EditRun(edit, sources, own_images(editing, sources), pictures)
+    run.arms["rosetta"] = optimise(editing)
+    run.maps = example_maps(editing, sources, run.arms["rosetta"])
+    if cfg.controls:
+        run.arms["random units"] = optimise(pose(own_units(mined, random(cfg, mined, edited), how)))
+        run.arms["activations"] = direct_arm(
+            pose(own_units(mined, generator_units(edited))), sources
+        )
+    if cfg.concepts is not None or cfg.neurons is not None:
+        add_selectivity(cfg, mined, run, editing)
+    run.measure(mined.classifier(cfg.classifier))
+    run.save(folder)
+    recipe = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in NOT_IN_RECIPES])
+    atomic_write(folder / RECIPE, OmegaConf.to_yaml(recipe, resolve=True).encode())
+    page = write_edits(folder, run, cfg, mined.dictionary)
+    print(edit_table(run))
+    print(f"Look at it: {page.resolve()}")
+    print(f"Do it again: python -m rosetta_lab.edit recipe={folder / RECIPE}")
+    return run
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""From a config to what an edit needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from torch import Tensor
+
+from rosetta_lab.data.images import ImageFolder, Target
+from rosetta_lab.dictionary.mined import Mined
+from rosetta_lab.dictionary.pairs import Pairs, generator_units, matched_pairs
+from rosetta_lab.edit.arms import (
+    ConceptStrengths,
+    EditRun,
+)
+from rosetta_lab.edit.problem import Editing
+from rosetta_lab.invert.latent_code import Space
+from rosetta_lab.invert.module import InversionModule
+from rosetta_lab.invert.pivotal_tuning import TUNED
+from rosetta_lab.invert.problem import Inversion, TargetBatch
+from rosetta_lab.invert.sources import Sources, from_file, from_seeds, reference
+from rosetta_lab.invert.units import own_units
+from rosetta_lab.models.checkpoints import load_into, load_weights
+from rosetta_lab.run.configs import plain
+
+
+def load_sources(
+    cfg: DictConfig, mined: Mined, default: Space = "z"
+) -> tuple[Sources, Space, Tensor | None]:
+    """What to edit, in which space, and the pictures that it was inverted from.
+
+    ``default`` is the space of seeds unless ``cfg`` names one.
+    """
+    generator, how = mined.generator, cfg.inversion
+    label = mined.class_number(cfg.latent.label)
+    if cfg.images is not None:
+        mined.fill_in(how)
+        folder = ImageFolder(cfg.images, generator.resolution)
+        inversion = Inversion(
+            generator,
+            None,
+            instantiate(cfg.perceptual).to(mined.device),
+            how.loss,
+            space=how.space,
+            psi=cfg.psi,
+            label="inferred" if label is None else label,
+            classifier=mined.classifier(cfg.classifier),
+            distribution=mined.latent,
+        )
+        module = InversionModule(
+            inversion, how.steps, how.lr, progress=cfg.trainer.enable_progress_bar
+        )
+        targets = [folder[place] for place in range(len(folder))]
+        pictures = torch.stack([target.image for target in targets])
+        return from_images(targets, module), how.space, pictures
+    if cfg.latent.file is not None:
+        path = Path(cfg.latent.file)
+        sources, space = from_file(generator, path, cfg.space)
+        if (tuned := path.parent / TUNED).is_file():
+            load_into(generator, load_weights(str(tuned)))  # what pivotal tuning made of it
+        return sources, space, None
+    seeds = [cfg.latent.seed] if isinstance(cfg.latent.seed, int) else list(cfg.latent.seed)
+    space = cfg.space if cfg.space is not None else default
+    return from_seeds(generator, seeds, label, space, cfg.psi, mined.latent), space, None
+
+
+def chosen_units(cfg: DictConfig, mined: Mined) -> tuple[Pairs, Pairs]:
+    """Matched pairs that are edited, and those that are to stay as they are."""
+    asked = [plain(cfg[key]) for key in ("matches", "pool", "concepts", "neurons", "layers")]
+    edited = matched_pairs(mined.dictionary, *asked)
+    if not cfg.keep or all(value is None for value in asked[2:]):
+        return edited, {}
+    units = generator_units(edited)
+    every = matched_pairs(mined.dictionary, *asked[:2])
+    return edited, {name: rows[~torch.isin(rows[:, 0], units)] for name, rows in every.items()}
+
+
+def random(cfg: DictConfig, mined: Mined, edited: Pairs) -> Tensor:
+    """As many random units of the generator as are edited, of the same layers."""
+    source = torch.Generator().manual_seed(cfg.seed)
+    units = mined.dictionary.generator.units
+    chosen = []
+    edited_units = generator_units(edited)
+    for layer in units.layers:
+        span = units.units(layer.name)
+        count = int(((edited_units >= span.start) & (edited_units < span.stop)).sum())
+        picked = torch.randperm(layer.channels, generator=source)[:count]
+        chosen.append(picked + span.start)
+    return torch.cat(chosen)
+
+
+def add_selectivity(cfg: DictConfig, mined: Mined, run: EditRun, editing: Editing) -> None:
+    """How much the edited concepts changed, and the others, for every arm with latents."""
+    edited = sorted(
+        {*(cfg.concepts or ()), *(mined.dictionary.neurons[n].concept for n in cfg.neurons or ())}
+    )
+    low = reference(mined.generator, cfg.reference_images, editing.space, cfg.psi, mined.latent)
+    strengths = ConceptStrengths(
+        mined.dictionary, lambda chosen: own_units(mined, chosen), low, editing
+    )
+    for arm in run.arms.values():
+        if arm.latent is not None:
+            rows = strengths.selectivity(run.sources, arm.latent, edited)
+            arm.figures = [{**a, **b} for a, b in zip(arm.figures, rows, strict=True)]
+
+
+def from_images(targets: Sequence[Target], module: InversionModule) -> Sources:
+    """Pictures, inverted first, in the inversion's space."""
+    batch = TargetBatch(
+        [target.id for target in targets],
+        torch.stack([target.image for target in targets]),
+        [target.label for target in targets],
+        [target.truth for target in targets],
+    )
+    found = module.predict_step(batch)
+    return Sources(batch.ids, found.latent, found.class_weights)

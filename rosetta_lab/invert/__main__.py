@@ -1,0 +1,97 @@
+"""Invert images: ``python -m rosetta_lab.invert dictionary=RUN images=FOLDER matches=all``."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from rosetta_lab.data.images import BrokenImage
+from rosetta_lab.dictionary.mined import load_mined
+from rosetta_lab.dictionary.schema import RosettaDictionary
+from rosetta_lab.errors import RosettaError, check_count
+from rosetta_lab.invert.figures import objective
+from rosetta_lab.invert.logged import log_curves
+from rosetta_lab.invert.page.index import write_inversions
+from rosetta_lab.invert.results import DIVERGED, Results
+from rosetta_lab.invert.run import RecordedInversion, SharedOut
+from rosetta_lab.invert.setup import load_inversion, load_judge, load_targets, settings
+from rosetta_lab.invert.tables import summary_table, write_table
+from rosetta_lab.run.app import entry_point
+from rosetta_lab.run.trainer import make_trainer
+
+log = logging.getLogger("rosetta_lab")
+
+
+@entry_point("invert")
+def main(cfg: DictConfig) -> float | None:
+    check_count("steps", cfg.steps)
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    trainer = make_trainer(cfg, folder, bar=False)  # the module's own bar counts steps
+    mined = load_mined(cfg.dictionary, trainer.strategy.root_device)
+    inversion = load_inversion(cfg, mined)
+    targets = load_targets(cfg, mined.generator)
+    results = Results(folder)
+    data = SharedOut(targets, cfg.batch_size, results, settings(cfg))
+    module = RecordedInversion(
+        inversion,
+        load_judge(cfg, inversion.classifier, mined.device),
+        results,
+        cfg.pti,
+        steps=cfg.steps,
+        lr=cfg.lr,
+        rampup=cfg.rampup,
+        rampdown=cfg.rampdown,
+        progress=cfg.trainer.enable_progress_bar and trainer.is_global_zero,
+    )
+    trainer.predict(module, data, return_predictions=False)
+    trainer.strategy.barrier()
+    if not trainer.is_global_zero:
+        return None
+    records = finish(cfg, folder, mined.dictionary, targets, results, trainer)
+    return objective(records, cfg.objective)
+
+
+def finish(
+    cfg: DictConfig,
+    folder: Path,
+    dictionary: RosettaDictionary,
+    targets: Any,
+    results: Results,
+    trainer: L.Trainer,
+) -> list[dict[str, Any]]:
+    """Table, page and loggers.
+
+    Raises:
+        RosettaError: images have no result; the others are written.
+    """
+    records = list(results.records(targets.ids))
+    missing = {name: reason(targets, name) for name in targets.ids if not results.done(name)}
+    if records:
+        write_table(folder / "results.csv", records)
+        page = write_inversions(folder, results, records, cfg, dictionary, missing)
+        log_curves(trainer.loggers, results, records)
+        print(summary_table(records, missing))
+        print(f"Look at it: {page.resolve()}")
+    for name, why in missing.items():
+        log.error("%s: %s", name, why)
+    if missing:
+        raise RosettaError(f"{len(missing)} of {len(targets.ids)} images could not be inverted.")
+    return records
+
+
+def reason(targets: Any, name: str) -> str:
+    """Why an image has no result."""
+    try:
+        targets[targets.ids.index(name)]
+    except BrokenImage as error:
+        return error.reason
+    return DIVERGED
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""What loggers are told of a run of inversions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.loggers import Logger, WandbLogger
+from PIL import Image
+
+from rosetta_lab.invert.figures import LOSS, judged, means
+from rosetta_lab.invert.results import IMAGE, TARGET, Results
+
+KEY_IMAGES = 8  # pictures that stand by themselves in W&B
+TABLE_IMAGES = 500  # rows of W&B's table; results.csv has them all
+
+
+def log_curves(
+    loggers: Iterable[Logger], results: Results, records: Sequence[Mapping[str, Any]]
+) -> None:
+    """Give loggers the mean course of every part of the loss, and the mean figures.
+
+    W&B also gets pictures, and a table of images with their figures. The last step has the mean
+    figures by their own names, so they are the run's summary there.
+    """
+    curves = [results.curves(record["id"]) for record in records]
+    courses = {part: torch.stack([c[part] for c in curves]).mean(dim=0) for part in curves[0]}
+    mean = {name: value for name, value in means(records).items() if not name.startswith(LOSS)}
+    for logger in loggers:
+        for step in range(len(courses["total"])):
+            scalars = {f"{LOSS}{part}": float(course[step]) for part, course in courses.items()}
+            logger.log_metrics(scalars, step)
+        logger.log_metrics(mean, len(courses["total"]))
+        if isinstance(logger, WandbLogger):
+            log_pictures(logger, results, records)
+        logger.finalize("success")
+
+
+def log_pictures(
+    logger: WandbLogger, results: Results, records: Sequence[Mapping[str, Any]]
+) -> None:
+    """Give W&B some pictures by themselves, and a table of images with their figures."""
+    import wandb  # takes a second, and only this logger needs it
+
+    def files(record: Mapping[str, Any]) -> list[Path]:
+        return [results.root / record["id"] / file for file in (TARGET, IMAGE)]
+
+    key = records[:KEY_IMAGES]
+    for column, what in enumerate(("target", "inverted")):
+        pictures = [Image.open(files(record)[column]) for record in key]
+        logger.log_image(f"pictures/{what}", pictures, caption=[record["id"] for record in key])
+    kinds = judged(records)
+    rows = [
+        [record["id"], record.get("label")]
+        + [wandb.Image(str(path)) for path in files(record)]
+        + [record.get(kind.name) for kind in kinds]
+        for record in records[:TABLE_IMAGES]
+    ]
+    columns = ["id", "label", "target", "inverted", *(kind.name for kind in kinds)]
+    logger.log_table("images", columns=columns, data=rows)

@@ -1,0 +1,156 @@
+"""What inversions came to, in files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from rosetta_lab.errors import RosettaError
+from rosetta_lab.files import atomic_write
+from rosetta_lab.invert.latent_files import LATENT, RESULTS
+from rosetta_lab.invert.module import Inverted
+from rosetta_lab.invert.problem import TargetBatch
+
+log = logging.getLogger("rosetta_lab")
+RESULT, IMAGE = "result.json", "inverted.png"
+TARGET, START, SETTINGS = "target.png", "start.png", "settings.yaml"
+TUNED_IMAGE = "tuned.png"  # what pivotal tuning made of it
+READINGS = ("centre_error", "scale_error", "hue_error")  # in some images there is nothing to read
+DIVERGED = "the optimisation diverged: choose a smaller lr= or beta="
+
+
+class Results:
+    """A run's results: one folder per image, which appears whole or not at all.
+
+    Args:
+        folder: the run folder; results go to ``results/ID/`` inside it. No ID may be a folder of
+            another (:func:`rosetta_lab.data.images.make_ids` makes such).
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._extras: dict[str, list[Callable[[Path], None]]] = {}
+
+    @property
+    def root(self) -> Path:
+        """Where the images' folders are."""
+        return self.folder / RESULTS
+
+    def done(self, name: str) -> bool:
+        """Whether an image's result is there."""
+        return (self.root / name / RESULT).is_file()
+
+    def read(self, name: str) -> dict[str, Any]:
+        """An image's figures."""
+        record: dict[str, Any] = json.loads((self.root / name / RESULT).read_text())
+        return record
+
+    def curves(self, name: str) -> dict[str, Tensor]:
+        """The course of every part of an image's loss (steps,)."""
+        stored = load_file(self.root / name / LATENT)
+        return {k.removeprefix("curve/"): v for k, v in stored.items() if k.startswith("curve/")}
+
+    def write(
+        self,
+        batch: TargetBatch,
+        result: Inverted,
+        figures: Sequence[Mapping[str, float]],
+        places: Iterable[int] | None = None,
+        notes: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write images' results that are not there yet, but for those whose numbers are not finite.
+
+        Args:
+            batch: the targets.
+            result: what became of them.
+            figures: of every image. Readings of the image may be NaN, and are left out then.
+            places: of the images in the batch; None for all.
+            notes: to write beside the latents, see
+                :func:`rosetta_lab.invert.latent_files.metadata`.
+        """
+        for place in range(len(batch.ids)) if places is None else places:
+            name = batch.ids[place]
+            extras = self._extras.pop(name, [])
+            if self.done(name):
+                continue
+            tensors = {"latent": result.latent[place : place + 1]}
+            if result.class_weights is not None:
+                tensors["class_weights"] = result.class_weights[place : place + 1]
+            values = {
+                figure: value
+                for figure, value in figures[place].items()
+                if math.isfinite(value) or not figure.endswith(READINGS)
+            }
+            values |= {f"loss/{part}": float(c[place, -1]) for part, c in result.curves.items()}
+            if not (
+                all(map(math.isfinite, values.values()))
+                and all(bool(tensor.isfinite().all()) for tensor in tensors.values())
+            ):
+                log.error("%s: %s", name, DIVERGED)
+                continue
+            tensors |= {f"curve/{part}": curve[place] for part, curve in result.curves.items()}
+            record = {"id": name, "label": batch.labels[place], **values}
+            folder = self.root / name
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".new_"))
+            temporary.chmod(0o755)
+            ready = {key: value.cpu().contiguous() for key, value in tensors.items()}
+            save_file(ready, temporary / LATENT, dict(notes or {}))
+            save_png(result.images[place], temporary / IMAGE)
+            save_png(batch.images[place], temporary / TARGET)
+            if result.starts is not None:
+                save_png(result.starts[place], temporary / START)
+            (temporary / RESULT).write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
+            for extra in extras:
+                extra(temporary)
+            shutil.rmtree(folder, ignore_errors=True)  # what an interrupted removal left
+            temporary.rename(folder)
+
+    def add(
+        self, name: str, file: str, tensors: Mapping[str, Tensor], picture: str, image: Tensor
+    ) -> None:
+        """Have tensors and a picture (3, R, R) written beside an image's result, with it."""
+        ready = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+        self._extras.setdefault(name, []).extend(
+            (lambda at: save_file(ready, at / file), lambda at: save_png(image, at / picture))
+        )
+
+    def claim(self, settings: str) -> None:
+        """Note what the results depend on, or compare with what was noted.
+
+        Raises:
+            RosettaError: the folder holds results of other settings.
+        """
+        note = self.folder / SETTINGS
+        others = note.is_file() and note.read_text() != settings
+        if others and any(self.root.rglob(RESULT)):
+            raise RosettaError(
+                f"{self.folder} holds results of other settings (see {SETTINGS} in it).\n"
+                "Give the run another folder, or resume it with the same settings."
+            )
+        atomic_write(note, settings.encode())
+
+    def clean(self) -> None:
+        """Remove what an interrupted run left unfinished."""
+        for leftover in self.root.rglob(".new_*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    def records(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """The figures of those images that are done, in order."""
+        return (self.read(name) for name in names if self.done(name))
+
+
+def save_png(image: Tensor, path: Path) -> None:
+    """Write an image (3, H, W) in [0, 1]."""
+    pixels = (image.detach().cpu().clamp(0.0, 1.0) * 255.0).round().byte()
+    Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(path)

@@ -1,0 +1,84 @@
+"""From a config to what an inversion needs."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from rosetta_lab.data.images import ImageFolder
+from rosetta_lab.dictionary.mined import Mined
+from rosetta_lab.dictionary.pairs import matched_pairs
+from rosetta_lab.errors import RosettaError, check_choice
+from rosetta_lab.functional.agreement import Normalization
+from rosetta_lab.invert.judge import Judge
+from rosetta_lab.invert.problem import Inversion
+from rosetta_lab.invert.units import RosettaUnits
+from rosetta_lab.models.base import Generator
+from rosetta_lab.models.discriminative.base import DiscriminativeModel
+from rosetta_lab.run.configs import plain
+
+WATCHING = ("logger", "trainer", "experiments", "resume")  # config that says nothing of the result
+
+
+def load_inversion(cfg: DictConfig, mined: Mined) -> Inversion:
+    """What poses the problems, as a run's config asks for it.
+
+    What the config leaves to the mining run is filled in.
+    """
+    mined.fill_in(cfg)
+    check_choice("normalization", cfg.normalization, get_args(Normalization))
+    pairs = matched_pairs(
+        mined.dictionary,
+        *(plain(cfg[key]) for key in ("matches", "pool", "concepts", "neurons", "layers", "k")),
+    )
+    models = mined.models(pairs)
+    units = None
+    if pairs:
+        units = RosettaUnits(mined.dictionary, mined.folder, models, pairs, cfg.normalization)
+    perceptual = instantiate(cfg.perceptual).to(mined.device) if cfg.loss.perceptual else None
+    return Inversion(
+        mined.generator,
+        None if units is None else units.to(mined.device),
+        perceptual,
+        {**cfg.loss, "activation": cfg.loss.activation if pairs else 0.0},
+        space=cfg.space,
+        start=cfg.start,
+        psi=cfg.psi,
+        label=mined.class_number(cfg.label),
+        classifier=mined.classifier(cfg.classifier, models),
+        optimize_class=cfg.optimize_class,
+        seed=cfg.seed,
+        distribution=mined.latent,
+    )
+
+
+def load_judge(
+    cfg: DictConfig, classifier: DiscriminativeModel | None, device: torch.device
+) -> Judge:
+    """The figures that a run's config asks for."""
+    return Judge([instantiate(entry).to(device) for entry in cfg.judges.values()], classifier)
+
+
+def settings(cfg: DictConfig) -> str:
+    """What the results depend on."""
+    asked = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in WATCHING])
+    return OmegaConf.to_yaml(asked, resolve=True)
+
+
+def load_targets(cfg: DictConfig, generator: Generator) -> Any:
+    """The images that a run's config asks for, at the generator's resolution.
+
+    Raises:
+        RosettaError: there are none, or it is not said where they are.
+    """
+    if cfg.images is not None:
+        return ImageFolder(cfg.images, generator.resolution)
+    if missing := sorted(OmegaConf.missing_keys(cfg.data)):
+        raise RosettaError(
+            f"data.{missing[0]} is not given.\n"
+            f"Name images=FILE or FOLDER, or data.{missing[0]}=... (see conf/data)."
+        )
+    return instantiate(cfg.data, size=generator.resolution)

@@ -1,0 +1,175 @@
+"""Where target maps come from: models that look at images, or the generator itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from rosetta_lab.dictionary.mined import Mined
+from rosetta_lab.dictionary.pairs import Pairs, blocks_of_layers, generator_units
+from rosetta_lab.dictionary.schema import RosettaDictionary
+from rosetta_lab.dictionary.statistics import Statistics, load_statistics
+from rosetta_lab.errors import RosettaError
+from rosetta_lab.functional.agreement import (
+    Agreement,
+    Normalization,
+    TargetMaps,
+    standardize,
+)
+from rosetta_lab.functional.resize import Size
+from rosetta_lab.invert.latent_code import LatentCode
+from rosetta_lab.models.base import Generator
+from rosetta_lab.models.discriminative.base import DiscriminativeModel
+from rosetta_lab.models.recording import record
+from rosetta_lab.models.units import UnitIndex
+
+
+class RosettaUnits(nn.Module):
+    """Looks at images with the models of a dictionary and says what the generator should do.
+
+    Args:
+        dictionary: with the layers' shapes.
+        folder: its run folder, for the statistics.
+        models: by name, at least those that ``pairs`` names.
+        pairs: see :func:`matched_pairs`.
+        normalization: see :mod:`rosetta_lab.functional.agreement`.
+    """
+
+    def __init__(
+        self,
+        dictionary: RosettaDictionary,
+        folder: Path,
+        models: Mapping[str, DiscriminativeModel],
+        pairs: Mapping[str, Tensor],
+        normalization: Normalization = "cosine",
+    ) -> None:
+        super().__init__()
+        self.models = nn.ModuleDict({name: models[name] for name in pairs})
+        self.normalization: Normalization = normalization
+        self.units = dictionary.generator.units
+        self.statistics = {name: load_statistics(folder, name) for name in pairs}
+        self.generator_statistics = load_statistics(folder, dictionary.generator.name)
+        self.sizes = {layer.name: layer.size for layer in dictionary.generator.layers}
+        self.blocks = {
+            name: blocks_of_layers(self.units, dictionary.discriminative[name].units, rows)
+            for name, rows in pairs.items()
+        }
+
+    @torch.no_grad()
+    def targets(self, images: Tensor) -> list[TargetMaps]:
+        """What the matched units see in images (N, 3, H, W) in [0, 1]."""
+        targets = []
+        for name, blocks in self.blocks.items():
+            model = self.models[name]
+            assert isinstance(model, DiscriminativeModel)
+            layers = list(dict.fromkeys(layer for _, layer in blocks))
+            with record(model.network, layers) as raw:
+                model(images)
+            maps = {
+                layer: standardize(model.to_map(layer, raw[layer]), *self.statistics[name][layer])
+                for layer in layers
+            }
+            for (own, layer), (rows, columns) in blocks.items():
+                targets.append(TargetMaps(own, rows, maps[layer][:, columns].contiguous()))
+        return targets
+
+    def agreement(self, targets: Sequence[TargetMaps]) -> Agreement:
+        """The activation loss's inside, for these targets."""
+        return Agreement(targets, self.generator_statistics, self.sizes, self.normalization)
+
+
+def own_units(mined: Mined, chosen: Tensor, normalization: Normalization = "cosine") -> OwnUnits:
+    """Units of the generator as their own targets."""
+    card = mined.dictionary.generator
+    return OwnUnits(
+        mined.generator,
+        card.units,
+        chosen,
+        load_statistics(mined.folder, card.name),
+        {layer.name: layer.size for layer in card.layers},
+        normalization,
+    )
+
+
+def target_units(cfg: DictConfig, mined: Mined, pairs: Pairs, normalization: Normalization) -> Any:
+    """Where the target maps of pairs come from; None for no pairs."""
+    if not sum(map(len, pairs.values())):
+        return None
+    if cfg.origin == "generator":
+        return own_units(mined, generator_units(pairs), normalization)
+    if cfg.origin != "models":
+        raise RosettaError(f"origin={cfg.origin}: expected generator or models.")
+    models = mined.models(pairs)
+    units = RosettaUnits(mined.dictionary, mined.folder, models, pairs, normalization)
+    return SeenUnits(units.to(mined.device))
+
+
+class OwnUnits:
+    """Units of the generator as their own targets: what they do on the source image.
+
+    Args:
+        generator: fixed.
+        units: the numbers of its units.
+        chosen: numbers of the units to use (U,).
+        statistics: of its layers over the mined images.
+        sizes: of its layers' maps.
+        normalization: see :mod:`rosetta_lab.functional.agreement`.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        units: UnitIndex,
+        chosen: Tensor,
+        statistics: Statistics,
+        sizes: Mapping[str, Size],
+        normalization: Normalization = "cosine",
+    ) -> None:
+        self.generator, self.statistics, self.sizes = generator, statistics, sizes
+        self.normalization: Normalization = normalization
+        channels: dict[str, list[int]] = {}
+        for number in chosen.tolist():
+            unit = units[number]
+            channels.setdefault(unit.layer, []).append(unit.channel)
+        self.channels = {layer: torch.tensor(own) for layer, own in channels.items()}
+
+    @torch.no_grad()
+    def targets(self, code: LatentCode) -> list[TargetMaps]:
+        """What the units do for these latents, standardised."""
+        with record(self.generator, list(self.channels)) as raw:
+            code.images()
+        targets = []
+        for layer, channels in self.channels.items():
+            maps = self.generator.align(layer, raw[layer])[:, channels]
+            mean, var = (x.to(maps)[channels] for x in self.statistics[layer])
+            targets.append(TargetMaps(layer, channels, standardize(maps, mean, var)))
+        return targets
+
+    def agreement(self, targets: Sequence[TargetMaps]) -> Agreement:
+        """The activation loss's inside, for these targets."""
+        return Agreement(targets, self.statistics, self.sizes, self.normalization)
+
+
+class SeenUnits:
+    """Units that models see in the source image, as targets of the generator's matched units.
+
+    Args:
+        units: the models and the matches.
+    """
+
+    def __init__(self, units: RosettaUnits) -> None:
+        self.units = units
+
+    @torch.no_grad()
+    def targets(self, code: LatentCode) -> list[TargetMaps]:
+        """What the models' units do on the images of these latents, standardised."""
+        return self.units.targets(code.images().clamp(0.0, 1.0))
+
+    def agreement(self, targets: Sequence[TargetMaps]) -> Agreement:
+        """The activation loss's inside, for these targets."""
+        return self.units.agreement(targets)

@@ -1,0 +1,135 @@
+"""Mine Rosetta neurons: ``python -m rosetta_lab.mine gen=NAME disc=[NAME,...]``."""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import lightning as L
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+import rosetta_lab
+from rosetta_lab.data.latents import LatentDataModule, Latents
+from rosetta_lab.dictionary.build import build_dictionary, model_cards
+from rosetta_lab.dictionary.schema import RosettaDictionary
+from rosetta_lab.files import save_tensors
+from rosetta_lab.mine.cache import SumsCache, fingerprint
+from rosetta_lab.mine.module import MiningModule, MiningResult
+from rosetta_lab.mine.page.examples import collect_examples
+from rosetta_lab.mine.page.index import write_page
+from rosetta_lab.mine.summary import summary_table
+from rosetta_lab.models.load import apply_overrides, load_latents, load_observer
+from rosetta_lab.models.observer import Observer
+from rosetta_lab.run.app import entry_point
+from rosetta_lab.run.configs import plain
+from rosetta_lab.run.trainer import make_trainer
+
+log = logging.getLogger("rosetta_lab")
+PILOT_IMAGES = 16
+WATCHING = ("logger", "experiments", "resume")  # config that says nothing of the result
+
+
+@entry_point("mine")
+def main(cfg: DictConfig) -> RosettaDictionary | None:
+    started = time.monotonic()
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    apply_overrides(cfg)
+
+    observer = load_observer(cfg)
+    latents = load_latents(cfg, observer.generator)
+    trainer = make_trainer(cfg, folder)
+    device = trainer.strategy.root_device
+    result, module = mine(cfg, observer.to(device), latents, trainer)
+    if not trainer.is_global_zero:
+        return None
+    mined = time.monotonic()
+
+    cards = model_cards(observer, module.shapes)
+    dictionary = build_dictionary(
+        cards.pop(observer.generator_name),
+        cards,
+        {name: result.tables[name] for name in observer.models},
+        result.tables[observer.generator_name],
+        result.alive(observer.generator_name),
+        {name: result.alive(name) for name in observer.models},
+        k_gen=cfg.k_gen,
+        k_disc=cfg.k_disc,
+        seed=cfg.seed,
+        num_images=cfg.num_images,
+        config={key: value for key, value in plain(cfg).items() if key not in WATCHING},
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        rosetta_lab=rosetta_lab.__version__,
+    )
+    save_tables(folder, module, result, tables=cfg.save_tables)
+    # Lightning leaves the models on the CPU.
+    examples = collect_examples(
+        observer.to(device), latents, dictionary, cfg.psi, cfg.page_images, cfg.batch_size
+    )
+    dictionary.summary["seconds"] = {
+        "mining": round(mined - started, 1),
+        "dictionary_and_page": round(time.monotonic() - mined, 1),
+    }
+    dictionary.save(folder)
+    page = write_page(dictionary, examples, folder)
+    for logger in trainer.loggers:
+        counts = {k: float(dictionary.summary[k]) for k in ("rosetta_neurons", "concepts")}
+        logger.log_metrics(counts | {"k": float(cfg.k_disc)})
+        logger.finalize("success")
+    print(summary_table(dictionary))
+    print(f"Look at it: {page.resolve()}")
+    return dictionary
+
+
+def mine(
+    cfg: DictConfig, observer: Observer, latents: Latents, trainer: L.Trainer
+) -> tuple[MiningResult, MiningModule]:
+    """The tables: from the cache where every ingredient is the same, else from one pass."""
+    configs = {
+        "gen": plain(cfg.gen),
+        "disc": plain(cfg.disc),
+        "precision": str(trainer.precision),
+    }
+    key = fingerprint(observer, latents, cfg.psi, cfg.correlation, configs, cfg.batch_size)
+    cache = SumsCache(key) if cfg.cache else None
+    pilot = latents.batch(list(range(min(PILOT_IMAGES, len(latents)))))
+    module = MiningModule(
+        observer,
+        pilot,
+        cfg.psi,
+        cfg.correlation,
+        cache.partial if cache else None,
+        cfg.batch_size,
+    )
+    result = cache.load() if cache else None
+    if result is not None:
+        log.info("Correlation tables from the cache: %s", cache.path if cache else "")
+        return result, module
+    data = LatentDataModule(
+        latents, cfg.batch_size, **({"done": cache.partial.done} if cache else {})
+    )
+    trainer.validate(module, data, verbose=False)
+    assert module.result is not None
+    if cache and trainer.is_global_zero:
+        cache.save(module.result)
+    return module.result, module
+
+
+def save_tables(folder: Path, module: MiningModule, result: MiningResult, *, tables: bool) -> None:
+    """Write ``statistics.safetensors`` and, where asked for, ``correlation/NAME.safetensors``."""
+    statistics = {
+        f"{name}/{layer.name}/{kind}": values[groups.index.units(layer.name)]
+        for name, groups in module.groups.items()
+        for kind, values in result.statistics[name].items()
+        for layer in groups.index.layers
+    }
+    save_tensors(folder / "statistics.safetensors", statistics)
+    if tables:
+        for name, table in result.tables.items():
+            save_tensors(folder / "correlation" / f"{name}.safetensors", {"r": table})
+
+
+if __name__ == "__main__":
+    main()

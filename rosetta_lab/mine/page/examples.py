@@ -1,0 +1,78 @@
+"""Example images with the activation maps of a dictionary's units, for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rosetta_lab.data.latents import Latents
+from rosetta_lab.dictionary.schema import RosettaDictionary
+from rosetta_lab.models.observer import Observer
+from rosetta_lab.models.units import Unit
+
+
+@dataclass
+class Examples:
+    """A gallery of generated images and what the dictionary's units make of them.
+
+    Attributes:
+        images: (E, 3, H, W) in [0, 1].
+        captions: one short text per image (its number, its class).
+        maps: model name and unit to activation maps (E, h, w), raw values. Holds every Rosetta
+            neuron's generator unit and its best match in every model. Maps may be non-square and
+            smaller than the image; they always cover exactly the image.
+    """
+
+    images: Tensor
+    captions: list[str]
+    maps: dict[tuple[str, Unit], Tensor]
+
+
+def collect_examples(
+    observer: Observer,
+    latents: Latents,
+    dictionary: RosettaDictionary,
+    psi: float,
+    count: int = 64,
+    batch_size: int = 16,
+) -> Examples:
+    """Run the first ``count`` latents once more and keep the maps that the page shows."""
+    wanted: dict[str, set[Unit]] = {name: set() for name in observer.names}
+    for neuron in dictionary.neurons:
+        wanted[observer.generator_name].add(neuron.unit)
+        for name, matches in neuron.matches.items():
+            wanted[name].add(matches[0].unit)
+
+    names = (dictionary.config.get("gen") or {}).get("class_names")
+    images, captions = [], []
+    maps: dict[tuple[str, Unit], list[Tensor]] = {}
+    numbers = range(min(count, len(latents)))
+    for start in range(0, len(numbers), batch_size):
+        batch = latents.batch(list(numbers[start : start + batch_size]))
+        observation = observer(batch.z, batch.label, psi)
+        images.append(observation.images.cpu())
+        for place, index in enumerate(batch.index.tolist()):
+            captions.append(
+                caption(index, None if batch.label is None else batch.label[place], names)
+            )
+        for name, units in wanted.items():
+            for unit in units:
+                activation = observation.maps[name][unit.layer][:, unit.channel]
+                maps.setdefault((name, unit), []).append(activation.float().cpu())
+    return Examples(
+        torch.cat(images), captions, {key: torch.cat(parts) for key, parts in maps.items()}
+    )
+
+
+def caption(index: int, label: Tensor | int | None, names: Sequence[str] | None) -> str:
+    """An image's number and its class: by name, where the generator's config has ``class_names``.
+
+    >>> caption(3, 1, ["bag", "coat"]), caption(3, 1, None), caption(3, None, None)
+    ('image 3, coat', 'image 3, class 1', 'image 3')
+    """
+    if label is None:
+        return f"image {index}"
+    return f"image {index}, {names[int(label)] if names else f'class {int(label)}'}"

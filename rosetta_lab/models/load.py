@@ -1,0 +1,172 @@
+"""From configs to models and data."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import get_class, instantiate
+from omegaconf import DictConfig, ListConfig, open_dict
+from torch import nn
+
+from rosetta_lab.data.latents import Latents
+from rosetta_lab.errors import RosettaError
+from rosetta_lab.models.base import Generator
+from rosetta_lab.models.checkpoints import load_into, load_weights
+from rosetta_lab.models.checkpoints.told import open_arguments
+from rosetta_lab.models.discriminative.base import DiscriminativeModel
+from rosetta_lab.models.observer import Observer
+from rosetta_lab.run.configs import plain
+
+log = logging.getLogger("rosetta_lab")
+
+
+def load_generator(cfg: DictConfig, seed: int = 0) -> Generator:
+    """The generator of a ``conf/gen`` entry.
+
+    Args:
+        cfg: ``network`` (a ``_target_`` and its arguments) and ``weights`` (a source that
+            :func:`rosetta_lab.models.checkpoints.load_weights` takes, or ``random``); perhaps
+            ``sha256``, what the file must have.
+        seed: of random weights.
+
+    Raises:
+        RosettaError: the weights are of another network than ``network`` describes.
+    """
+    with naming("gen"):
+        # Before the network is built: where there is no file, that takes long for nothing.
+        weights = None
+        if cfg.weights != "random":
+            weights = load_weights(cfg.weights, sha256=cfg.get("sha256"))
+    told: dict[str, Any] = {}
+    if weights is not None and weights.config:
+        kind, given = get_class(cfg.network._target_), plain(cfg.network)
+        told = open_arguments(kind, given, weights.config, weights.source)
+    torch.manual_seed(seed)
+    # What the checkpoint tells is added outside of Hydra, which would act upon what it contains.
+    generator: Generator = instantiate(cfg.network, _partial_=True)(**told)
+    if weights is not None:
+        load_into(generator, weights)
+        generator.source, generator.sha256 = weights.source, weights.sha256
+    return generator.eval().requires_grad_(False)
+
+
+def load_models(cfg: Mapping[str, DictConfig], seed: int = 0) -> dict[str, DiscriminativeModel]:
+    """The discriminative models of ``conf/disc`` entries, by name."""
+    models: dict[str, DiscriminativeModel] = {}
+    for name, entry in cfg.items():
+        torch.manual_seed(seed)
+        with naming(f"disc.{name}"):
+            models[name] = instantiate(entry).eval().requires_grad_(False)
+    return models
+
+
+@contextmanager
+def naming(entry: str) -> Iterator[None]:
+    """Let messages within say ``gen.weights=PATH`` or the like, not just ``weights=PATH``.
+
+    What gets the files does not know whose they are.
+    """
+    try:
+        yield
+    except (RosettaError, InstantiationException) as error:
+        # Hydra wraps what a constructor raises.
+        mistake = error if isinstance(error, RosettaError) else error.__cause__
+        if not isinstance(mistake, RosettaError):
+            raise
+        text = str(mistake).replace("weights=PATH", f"{entry}.weights=PATH")
+        raise RosettaError(text) from error
+
+
+def apply_overrides(cfg: DictConfig) -> None:
+    """Carry ``weights=``, ``pretrained=`` and ``layers=`` into the models' own entries.
+
+    ``layers=reference`` stands for the ``reference_layers`` of every entry that has some: what the
+    published reference code recorded.
+
+    A model whose entry has no ``weights`` keeps what it has.
+
+    Raises:
+        RosettaError: there is no discriminative model; ``layers`` names a model that is not part of
+            the run, or is something else; ``weights`` is something else than null or random.
+    """
+    if not cfg.get("disc"):
+        raise RosettaError(
+            "disc=[]: there is no model to look at the images.\n"
+            "Name at least one, such as disc=[resnet_fashion]."
+        )
+    entries = {cfg.gen.name: cfg.gen, **cfg.disc}
+    if cfg.weights not in (None, "random"):
+        name = next(iter(cfg.disc), "NAME")
+        raise RosettaError(
+            f"weights={cfg.weights}: expected null or random, since every model has its own.\n"
+            f"For one model's weights, pass gen.weights=PATH or disc.{name}.weights=PATH."
+        )
+    layers = cfg.layers or {}
+    if layers == "reference":
+        layers = {n: e.reference_layers for n, e in entries.items() if "reference_layers" in e}
+        if not layers:
+            raise RosettaError(
+                f"layers=reference: none of {', '.join(entries)} has reference_layers.\n"
+                "Leave layers=null for their own choice."
+            )
+    if not isinstance(layers, Mapping):
+        raise RosettaError(
+            f"layers={layers}: expected 'reference' or globs by model, such as "
+            f"layers='{{{cfg.gen.name}: [...]}}'."
+        )
+    with open_dict(cfg):
+        for name, globs in layers.items():
+            if name not in entries:
+                raise RosettaError(
+                    f"layers: there is no model '{name}' in this run.\n"
+                    f"Choose from {', '.join(entries)}."
+                )
+            entries[name].layers = [globs] if isinstance(globs, str) else globs
+    randomize([] if cfg.pretrained else cfg.disc.values())
+    randomize(entries.values() if cfg.weights == "random" else [])
+    random = [name for name, entry in entries.items() if entry.get("weights") == "random"]
+    if random:
+        log.warning("RANDOM WEIGHTS (%s): a test of the code, not a result.", ", ".join(random))
+
+
+def randomize(entries: Iterable[DictConfig]) -> None:
+    """Give models random weights, unless what makes one has no use for ``weights``."""
+    for entry in entries:
+        if "weights" in entry:
+            entry.weights = "random"
+
+
+def load_observer(cfg: DictConfig) -> Observer:
+    """Generator, discriminative models and their layers, from a run's config."""
+    generator = load_generator(cfg.gen, cfg.seed)
+    return Observer(generator, cfg.gen.layers, load_models(cfg.disc, cfg.seed), cfg.gen.name)
+
+
+def load_latents(cfg: DictConfig, generator: Generator) -> Latents:
+    """The latents that a run's config asks for."""
+    classes: Sequence[int] | int | None = cfg.classes
+    if isinstance(classes, ListConfig):
+        classes = list(classes)
+    return Latents(
+        num_images=cfg.num_images,
+        seed=cfg.seed,
+        z_dim=generator.z_dim,
+        num_classes=generator.num_classes,
+        classes=classes,
+        **cfg.gen.latent,
+    )
+
+
+def state_hash(module: nn.Module) -> str:
+    """SHA-256 over the names and values of a module's parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()

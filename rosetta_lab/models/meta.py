@@ -1,0 +1,36 @@
+"""Models on PyTorch's ``meta`` device, where tensors have shapes but no contents."""
+
+from __future__ import annotations
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from rosetta_lab.data.latents import LatentBatch
+from rosetta_lab.models.load import load_latents, load_observer, randomize
+from rosetta_lab.models.observer import Observer
+from rosetta_lab.models.units import Layer
+
+
+def observer_without_memory(cfg: DictConfig) -> Observer:
+    """A run's models on the ``meta`` device."""
+    with torch.device("meta"):
+        return load_observer(random_weights(cfg))
+
+
+def shapes_without_memory(cfg: DictConfig, observer: Observer) -> dict[str, list[Layer]]:
+    """The recorded layers by model, from one image on the ``meta`` device."""
+    batch = load_latents(cfg, observer.generator).batch([0])
+    return observer.shapes(observer(*on_device(batch, "meta"), cfg.psi))
+
+
+def random_weights(cfg: DictConfig) -> DictConfig:
+    """A copy of a run's config in which no model has anything to load."""
+    bare = cfg.copy()
+    randomize([bare.gen, *bare.disc.values()])
+    return bare
+
+
+def on_device(batch: LatentBatch, device: str) -> tuple[Tensor, Tensor | None]:
+    """z and label of a batch, there."""
+    return batch.z.to(device), None if batch.label is None else batch.label.to(device)

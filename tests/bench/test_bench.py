@@ -1,0 +1,101 @@
+"""The benchmarks: what they compare agrees, and their figures are what they say."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import hydra
+import pytest
+import torch
+
+from rosetta_lab.bench import inversion
+from rosetta_lab.bench.__main__ import INVERSION_DEFAULTS, inversion_defaults
+from rosetta_lab.bench.mining import measured, run
+from rosetta_lab.dictionary.mined import load_mined
+from rosetta_lab.dictionary.pairs import matched_pairs
+from rosetta_lab.files import PACKAGE, asset_root
+
+
+def test_both_tables_agree_on_a_small_pair() -> None:
+    with hydra.initialize_config_dir(str(asset_root() / "conf"), version_base="1.3"):
+        cfg = hydra.compose(
+            "bench_mining",
+            ["weights=random", "num_images=3", "reference_images=2", "batch_size=2"],
+        )
+    result = run(cfg)
+    assert result.largest_difference < 1e-4
+    assert min(result.forward, result.ours, result.straightforward) > 0
+    assert "times as fast as the straightforward" in result.report()
+
+
+def test_peak_memory_is_that_of_the_block() -> None:
+    seconds: dict[str, float] = {}
+    peak: dict[str, float] = {}
+    with measured("large", 1, seconds, peak):
+        torch.ones(2**26)  # 256 MB
+    with measured("small", 1, seconds, peak):
+        torch.ones(2**10)
+    assert peak["large"] > peak["small"] + 200
+
+
+@pytest.fixture
+def two_images(tmp_path: Path) -> Path:
+    for name in ("bag_orange.png", "coat_red.png"):
+        shutil.copy(PACKAGE / "data/samples" / name, tmp_path)
+    return tmp_path
+
+
+def test_inversion_from_the_command_line(two_images: Path) -> None:
+    """Every part has its line, shares add up, the ratio is there, too few images are admitted."""
+    options = [f"images={two_images}", "batch_size=3", "steps=2", "trainer.accelerator=cpu"]
+    done = subprocess.run(
+        [sys.executable, "-m", "rosetta_lab.bench", "inversion", *options],
+        cwd=two_images,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    first, _, *rows, last = done.stdout.strip().splitlines()
+    pairs = sum(map(len, matched_pairs(load_mined("embedded").dictionary, "all").values()))
+    assert first.startswith("2 images (of 3 asked for: there are no more), ")
+    assert first.endswith(f", {pairs:,} matched pairs, 1 threads")
+    cost, share = ({row[:28].strip(): row.split()[n] for row in rows} for n in (-2, -1))
+    parts = ["generator and the rest", "perceptual", "activation"]
+    assert list(cost) == [*parts, "whole step"]
+    assert min(float(cost[part]) for part in parts) > 0.0
+    assert sum(float(share[part].rstrip("%")) for part in parts) == pytest.approx(100.0, abs=0.2)
+    found = re.fullmatch(r"One image .* ([\d.]+) ms/.*; a batch is ([\d.]+) times as fast\.", last)
+    assert found is not None
+    alone, ratio = map(float, found.groups())
+    assert ratio == pytest.approx(alone / float(cost["whole step"]), rel=0.02)
+
+
+def test_inversion_without_matches_has_a_perceptual_part_all_the_same(two_images: Path) -> None:
+    with hydra.initialize_config_dir(str(asset_root() / "conf"), version_base="1.3"):
+        cfg = hydra.compose(
+            "invert",
+            [f"images={two_images}", "matches=none", "alpha=0", "steps=2", "batch_size=2"],
+        )
+    result = inversion.run(cfg)
+    assert (result.images, result.pairs) == (2, 0)
+    assert list(result.parts) == ["generator and the rest", "perceptual"]
+    assert 0.0 < result.parts["perceptual"] < result.batch
+    assert result.report().startswith("2 images, 0 matched pairs")
+    assert min(result.batch, result.single) > 0.0
+
+
+@pytest.mark.parametrize(
+    ("given", "left_out"),
+    [([], []), (["steps=3"], ["steps"]), (["data=samples"], ["data", "data.per_class"])],
+)
+def test_defaults_give_way_to_what_is_given(given: list[str], left_out: list[str]) -> None:
+    kept = [default.split("=")[0] for default in inversion_defaults(given)]
+    every = [default.split("=")[0] for default in INVERSION_DEFAULTS]
+    assert kept == [key for key in every if key not in left_out]

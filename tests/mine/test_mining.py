@@ -1,0 +1,376 @@
+"""Mining with networks whose answers are known, in this process and through the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import lightning as L
+import pytest
+import torch
+from lightning.pytorch.accelerators import MPSAccelerator
+from omegaconf import DictConfig, OmegaConf
+from reference import pooled_correlation
+from safetensors.torch import load_file
+from toy import NaNModel, ToyGenerator, ToyModel
+
+from rosetta_lab.data.latents import LatentDataModule, Latents, Shard, sample_z
+from rosetta_lab.errors import RosettaError
+from rosetta_lab.mine import module as mining
+from rosetta_lab.mine.module import MiningModule, MiningResult, pilot_run
+from rosetta_lab.mine.partial import PartialSums
+from rosetta_lab.models.observer import Observer
+from rosetta_lab.models.recording import record
+from rosetta_lab.models.units import Unit, resolve_layers
+from rosetta_lab.run.precision import set_matmul_precision
+from rosetta_lab.run.trainer import make_trainer
+
+LAYERS = ["fold", "late"]
+
+
+def observer(**models) -> Observer:
+    return Observer(ToyGenerator(), LAYERS, models or {"a": ToyModel()}, "toy")
+
+
+def trainer(**kwargs) -> L.Trainer:
+    return L.Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        **kwargs,
+    )
+
+
+def mine(
+    watch: Observer,
+    images: int = 30,
+    batch: int = 8,
+    partial: PartialSums | None = None,
+    precision: str = "32-true",
+    **options,
+) -> MiningResult:
+    latents = Latents(images, 0, watch.generator.z_dim)
+    module = MiningModule(watch, latents.batch([0, 1, 2]), partial=partial, **options)
+    done = {"done": partial.done} if partial else {}
+    data = LatentDataModule(latents, batch, **done)
+    trainer(precision=precision).validate(module, data, verbose=False)
+    return module.result
+
+
+def test_table_is_the_definition() -> None:
+    watch = observer()
+    latents = Latents(30, 0, 12)
+    seen = watch(latents.batch(list(range(30))).z, None)
+    expected = pooled_correlation(list(seen.maps["toy"].values()), list(seen.maps["a"].values()))
+    result = mine(watch)
+    torch.testing.assert_close(
+        result.tables["a"].double(), torch.from_numpy(expected), atol=1e-5, rtol=0
+    )
+
+
+def test_mixed_precision_ends_at_the_maps() -> None:
+    """What the networks put out in bfloat16 is correlated as exactly as ever."""
+    watch = observer()
+    latents = Latents(30, 0, 12)
+    with torch.autocast("cpu", torch.bfloat16):
+        seen = watch(latents.batch(list(range(30))).z, None)
+    maps = [[x.float() for x in seen.maps[name].values()] for name in ("toy", "a")]
+    assert seen.maps["toy"]["late"].dtype == torch.bfloat16
+    result = mine(watch, precision="bf16-mixed")
+    expected = torch.from_numpy(pooled_correlation(*maps))
+    torch.testing.assert_close(result.tables["a"].double(), expected, atol=1e-5, rtol=0)
+    assert (result.tables["a"] - mine(watch).tables["a"]).abs().max() > 1e-4  # it did run in it
+
+
+def test_planted_matches_are_recovered() -> None:
+    """The model's `copy` layer shows the generator's late units 0 to 2 at another size."""
+    watch = observer(a=ToyModel(12), b=ToyModel(5, seed=2))
+    result = mine(watch)
+    module = MiningModule(watch, Latents(2, 0, 12).batch([0, 1]))
+    index = {name: groups.index for name, groups in module.groups.items()}
+    for channel in range(3):
+        row = index["toy"].number(Unit("late", channel))
+        best = int(result.tables["a"][row].argmax())
+        assert index["a"][best] == Unit("copy", channel)
+        assert result.tables["a"][row, best] == pytest.approx(1.0, abs=1e-5)
+        best = int(result.tables["b"][row].argmax())  # 8 px shown at 5 px: close, not equal
+        assert index["b"][best] == Unit("copy", channel)
+
+
+def test_the_pilot_may_come_in_parts() -> None:
+    watch = observer()
+    latents = Latents(7, 0, 12)
+    whole = MiningModule(watch, latents.batch(list(range(7))))
+    parts = MiningModule(watch, latents.batch(list(range(7))), batch_size=3)
+    assert parts.shapes == whole.shapes
+    for name, groups in whole.groups.items():
+        torch.testing.assert_close(parts.groups[name].shift, groups.shift, atol=1e-7, rtol=1e-6)
+        assert groups.shift.abs().max() > 0.1
+
+
+def test_nan_names_model_layer_and_channel() -> None:
+    watch = observer(a=ToyModel(), broken=NaNModel())
+    with pytest.raises(RosettaError, match="broken, layer mix, channel 3"):
+        mine(watch)
+
+
+def test_unknown_layer_lists_what_there_is() -> None:
+    with pytest.raises(RosettaError, match=r"a: no layer matches 'blocks\.\*'") as error:
+        observer(a=ToyModel(layers=("blocks.*",)))
+    assert "copy" in str(error.value)
+    assert "mix.*" in str(error.value)
+
+
+def test_layer_that_never_runs() -> None:
+    with pytest.raises(RosettaError, match="'unused' ran 0 times"):
+        mine(observer(a=ToyModel(layers=("unused",))))
+
+
+def test_globs_stay_within_a_component() -> None:
+    network = ToyModel().network
+    assert resolve_layers(network, ["*"], "m") == ["copy", "mix", "unused", "head"]
+    assert resolve_layers(network, ["mix.**"], "m") == ["mix.0", "mix.1"]
+    assert resolve_layers(network, ["mix", "head:input"], "m") == ["mix", "head:input"]
+
+
+def test_inputs_are_recorded() -> None:
+    network = ToyModel().network
+    with record(network, ["head:input", "mix"]) as seen:
+        network(torch.rand(2, 3, 12, 12))
+    torch.testing.assert_close(seen["head:input"], seen["mix"].mean(dim=(2, 3)))
+
+
+def test_hooks_are_gone_after_an_exception() -> None:
+    network = ToyModel().network
+    with pytest.raises(ZeroDivisionError), record(network, ["copy", "mix:input"]):
+        raise ZeroDivisionError
+    for module in network.modules():
+        assert not module._forward_hooks
+        assert not module._forward_pre_hooks
+
+
+def test_latents_depend_on_seed_and_index_only() -> None:
+    latents = Latents(20, seed=3, z_dim=5, num_classes=4, classes=[1, 3])
+    whole = latents.batch(list(range(20)))
+    part = latents.batch([7, 2])
+    assert torch.equal(part.z, whole.z[[7, 2]])
+    assert part.label.tolist() == [3, 1]
+    assert not torch.equal(sample_z(4, 7, 5), part.z[0])
+
+
+def test_truncated_normal() -> None:
+    from scipy import stats
+
+    z = torch.cat([sample_z(0, i, 500, "truncated_normal", 1.0) for i in range(20)])
+    assert z.abs().max() <= 1
+    assert stats.kstest(z.numpy(), stats.truncnorm(-1, 1).cdf).pvalue > 0.01
+
+
+def test_shards_cover_everything_once() -> None:
+    for total, world in ((10, 1), (10, 3), (2, 4)):
+        parts = [list(Shard(total, rank, world)) for rank in range(world)]
+        assert sorted(number for part in parts for number in part) == list(range(total))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_images": 0}, "num_images=0: at least one"),
+        ({"num_images": 5, "classes": [2]}, "the generator has no classes"),
+        ({"num_images": 5, "num_classes": 3, "classes": [3]}, "there is no class 3"),
+        ({"num_images": 5, "num_classes": 3, "classes": []}, "at least one class"),
+    ],
+)
+def test_latents_that_cannot_be(arguments: dict, message: str) -> None:
+    with pytest.raises(RosettaError, match=message.replace("[", r"\[")):
+        Latents(seed=0, z_dim=4, **arguments)
+
+
+def another_shift(*arguments: object) -> tuple[object, dict[str, torch.Tensor]]:
+    """The pilot run of a machine that finds other means."""
+    shapes, means = pilot_run(*arguments)
+    return shapes, {name: mean + 0.5 for name, mean in means.items()}
+
+
+def test_interrupted_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stop in the middle by an exception; the second run sees only what is missing, and goes on
+    with the shift of the first."""
+    expected = mine(observer())
+    watch = observer()
+    calls = 0
+
+    def die_at_the_third(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 4:  # the first call is the pilot
+            raise KeyboardInterrupt
+
+    handle = watch.register_forward_pre_hook(die_at_the_third)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        mine(watch, partial=PartialSums(tmp_path / "partial", minutes=0.0))
+    handle.remove()
+
+    seen = []
+    watch.register_forward_pre_hook(lambda _m, inputs: seen.append(len(inputs[0])))
+    monkeypatch.setattr(mining, "pilot_run", another_shift)
+    partial = PartialSums(tmp_path / "partial", minutes=0.0)
+    result = mine(watch, partial=partial)
+    assert sum(seen) == 3 + 30 - 16  # the pilot and what two batches had not done
+    torch.testing.assert_close(result.tables["a"], expected.tables["a"], atol=1e-6, rtol=0)
+    partial.remove()
+    assert not (tmp_path / "partial").exists()
+
+
+def trainer_config(accelerator: str, **options: str) -> DictConfig:
+    trainer = {"accelerator": accelerator, "devices": 1, "enable_progress_bar": False}
+    return OmegaConf.create({"logger": None, "trainer": trainer, **options})
+
+
+@pytest.mark.filterwarnings("ignore:GPU available but not used")
+def test_apple_gpus_are_passed_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have no float64, so a Mac mines on its CPU, and says so to who asks for its GPU."""
+    monkeypatch.setattr(MPSAccelerator, "is_available", lambda: True)
+    assert make_trainer(trainer_config("auto"), tmp_path).strategy.root_device.type == "cpu"
+    for accelerator in ("mps", "gpu"):
+        with pytest.raises(RosettaError, match="float64") as error:
+            make_trainer(trainer_config(accelerator), tmp_path)
+        first, second = str(error.value).splitlines()
+        assert f"trainer.accelerator={accelerator}" in first
+        assert "trainer.accelerator=cpu" in second
+
+
+@pytest.mark.parametrize(
+    ("options", "precision", "tf32"),
+    [
+        ({}, "highest", False),
+        ({"matmul_precision": "highest"}, "highest", False),
+        ({"matmul_precision": "high"}, "high", True),
+        ({"matmul_precision": "medium"}, "medium", True),
+    ],
+)
+def test_one_option_rounds_products_and_convolutions(
+    tmp_path: Path, options: dict[str, str], precision: str, tf32: bool
+) -> None:
+    make_trainer(trainer_config("cpu", **options), tmp_path)
+    found = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    set_matmul_precision("highest")
+    assert found == (precision, tf32)
+
+
+# Through the command line -------------------------------------------------------------------------
+
+TOY = [
+    "gen=stylegan2_fashion",
+    "gen.name=toy",
+    "~gen.network",
+    "+gen.network={_target_:toy.ToyGenerator,num_classes:3}",
+    "gen.weights=random",
+    "gen.layers=[fold,late]",
+    "~disc.resnet_fashion",
+    "+disc.a={_target_:toy.ToyModel,weights:random}",
+    "+disc.b={_target_:toy.ToyModel,seed:2,size:5,weights:random}",
+    "k=2",
+    "num_images=30",
+    "batch_size=4",
+    "trainer.accelerator=cpu",
+    "save_tables=true",
+]
+OTHERS = ["dino_resnet_fashion", "dino_vit_fashion", "mae_fashion", "clip_fashion"]
+
+
+def command(tmp_path: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(
+            [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+        ),
+        "ROSETTA_CACHE": str(tmp_path / "cache"),
+        "OMP_NUM_THREADS": "1",
+    }
+    arguments = [sys.executable, "-m", "rosetta_lab.mine", *overrides]
+    return subprocess.run(
+        arguments, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+def toy_run(tmp_path: Path, name: str, *overrides: str) -> Path:
+    drop = [f"~disc.{other}" for other in OTHERS]
+    done = command(tmp_path, *TOY, *drop, f"hydra.run.dir={name}", *overrides)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return tmp_path / name
+
+
+def test_command_line_run(tmp_path: Path) -> None:
+    first = toy_run(tmp_path, "first")
+    assert {p.name for p in first.iterdir()} >= {
+        "dictionary.json",
+        "statistics.safetensors",
+        "index.html",
+        "correlation",
+    }
+    statistics = load_file(first / "statistics.safetensors")
+    assert statistics["toy/late/mean"].shape == (6,)
+    assert statistics["b/copy/count"].tolist() == [30 * 25] * 3
+
+    # The same ingredients again: the tables come from the cache, the dictionary is the same.
+    second = toy_run(tmp_path, "second")
+    third = toy_run(tmp_path, "third", "cache=false")
+    records = [json.loads((f / "dictionary.json").read_text()) for f in (first, second, third)]
+    for run in records:
+        del run["created"], run["summary"]["seconds"]
+    assert records[0]["neurons"]
+    assert records[0] == records[1]
+    del records[2]["config"]["cache"], records[0]["config"]["cache"]
+    assert json.dumps(records[0]) == json.dumps(records[2])
+
+
+def test_two_processes_give_the_same_tables(tmp_path: Path) -> None:
+    one = toy_run(tmp_path, "one", "cache=false")
+    two = toy_run(tmp_path, "two", "cache=false", "trainer.devices=2", "trainer.strategy=ddp")
+    for name in ("a", "b", "toy"):
+        tables = [load_file(f / "correlation" / f"{name}.safetensors")["r"] for f in (one, two)]
+        torch.testing.assert_close(tables[1], tables[0], atol=1e-6, rtol=0)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["one", "two"]  # no folder per process
+    statistics = [load_file(f / "statistics.safetensors") for f in (one, two)]
+    assert statistics[1]["toy/fold/count"].tolist() == statistics[0]["toy/fold/count"].tolist()
+
+
+def test_sweep_over_k_runs_the_networks_once(tmp_path: Path) -> None:
+    drop = [f"~disc.{other}" for other in OTHERS]
+    done = command(tmp_path, "--multirun", *TOY, *drop, "k=1,2,3", "hydra.sweep.dir=sweep")
+    assert done.returncode == 0, done.stderr[-2000:]
+    dictionaries = sorted((tmp_path / "sweep").glob("*/dictionary.json"))
+    assert [json.loads(p.read_text())["k"] for p in dictionaries] == [1, 2, 3]
+    assert done.stdout.count("Correlation tables from the cache") == 2
+    assert len(list((tmp_path / "cache" / "mining").glob("*.safetensors"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["gen=stylegan2_fashio"], ["stylegan2_fashio", "stylegan2_fashion"]),
+        (["disc=[resnet_fashiom]"], ["resnet_fashiom", "mae_fashion"]),
+        (["num_imagez=3"], ["num_imagez"]),
+    ],
+)
+def test_misspelt_names_fail_at_once(
+    tmp_path: Path, overrides: list[str], words: list[str]
+) -> None:
+    done = command(tmp_path, *overrides)
+    assert done.returncode != 0
+    for word in words:
+        assert word in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_mistakes_are_told_in_two_lines(tmp_path: Path) -> None:
+    drop = [f"~disc.{other}" for other in OTHERS]
+    done = command(tmp_path, *TOY, *drop, "k=700")
+    assert done.returncode == 1
+    assert "k_gen=700 does not fit" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,101 @@
+"""Misspelt keys on a command line fail at once and list the choices; configs from elsewhere."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rosetta_lab.errors import RosettaError
+from rosetta_lab.run.command_line import check_keys, check_members
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("kk=5", "there is no key 'kk'.*did you mean k"),
+        ("num_imagez=3", "did you mean num_images.*\n.*num_images, .*psi"),
+        ("trainer.device=2", "no key 'device' in trainer; did you mean devices"),
+        ("gen.latent.distributoin=normal", "in gen.latent; did you mean distribution"),
+        ("disc.resnet50.weights=random", "no key 'resnet50' in disc.*\n.*resnet_fashion"),
+    ],
+)
+def test_a_misspelt_key_lists_the_near_ones(argument: str, message: str) -> None:
+    with pytest.raises(RosettaError, match=message):
+        check_keys("mine", ["seed=1", argument])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["k=1,3", "trainer.devices=2", "seed=3", "hydra.run.dir=x", "+new=1"],
+        ["disc=[resnet50]", "disc.resnet50.weights=random"],
+        ["gen=stylegan2_fashion,dcgan_faces", "gen.latent_psi=0.7"],
+        ["layers={resnet_fashion: [layer3.*]}"],
+    ],
+)
+def test_keys_that_exist_pass(arguments: list[str]) -> None:
+    check_keys("mine", arguments)
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    """A folder with configs, and a class, that are not of this package."""
+    (tmp_path / "configs" / "disc").mkdir(parents=True)
+    (tmp_path / "configs" / "disc" / "grey.yaml").write_text(
+        "# @package disc.grey\n_target_: grey.Grey\nsize: 16\n"
+    )
+    (tmp_path / "grey.py").write_text(
+        "import torch\n"
+        "from rosetta_lab.models.discriminative.base import DiscriminativeModel\n"
+        "from rosetta_lab.models.preprocess import Preprocess\n"
+        "class Grey(DiscriminativeModel):\n"
+        "    def __init__(self, size):\n"
+        "        network = torch.nn.Sequential(torch.nn.Conv2d(3, 6, 1), torch.nn.ReLU())\n"
+        "        super().__init__(network, Preprocess(size), ['1'])\n"
+    )
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "place", [["--config-dir=configs"], ["-cd", "configs"], ["hydra.searchpath=[file://configs]"]]
+)
+def test_configs_of_another_folder(
+    place: list[str], outside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(outside)
+    arguments = [*place, "disc=[grey,resnet_fashion]", "disc.grey.size=8"]
+    check_members(arguments)
+    check_keys("mine", arguments)
+    with pytest.raises(RosettaError, match=r"disc=gray: .*\n.*dino_vit, .*, grey, judge"):
+        check_members([*place, "disc=[gray]"])
+    with pytest.raises(RosettaError, match=r"no key 'sice' in disc.grey; did you mean size"):
+        check_keys("mine", [*arguments, "disc.grey.sice=8"])
+    with pytest.raises(RosettaError, match="disc=grey"):
+        check_members(arguments[len(place) :])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["mine", "--config-dir=configs", "hydra.run.dir=run", "page_images=2"],
+        ["plan", "hydra.searchpath=[file://configs]", "measure=0", "pretrained=false"],
+    ],
+)
+def test_a_model_of_another_folder(command: list[str], outside: Path) -> None:
+    """Of a class that takes no weights, from a command line elsewhere."""
+    name, *arguments = command
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", f"rosetta_lab.{name}", *arguments),
+            *("disc=[grey]", "num_images=4", "batch_size=4", "weights=random", "k=1"),
+        ],
+        cwd=outside,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"grey\W.* 6 ", done.stdout)
