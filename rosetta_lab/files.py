@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from safetensors.torch import save_file
-from torch import Tensor
+if TYPE_CHECKING:  # it takes seconds, and what converts a checkpoint does without
+    from torch import Tensor
 
 PACKAGE = Path(__file__).parent
 
@@ -21,14 +23,18 @@ def asset_root() -> Path:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name in the same folder; what the block writes there is renamed into place."""
+    """A temporary name in the same folder; what the block writes there is renamed into place.
+
+    The file's mode is the one that the umask gives, however the block writes it: safetensors makes
+    a private file in place of the one that is there.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}")
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    mode = stat.S_IMODE(temporary.stat().st_mode)
     try:
         yield temporary
-        temporary.chmod(0o644)
+        temporary.chmod(mode)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -45,6 +51,8 @@ def save_tensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write a safetensors file, whole or not at all, without a copy of tensors on the CPU."""
+    from safetensors.torch import save_file
+
     ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
         save_file(ready, temporary, dict(metadata or {}))
@@ -52,4 +60,4 @@ def save_tensors(
 
 def cache_folder() -> Path:
     """``$ROSETTA_CACHE``, or ``~/.cache/rosetta_lab``."""
-    return Path(os.environ.get("ROSETTA_CACHE") or Path.home() / ".cache" / "rosetta_lab")
+    return Path(os.environ.get("ROSETTA_CACHE") or "~/.cache/rosetta_lab").expanduser()
