@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy import stats
 from torch import Tensor
 
-_AT_A_TIME = 4_000_000  # drawn numbers that are in memory together
+_AT_A_TIME = 4_000_000  # drawn values that are in memory together
 
 
 class Means(NamedTuple):
@@ -32,19 +33,19 @@ def bootstrap_means(
         level: share of the resampled means inside the interval, half of the rest on each side.
         seed: of the drawing.
     """
-    columns = values.double()
-    count = len(columns)
-    random = np.random.default_rng(seed)
-    chunk = max(1, _AT_A_TIME // count)
-    found = []
-    for start in range(0, resamples, chunk):
-        size = min(chunk, resamples - start)
-        rows = torch.from_numpy(random.integers(count, size=(size, count)))
-        # How often each row was drawn: means become one matrix product, whatever the columns.
-        offsets = torch.arange(size)[:, None] * count
-        drawn = (rows + offsets).flatten().bincount(minlength=size * count).view(size, count)
-        found.append(drawn.double() @ columns / count)
-    means = torch.cat(found)  # (resamples, C)
-    tail = (1.0 - level) / 2.0
-    low, high = torch.quantile(means, torch.tensor([tail, 1.0 - tail], dtype=means.dtype), dim=0)
-    return Means(columns.mean(dim=0), low, high)
+    columns = values.double().cpu()
+    mean = columns.mean(dim=0)
+    if len(columns) == 1:  # scipy asks for two rows; of one there is nothing else to draw
+        return Means(mean, mean, mean)
+    found = stats.bootstrap(
+        (columns.numpy(),),
+        np.mean,
+        n_resamples=resamples,
+        batch=max(1, _AT_A_TIME // columns.numel()),
+        axis=0,  # scipy draws rows once for all columns
+        confidence_level=level,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    )
+    low, high = (torch.from_numpy(end) for end in found.confidence_interval)
+    return Means(mean, low, high)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from scipy.sparse import csgraph, csr_array
 from torch import Tensor
 
 
@@ -78,19 +79,8 @@ def alive(table: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 def connected_components(adjacency: Tensor) -> list[list[int]]:
     """Connected components of a symmetric boolean matrix (A, A), each sorted, by first member."""
-    neighbours = [row.nonzero().flatten().tolist() for row in adjacency]
-    seen: set[int] = set()
-    components = []
-    for start in range(len(neighbours)):
-        if start in seen:
-            continue
-        seen.add(start)
-        component, frontier = [], [start]
-        while frontier:
-            node = frontier.pop()
-            component.append(node)
-            new = [other for other in neighbours[node] if other not in seen]
-            seen.update(new)
-            frontier.extend(new)
-        components.append(sorted(component))
-    return components
+    _, labels = csgraph.connected_components(csr_array(adjacency.cpu().numpy()), directed=False)
+    components: dict[int, list[int]] = {}
+    for node, label in enumerate(labels.tolist()):
+        components.setdefault(label, []).append(node)
+    return list(components.values())

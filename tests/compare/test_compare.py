@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import scipy.stats
 import torch
 from inversion_fixtures import HOSTILE_ID, write_run
 from omegaconf import OmegaConf
@@ -52,38 +51,40 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def test_bootstrap_agrees_with_scipy() -> None:
+def test_bootstrap_agrees_with_brute_force() -> None:
     random = np.random.default_rng(5)
     values = random.gamma(2.0, size=(60, 3)) * [1.0, 10.0, 0.1]
     ours = bootstrap_means(torch.from_numpy(values), 10_000, 0.9, seed=1)
     for column in range(3):
-        theirs = scipy.stats.bootstrap(
-            (values[:, column],), np.mean, n_resamples=10_000, confidence_level=0.9,
-            method="percentile", rng=np.random.default_rng(2),
-        )  # fmt: skip
+        drawn = [random.choice(values[:, column], size=60).mean() for _ in range(10_000)]
         # The interval's ends are quantiles of random draws: they differ by a few hundredths of it.
-        tolerance = 0.15 * theirs.standard_error
-        interval = theirs.confidence_interval
-        assert float(ours.low[column]) == pytest.approx(interval.low, abs=tolerance)
-        assert float(ours.high[column]) == pytest.approx(interval.high, abs=tolerance)
+        tolerance = 0.15 * np.std(drawn)
+        assert float(ours.low[column]) == pytest.approx(np.quantile(drawn, 0.05), abs=tolerance)
+        assert float(ours.high[column]) == pytest.approx(np.quantile(drawn, 0.95), abs=tolerance)
         assert float(ours.mean[column]) == pytest.approx(values[:, column].mean())
 
 
 def test_bootstrap_is_seeded_paired_and_the_same_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     random = torch.Generator().manual_seed(0)
     a = torch.randn(40, 1, generator=random, dtype=torch.float64)
-    columns = torch.cat([a, 5.0 * torch.randn(40, 1, generator=random).double()], dim=1)
+    columns = torch.cat([a, 5.0 * torch.randn(40, 1, generator=random).double(), a], dim=1)
     whole = bootstrap_means(columns, 500, seed=3)
     assert not torch.equal(whole.low, bootstrap_means(columns, 500, seed=4).low)
-    # A column's interval does not depend on what stands beside it, and a constant gain has none.
+    # All columns share the drawn rows: equal ones have equal intervals, whatever stands beside
+    # them, and a constant gain has none.
     alone = bootstrap_means(a, 500, seed=3)
-    assert float(alone.low[0]) == pytest.approx(float(whole.low[0]))
+    assert float(whole.low[2]) == float(whole.low[0]) == pytest.approx(float(alone.low[0]))
     paired = bootstrap_means((columns[:, 1:] + 2.0) - columns[:, 1:], 500)
     assert float(paired.low[0]) == pytest.approx(2.0)
     assert float(paired.high[0]) == pytest.approx(2.0)
-    monkeypatch.setattr("rosetta_lab.functional.bootstrap._AT_A_TIME", 40 * 7)
+    monkeypatch.setattr("rosetta_lab.functional.bootstrap._AT_A_TIME", columns.numel() * 7)
     pieces = bootstrap_means(columns, 500, seed=3)
     assert torch.allclose(pieces.low, whole.low) and torch.allclose(pieces.high, whole.high)
+
+
+def test_bootstrap_of_a_single_row() -> None:
+    only = bootstrap_means(torch.tensor([[1.0, 2.0]]), 100)
+    assert all(end.tolist() == [1.0, 2.0] for end in only)
 
 
 def test_arms_are_named_by_what_differs(swept: Path, tmp_path: Path) -> None:
