@@ -21,7 +21,8 @@ from torch import Tensor
 from rosetta_lab.data.latents import LatentBatch
 from rosetta_lab.functional.correlation import pearson, variance
 from rosetta_lab.functional.resize import larger
-from rosetta_lab.metrics.correlation import ActivationBatch, CorrelationTable, UnitGroups
+from rosetta_lab.metrics.activations import ActivationBatch, UnitGroups
+from rosetta_lab.metrics.correlation import CorrelationTable
 from rosetta_lab.mine.module import pilot_mean
 from rosetta_lab.models.load import apply_overrides, load_latents, load_observer
 from rosetta_lab.models.observer import Observer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,9 +23,24 @@ TILE = {"cpu": 2**19}
 LARGE_TILE = 2**27
 
 
+class Condensed(NamedTuple):
+    """What is left of maps (N, C, H, W).
+
+    Attributes:
+        grids: for every grid the maps carried to it (N * positions, C), float32.
+        sums: sums and sums of squares over images and positions of the maps interpolated to every
+            target (2, targets, C), float64.
+        total: the maps summed over the images (H, W, C), float64.
+    """
+
+    grids: list[Tensor]
+    sums: Tensor
+    total: Tensor
+
+
 def condense(
     maps: Tensor, shift: Tensor, grids: Sequence[Size], targets: Sequence[Size]
-) -> tuple[list[Tensor], Tensor]:
+) -> Condensed:
     """Carry shifted maps to smaller grids, and sum them as if they were larger.
 
     Args:
@@ -33,16 +49,13 @@ def condense(
         grids: sizes of at most (H, W) per axis. For any B of such a size, the product of the
             result with B is that of the maps with B interpolated to (H, W).
         targets: sizes of at least (H, W) per axis.
-
-    Returns:
-        For every grid (N * positions, C) in float32; and the sums and sums of squares over images
-        and positions of the maps interpolated to every target (2, targets, C), float64.
     """
     count, channels, height, width = maps.shape
     lines = maps.permute(0, 2, 3, 1)  # (N, H, W, C)
     shift = shift.to(maps.device, torch.float32)
     weights = sum_weights((height, width), tuple(targets), torch.float32, maps.device)
     sums = torch.zeros(2, len(targets), channels, dtype=torch.float64, device=maps.device)
+    total = torch.zeros(height, width, channels, dtype=torch.float64, device=maps.device)
     reduced = [shift.new_empty(count, *grid, channels) for grid in grids]
     per_row = width * channels
     for images, bands in tiles(count, height, per_row, TILE.get(maps.device.type, LARGE_TILE)):
@@ -51,12 +64,13 @@ def condense(
         for band in bands:
             tile = part[:, band.start : band.stop + 1].float() - shift
             own = band.stop - band.start
+            total[band] += tile[:, :own].sum(dim=0)
             add_upsampled_sums(tile, band.start, own, weights, sums)
             for into in rows.values():
                 add_reduced_rows(tile[:, :own], band.start, height, into)
         for grid, result in zip(grids, reduced, strict=True):
             result[images] = reduce_columns(rows[grid[0]], grid[1])
-    return [result.flatten(0, 2) for result in reduced], sums
+    return Condensed([result.flatten(0, 2) for result in reduced], sums, total)
 
 
 def tiles(count: int, height: int, per_row: int, limit: int) -> Iterator[tuple[slice, list[slice]]]:

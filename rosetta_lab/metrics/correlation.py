@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torchmetrics import Metric
 
-from rosetta_lab.functional.condense import condense
 from rosetta_lab.functional.correlation import pearson, variance
 from rosetta_lab.functional.resize import Size, larger, smaller
-from rosetta_lab.models.units import Layer, UnitIndex
+from rosetta_lab.metrics.activations import ActivationBatch, UnitGroups
 from rosetta_lab.run.precision import without_autocast
 
 
@@ -25,95 +24,6 @@ def all_reduce(state: Tensor, group: Any = None) -> list[Tensor]:
     total = state.clone()
     dist.all_reduce(total, group=group)
     return [total]
-
-
-class UnitGroups:
-    """A model's units grouped by the size of their maps, so that one size is one product.
-
-    Args:
-        layers: recorded layers.
-        shift: subtracted from every unit's activations before anything is summed (U,), float32.
-    """
-
-    def __init__(self, layers: Sequence[Layer], shift: Tensor) -> None:
-        self.index = UnitIndex(layers)
-        self.shift = shift
-        self.sizes: list[Size] = sorted({layer.size for layer in layers})
-        self.layers = {s: [layer for layer in layers if layer.size == s] for s in self.sizes}
-        self.units = {
-            size: torch.cat(
-                [torch.arange(len(self.index))[self.index.units(x.name)] for x in members]
-            )
-            for size, members in self.layers.items()
-        }
-
-
-class ActivationBatch:
-    """What the tables need of one batch of activation maps, from one pass over them.
-
-    Maps of half precision, such as networks under autocast give, are read as they are; all
-    arithmetic is in float32 and float64.
-
-    Args:
-        groups: the model's units.
-        activations: layer name to maps (N, C, H, W).
-        partners: the units that these will be correlated with.
-    """
-
-    def __init__(
-        self,
-        groups: UnitGroups,
-        activations: Mapping[str, Tensor],
-        partners: Iterable[UnitGroups],
-    ) -> None:
-        some = next(iter(activations.values()))
-        self.images = len(some)
-        self._grids: dict[tuple[Size, Size], Tensor] = {}
-        self._sums: dict[tuple[Size, Size], Tensor] = {}
-        others = {size for partner in partners for size in partner.sizes}
-        for size, layers in groups.layers.items():
-            grids = sorted({smaller(size, other) for other in others})
-            targets = sorted({larger(size, other) for other in others} | {size})
-            with without_autocast(some.device.type):
-                parts = [
-                    condense(
-                        activations[x.name],
-                        groups.shift[groups.index.units(x.name)],
-                        grids,
-                        targets,
-                    )
-                    for x in layers
-                ]
-            for place, grid in enumerate(grids):
-                maps = [reduced[place] for reduced, _ in parts]
-                self._grids[size, grid] = maps[0] if len(maps) == 1 else torch.cat(maps, dim=1)
-            sums = torch.cat([sums for _, sums in parts], dim=2)
-            for place, target in enumerate(targets):
-                self._sums[size, target] = sums[:, place]
-
-    def on_grid(self, size: Size, grid: Size) -> Tensor:
-        """Maps of ``size`` carried to a smaller grid by the adjoint, as (N * positions, C)."""
-        return self._grids[size, grid]
-
-    def sums(self, size: Size, target: Size) -> Tensor:
-        """Sums and sums of squares (2, C) of maps of ``size`` as if upsampled to ``target``."""
-        return self._sums[size, target]
-
-
-def condense_batch(
-    groups: Mapping[str, UnitGroups], own: str, maps: Mapping[str, Mapping[str, Tensor]]
-) -> dict[str, ActivationBatch]:
-    """Every model's activations of one batch, to be correlated with those of the generator ``own``.
-
-    Args:
-        groups: model name to its units.
-        own: the generator's name.
-        maps: model name to layer name to maps (N, C, H, W).
-    """
-    return {
-        name: ActivationBatch(group, maps[name], groups.values() if name == own else [groups[own]])
-        for name, group in groups.items()
-    }
 
 
 class SumMetric(Metric):
@@ -140,35 +50,63 @@ class SumMetric(Metric):
 
 
 class UnitStatistics(SumMetric):
-    """Mean and variance of every unit over the data set, at the layers' own size (paper, Eq. 1)."""
+    """Mean and variance of every unit over the data set, at the layers' own size (paper, Eq. 1).
+
+    Args:
+        groups: the units.
+        totals: also sum every unit's maps over the images, for its mean map.
+        blocks: of images, whose totals are kept apart.
+    """
 
     count: Tensor
 
-    def __init__(self, groups: UnitGroups) -> None:
+    def __init__(self, groups: UnitGroups, totals: bool = False, blocks: int = 1) -> None:
         super().__init__()
-        self.groups = groups
-        self.add_sum("count")
+        self.groups, self.totals = groups, totals
+        self.add_sum("count", blocks)
         for i, size in enumerate(groups.sizes):
             self.add_sum(f"sums_{i}", 2, len(groups.units[size]))
+            if totals:
+                self.add_sum(f"totals_{i}", blocks, *size, len(groups.units[size]))
 
-    def update(self, batch: ActivationBatch) -> None:
-        self.count += batch.images
+    def update(self, batch: ActivationBatch, block: int = 0) -> None:
+        self.count[block] += batch.images
         for i, size in enumerate(self.groups.sizes):
             getattr(self, f"sums_{i}").add_(batch.sums(size, size))
+            if self.totals:
+                getattr(self, f"totals_{i}")[block].add_(batch.total(size))
 
     def compute(self) -> dict[str, Tensor]:
         """``mean`` (U,), ``var`` (U,), ``count`` (U,) in float64, on the CPU."""
         shape = len(self.groups.index)
         result = {key: torch.zeros(shape, dtype=torch.float64) for key in ("mean", "var", "count")}
+        images = self.count.sum().cpu()
         for i, size in enumerate(self.groups.sizes):
             units = self.groups.units[size]
             sums, squares = getattr(self, f"sums_{i}").cpu()
-            count = self.count.cpu() * size[0] * size[1]
+            count = images * size[0] * size[1]
             shift = self.groups.shift.double().cpu()[units]
             result["mean"][units] = sums / count + shift
             result["var"][units] = variance(count, sums, squares, shift)
             result["count"][units] = count
         return result
+
+    def total(self, size: Size, chosen: Tensor | None = None) -> Tensor:
+        """Maps of a size summed over the images, less the shift (H, W, C), float64.
+
+        Args:
+            size: of the maps.
+            chosen: blocks (blocks,), bool; None for all.
+        """
+        totals: Tensor = getattr(self, f"totals_{self.groups.sizes.index(size)}")
+        return _over_blocks(totals, chosen)
+
+
+def _over_blocks(sums: Tensor, chosen: Tensor | None) -> Tensor:
+    """Sum over the first dimension, or over those places of it that are chosen."""
+    if len(sums) == 1:
+        return sums[0]
+    return sums.sum(dim=0) if chosen is None else sums[chosen].sum(dim=0)
 
 
 class CorrelationTable(SumMetric):
@@ -179,17 +117,22 @@ class CorrelationTable(SumMetric):
     interpolation, and all layers of one size share one matrix product.
 
     Args:
-        rows: units of the first model (the generator).
-        columns: units of the second. The same object as ``rows`` gives a symmetric table for half
+        rows: units of the reference model (the generator).
+        columns: units of the other. The same object as ``rows`` gives a symmetric table for half
             the work.
+        pairings: how many products to sum: of every image's maps with its own, and with other
+            images', see :meth:`ActivationBatch.reorder`.
+        blocks: of images, whose sums are kept apart.
     """
 
     count: Tensor
 
-    def __init__(self, rows: UnitGroups, columns: UnitGroups) -> None:
+    def __init__(
+        self, rows: UnitGroups, columns: UnitGroups, pairings: int = 1, blocks: int = 1
+    ) -> None:
         super().__init__()
-        self.rows, self.columns = rows, columns
-        self.add_sum("count")
+        self.rows, self.columns, self.pairings = rows, columns, pairings
+        self.add_sum("count", blocks)
         self.blocks = [
             (i, j)
             for i in range(len(rows.sizes))
@@ -198,20 +141,22 @@ class CorrelationTable(SumMetric):
         ]
         for i, j in self.blocks:
             height, width = len(rows.units[rows.sizes[i]]), len(columns.units[columns.sizes[j]])
-            self.add_sum(f"products_{i}_{j}", height, width)
-            self.add_sum(f"row_sums_{i}_{j}", 2, height)
-            self.add_sum(f"column_sums_{i}_{j}", 2, width)
+            self.add_sum(f"products_{i}_{j}", blocks, pairings, height, width)
+            self.add_sum(f"row_sums_{i}_{j}", blocks, 2, height)
+            self.add_sum(f"column_sums_{i}_{j}", blocks, 2, width)
 
-    def update(self, rows: ActivationBatch, columns: ActivationBatch) -> None:
-        self.count += rows.images
+    def update(self, rows: ActivationBatch, columns: ActivationBatch, block: int = 0) -> None:
+        self.count[block] += rows.images
         for i, j in self.blocks:
             a, b = self.rows.sizes[i], self.columns.sizes[j]
             grid, target = smaller(a, b), larger(a, b)
-            with without_autocast(self.count.device.type):
-                products = rows.on_grid(a, grid).t() @ columns.on_grid(b, grid)
-            getattr(self, f"products_{i}_{j}").add_(products)
-            getattr(self, f"row_sums_{i}_{j}").add_(rows.sums(a, target))
-            getattr(self, f"column_sums_{i}_{j}").add_(columns.sums(b, target))
+            right = columns.on_grid(b, grid)
+            for pairing in range(self.pairings):
+                with without_autocast(self.count.device.type):
+                    products = rows.on_grid(a, grid, pairing).t() @ right
+                getattr(self, f"products_{i}_{j}")[block, pairing].add_(products)
+            getattr(self, f"row_sums_{i}_{j}")[block].add_(rows.sums(a, target))
+            getattr(self, f"column_sums_{i}_{j}")[block].add_(columns.sums(b, target))
 
     def compute(self) -> Tensor:
         """Table (rows, columns) in float32."""
@@ -219,24 +164,75 @@ class CorrelationTable(SumMetric):
 
     def table(self, state: Callable[[str], Tensor]) -> Tensor:
         """The table that follows from sums, looked up by name."""
+        table = torch.zeros(len(self.rows.index), len(self.columns.index)).to(state("count").device)
+        for sums in self.sums_by_size(state):
+            self.place(table, sums, sums.r(sums.products[0]))
+        return table
+
+    def sums_by_size(
+        self, state: Callable[[str], Tensor] | None = None, chosen: Tensor | None = None
+    ) -> Iterator[SizeSums]:
+        """All sums, pair of sizes by pair of sizes.
+
+        Args:
+            state: looks sums up by name; None for this metric's own.
+            chosen: blocks of images (blocks,), bool; None for all.
+        """
+        find = state or (lambda name: getattr(self, name))
         rows, columns = self.rows, self.columns
-        device = state("count").device
-        table = torch.zeros(len(rows.index), len(columns.index), device=device)
+        images = float(_over_blocks(find("count"), chosen))
         for i, j in self.blocks:
             a, b = rows.sizes[i], columns.sizes[j]
             target = larger(a, b)
-            count = float(state("count")) * target[0] * target[1]
-            units_a, units_b = rows.units[a].to(device), columns.units[b].to(device)
-            sum_a, square_a = state(f"row_sums_{i}_{j}")
-            sum_b, square_b = state(f"column_sums_{i}_{j}")
-            var_a = variance(count, sum_a, square_a, rows.shift.to(device)[units_a])
-            var_b = variance(count, sum_b, square_b, columns.shift.to(device)[units_b])
-            products = state(f"products_{i}_{j}")
-            block = pearson(count, products, sum_a, sum_b, var_a, var_b).float()
-            table[units_a[:, None], units_b] = block
-            if rows is columns:
-                table[units_b[:, None], units_a] = block.t()
-        return table
+            count = images * target[0] * target[1]
+            products = _over_blocks(find(f"products_{i}_{j}"), chosen)
+            device = products.device
+            sum_a, square_a = _over_blocks(find(f"row_sums_{i}_{j}"), chosen)
+            sum_b, square_b = _over_blocks(find(f"column_sums_{i}_{j}"), chosen)
+            yield SizeSums(
+                (a, b),
+                count,
+                products,
+                (sum_a, sum_b),
+                (square_a, square_b),
+                (
+                    variance(count, sum_a, square_a, rows.shift[rows.units[a]].to(device)),
+                    variance(count, sum_b, square_b, columns.shift[columns.units[b]].to(device)),
+                ),
+            )
+
+    def place(self, table: Tensor, sums: SizeSums, values: Tensor) -> None:
+        """Put what was found for a pair of sizes (A, B) into a table of all units."""
+        a, b = sums.sizes
+        rows, columns = self.rows.units[a].to(table.device), self.columns.units[b].to(table.device)
+        values = values.float()
+        table[rows[:, None], columns] = values
+        if self.rows is self.columns:
+            table[columns[:, None], rows] = values.t()
+
+
+class SizeSums(NamedTuple):
+    """Sums of all units of two sizes, at the larger one; float64.
+
+    Attributes:
+        sizes: of the rows' and of the columns' maps.
+        count: values behind each sum: images times positions.
+        products: sums of a*b for every pairing (pairings, A, B), of shifted values.
+        sums: of a (A,) and of b (B,).
+        squares: sums of squares, likewise.
+        variances: population variances, likewise; 0 for constant units.
+    """
+
+    sizes: tuple[Size, Size]
+    count: float
+    products: Tensor
+    sums: tuple[Tensor, Tensor]
+    squares: tuple[Tensor, Tensor]
+    variances: tuple[Tensor, Tensor]
+
+    def r(self, products: Tensor) -> Tensor:
+        """Correlations that follow from sums of products (A, B)."""
+        return pearson(self.count, products, *self.sums, *self.variances)
 
 
 class BatchMeanCorrelation(CorrelationTable):
@@ -253,7 +249,7 @@ class BatchMeanCorrelation(CorrelationTable):
         self.add_sum("batches")
         self.add_sum("total", len(rows.index), len(columns.index))
 
-    def update(self, rows: ActivationBatch, columns: ActivationBatch) -> None:
+    def update(self, rows: ActivationBatch, columns: ActivationBatch, block: int = 0) -> None:
         super().update(rows, columns)
         self.total += self.table(lambda name: getattr(self, name))
         self.batches += 1

@@ -12,14 +12,12 @@ from torch import Tensor, nn
 
 from rosetta_lab.data.latents import LatentBatch
 from rosetta_lab.errors import RosettaError
+from rosetta_lab.metrics.activations import ActivationBatch, UnitGroups, condense_batch
 from rosetta_lab.metrics.correlation import (
-    ActivationBatch,
     BatchMeanCorrelation,
     CorrelationTable,
     SumMetric,
-    UnitGroups,
     UnitStatistics,
-    condense_batch,
 )
 from rosetta_lab.mine.partial import PartialSums
 from rosetta_lab.models.observer import Observation, Observer

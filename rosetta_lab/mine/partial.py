@@ -10,7 +10,8 @@ from pathlib import Path
 from safetensors import safe_open
 
 from rosetta_lab.files import save_tensors
-from rosetta_lab.metrics.correlation import SumMetric, UnitGroups
+from rosetta_lab.metrics.activations import UnitGroups
+from rosetta_lab.metrics.correlation import SumMetric
 
 
 class PartialSums:

@@ -11,12 +11,8 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from rosetta_lab.metrics.correlation import (
-    CorrelationTable,
-    UnitGroups,
-    UnitStatistics,
-    condense_batch,
-)
+from rosetta_lab.metrics.activations import UnitGroups, condense_batch
+from rosetta_lab.metrics.correlation import CorrelationTable, UnitStatistics
 from rosetta_lab.models.load import load_latents, load_observer
 from rosetta_lab.models.meta import on_device, random_weights
 from rosetta_lab.models.observer import Observation

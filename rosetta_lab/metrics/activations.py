@@ -1,0 +1,127 @@
+"""What correlations need of one batch of activation maps, from one reading of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from rosetta_lab.functional.condense import Condensed, condense
+from rosetta_lab.functional.resize import Size, larger, smaller
+from rosetta_lab.models.units import Layer, UnitIndex
+from rosetta_lab.run.precision import without_autocast
+
+
+class UnitGroups:
+    """A model's units grouped by the size of their maps, so that one size is one product.
+
+    Args:
+        layers: recorded layers.
+        shift: subtracted from every unit's activations before anything is summed (U,), float32.
+    """
+
+    def __init__(self, layers: Sequence[Layer], shift: Tensor) -> None:
+        self.index = UnitIndex(layers)
+        self.shift = shift
+        self.sizes: list[Size] = sorted({layer.size for layer in layers})
+        self.layers = {s: [layer for layer in layers if layer.size == s] for s in self.sizes}
+        self.units = {
+            size: torch.cat(
+                [torch.arange(len(self.index))[self.index.units(x.name)] for x in members]
+            )
+            for size, members in self.layers.items()
+        }
+
+
+class ActivationBatch:
+    """What the tables need of one batch of activation maps, from one pass over them.
+
+    Maps of half precision, such as networks under autocast give, are read as they are; all
+    arithmetic is in float32 and float64.
+
+    Args:
+        groups: the model's units.
+        activations: layer name to maps (N, C, H, W); the others are given to :meth:`add`.
+        partners: the units that these will be correlated with.
+    """
+
+    def __init__(
+        self,
+        groups: UnitGroups,
+        activations: Mapping[str, Tensor],
+        partners: Iterable[UnitGroups],
+    ) -> None:
+        self.groups = groups
+        self.images = 0
+        others = {size for partner in partners for size in partner.sizes}
+        self._grids = {
+            size: sorted({smaller(size, other) for other in others}) for size in groups.sizes
+        }
+        self._targets = {
+            size: sorted({larger(size, other) for other in others} | {size})
+            for size in groups.sizes
+        }
+        self._parts: dict[str, Condensed] = {}
+        self._joined: dict[tuple[Size, Size, int], Tensor] = {}
+        for layer, maps in activations.items():
+            self.add(layer, maps)
+
+    def add(self, layer: str, maps: Tensor) -> None:
+        """Take a layer's maps (N, C, H, W) in; they are not needed any more."""
+        self.images = len(maps)
+        size: Size = (maps.shape[2], maps.shape[3])
+        shift = self.groups.shift[self.groups.index.units(layer)]
+        with without_autocast(maps.device.type):
+            self._parts[layer] = condense(maps, shift, self._grids[size], self._targets[size])
+
+    def _of_size(self, size: Size) -> list[Condensed]:
+        return [self._parts[layer.name] for layer in self.groups.layers[size]]
+
+    def on_grid(self, size: Size, grid: Size, pairing: int = 0) -> Tensor:
+        """Maps of ``size`` carried to a smaller grid by the adjoint, as (N * positions, C).
+
+        Args:
+            size: of the maps.
+            grid: smaller or equal along each axis.
+            pairing: number of an order that :meth:`reorder` was told of; 0 for the images' own.
+        """
+        key = (size, grid, pairing)
+        if key not in self._joined:
+            if pairing:
+                maps = self.on_grid(size, grid).unflatten(0, (self.images, -1))
+                self._joined[key] = maps[self._orders[pairing]].flatten(0, 1)
+            else:
+                place = self._grids[size].index(grid)
+                parts = [part.grids[place] for part in self._of_size(size)]
+                self._joined[key] = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+        return self._joined[key]
+
+    def reorder(self, orders: Mapping[int, Tensor]) -> None:
+        """Let :meth:`on_grid` know the order of images (N,) of every pairing but their own."""
+        self._orders = orders
+
+    def sums(self, size: Size, target: Size) -> Tensor:
+        """Sums and sums of squares (2, C) of maps of ``size`` as if upsampled to ``target``."""
+        place = self._targets[size].index(target)
+        return torch.cat([part.sums[:, place] for part in self._of_size(size)], dim=1)
+
+    def total(self, size: Size) -> Tensor:
+        """Maps of ``size`` summed over the images (H, W, C), float64."""
+        return torch.cat([part.total for part in self._of_size(size)], dim=2)
+
+
+def condense_batch(
+    groups: Mapping[str, UnitGroups], own: str, maps: Mapping[str, Mapping[str, Tensor]]
+) -> dict[str, ActivationBatch]:
+    """Every model's activations of one batch, to be correlated with those of the generator ``own``.
+
+    Args:
+        groups: model name to its units.
+        own: the generator's name.
+        maps: model name to layer name to maps (N, C, H, W).
+    """
+    return {
+        name: ActivationBatch(group, maps[name], groups.values() if name == own else [groups[own]])
+        for name, group in groups.items()
+    }
