@@ -1,4 +1,4 @@
-"""Images to invert: files of any size and format, ImageNet's validation set, garment scenes.
+"""Image files: read, whatever their size and format, from folders or ImageNet's set; written.
 
 for target in ImageFolder("my_photos", size=256):
     target.id, target.image  # "holidays/cat", (3, 256, 256) in [0, 1]
@@ -20,8 +20,10 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
+from torchvision.utils import save_image
 
 from rosetta_lab.errors import RosettaError
+from rosetta_lab.files import replacing
 
 log = logging.getLogger("rosetta_lab")
 SUFFIXES = frozenset(
@@ -86,7 +88,7 @@ def read_image(path: Path, size: int) -> Tensor:
             # Pillow warns from the size on at half of which it refuses; large photos are welcome.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as file:
-                image = plain(ImageOps.exif_transpose(file))
+                image = rgb_or_grey(ImageOps.exif_transpose(file))
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
         raise BrokenImage(path, f"more than {limit:.0f} million pixels, refused") from None
@@ -106,7 +108,7 @@ def read_image(path: Path, size: int) -> Tensor:
     return (values.permute(2, 0, 1) / 255.0).clamp(0.0, 1.0).contiguous()
 
 
-def plain(image: Image.Image) -> Image.Image:
+def rgb_or_grey(image: Image.Image) -> Image.Image:
     """An image of any mode as RGB, or as floats where it is grey with 16 bits; [0, 255] both.
 
     Floats in a file are taken for [0, 1] unless one is larger, else for [0, 255].
@@ -122,6 +124,12 @@ def plain(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image.convert("RGB")
+
+
+def write_image(image: Tensor, path: Path) -> None:
+    """Write an image (3, H, W) in [0, 1] as PNG, whole or not at all."""
+    with replacing(path) as temporary:
+        save_image(image.float(), temporary, "png")
 
 
 class ImageFolder(Dataset[Target]):

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rosetta_lab.data.images import write_image
 from rosetta_lab.dictionary.schema import RosettaDictionary
 from rosetta_lab.edit.edits import Edit
 from rosetta_lab.edit.figures import picture_figures, strength
@@ -19,7 +20,6 @@ from rosetta_lab.files import atomic_write, save_tensors
 from rosetta_lab.invert.figures import known
 from rosetta_lab.invert.module import InversionModule
 from rosetta_lab.invert.objective import Evaluation
-from rosetta_lab.invert.results import save_png
 from rosetta_lab.invert.sources import Sources
 from rosetta_lab.invert.units import OwnUnits
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
@@ -81,12 +81,12 @@ class EditRun:
         for place, name in enumerate(self.sources.ids):
             own = folder / "results" / name
             own.mkdir(parents=True, exist_ok=True)
-            save_png(self.before[place], own / "before.png")
+            write_image(self.before[place], own / "before.png")
             if self.pictures is not None:
-                save_png(self.pictures[place], own / "picture.png")
+                write_image(self.pictures[place], own / "picture.png")
             record: dict[str, Any] = {"id": name}
             for arm_name, arm in self.arms.items():
-                save_png(arm.images[place], own / f"{arm_name.replace(' ', '_')}.png")
+                write_image(arm.images[place], own / f"{arm_name.replace(' ', '_')}.png")
                 record[arm_name] = known(arm.figures[place])
                 if arm.latent is not None:
                     tensors = {"latent": arm.latent[place : place + 1]}

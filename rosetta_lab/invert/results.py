@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from rosetta_lab.data.images import write_image
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import atomic_write
 from rosetta_lab.invert.latent_files import LATENT, RESULTS
@@ -106,10 +106,10 @@ class Results:
             temporary.chmod(0o755)
             ready = {key: value.cpu().contiguous() for key, value in tensors.items()}
             save_file(ready, temporary / LATENT, dict(notes or {}))
-            save_png(result.images[place], temporary / IMAGE)
-            save_png(batch.images[place], temporary / TARGET)
+            write_image(result.images[place], temporary / IMAGE)
+            write_image(batch.images[place], temporary / TARGET)
             if result.starts is not None:
-                save_png(result.starts[place], temporary / START)
+                write_image(result.starts[place], temporary / START)
             (temporary / RESULT).write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
             for extra in extras:
                 extra(temporary)
@@ -122,7 +122,7 @@ class Results:
         """Have tensors and a picture (3, R, R) written beside an image's result, with it."""
         ready = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
         self._extras.setdefault(name, []).extend(
-            (lambda at: save_file(ready, at / file), lambda at: save_png(image, at / picture))
+            (lambda at: save_file(ready, at / file), lambda at: write_image(image, at / picture))
         )
 
     def claim(self, settings: str) -> None:
@@ -148,9 +148,3 @@ class Results:
     def records(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
         """The figures of those images that are done, in order."""
         return (self.read(name) for name in names if self.done(name))
-
-
-def save_png(image: Tensor, path: Path) -> None:
-    """Write an image (3, H, W) in [0, 1]."""
-    pixels = (image.detach().cpu().clamp(0.0, 1.0) * 255.0).round().byte()
-    Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(path)

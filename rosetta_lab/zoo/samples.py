@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig
 from torchvision.utils import make_grid
-from torchvision.utils import save_image as write_png
 
+from rosetta_lab.data.images import write_image
 from rosetta_lab.models.load import load_generator, load_latents
 from rosetta_lab.run.app import entry_point
 
@@ -22,8 +22,7 @@ def main(cfg: DictConfig) -> None:
         images = generator(batch.z, generator.one_hot(batch.label), cfg.psi)
     columns = len(latents.classes) or cfg.rows
     path = Path(cfg.output)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_png(make_grid(generator.to_unit_range(images), nrow=columns), path)
+    write_image(make_grid(generator.to_unit_range(images), nrow=columns), path)
     print(path)
 
 

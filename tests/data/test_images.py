@@ -24,6 +24,7 @@ from rosetta_lab.data.images import (
     ImageNetVal,
     make_ids,
     read_image,
+    write_image,
 )
 from rosetta_lab.errors import RosettaError
 
@@ -66,6 +67,37 @@ def test_an_image_of_the_right_size_is_left_as_it_is(tmp_path: Path) -> None:
     Image.fromarray(pixels).save(tmp_path / "a.png")
     expected = torch.from_numpy(pixels).permute(2, 0, 1).float() / 255.0
     assert torch.equal(read_image(tmp_path / "a.png", 24), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_images_are_written_to_the_nearest_value(tmp_path: Path, dtype: torch.dtype) -> None:
+    """What lies outside [0, 1] is clipped; nothing is left beside the file."""
+    image = (torch.rand(3, 20, 30, generator=torch.Generator().manual_seed(0)) * 1.4 - 0.2).to(
+        dtype
+    )
+    write_image(image, tmp_path / "folder" / "a.png")
+    with Image.open(tmp_path / "folder" / "a.png") as file:
+        assert file.format == "PNG"
+        found = np.asarray(file)
+    values = image.double().permute(1, 2, 0).numpy() * 255.0
+    assert found.shape == (20, 30, 3)
+    assert np.abs(found - np.clip(values, 0.0, 255.0)).max() <= 0.5 + 1e-4
+    assert os.listdir(tmp_path / "folder") == ["a.png"]
+
+
+def test_an_image_appears_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(self: Image.Image, path: Path, **_: object) -> None:
+        Path(path).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    write_image(torch.ones(3, 8, 8), tmp_path / "a.png")
+    monkeypatch.setattr(Image.Image, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_image(torch.zeros(3, 8, 8), tmp_path / "a.png")
+    assert os.listdir(tmp_path) == ["a.png"]
+    assert read_image(tmp_path / "a.png", 8).min() == 1.0
 
 
 @pytest.mark.parametrize("shape", [(96, 32), (32, 96)])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from rosetta_lab.data.images import write_image
 from rosetta_lab.dictionary.schema import RosettaDictionary
 from rosetta_lab.edit.arms import EditRun
 from rosetta_lab.edit.numbers import (
@@ -21,7 +22,7 @@ from rosetta_lab.edit.numbers import (
     figure_names,
     figure_text,
 )
-from rosetta_lab.edit.page.pictures import map_pictures, write_animation, write_grid, write_image
+from rosetta_lab.edit.page.pictures import map_pictures, write_animation, write_grid
 from rosetta_lab.files import atomic_write
 from rosetta_lab.pages.document import PAGE_NAME, config_text, document, facts, plot, table
 from rosetta_lab.pages.lines import course

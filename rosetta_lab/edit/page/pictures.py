@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from rosetta_lab.data.images import write_image
 from rosetta_lab.files import replacing
 from rosetta_lab.pages.colormap import colourise
 from rosetta_lab.pages.overlays import normalise
@@ -18,12 +19,6 @@ LONGEST = 256  # pixels of a side in animations and the grid, at most
 FRAME_MS, LAST_MS = 80, 1500  # how long frames stay, and the last one
 MAP_PIXELS = 96  # of a target map's picture, at least
 _GAP = 2  # pixels between the pictures of the grid
-
-
-def write_image(image: Tensor, path: Path) -> None:
-    """Write an image (3, H, W) in [0, 1] as PNG, whole or not at all."""
-    with replacing(path) as temporary:
-        _pillow(image).save(temporary, "PNG")
 
 
 def write_animation(frames: Sequence[Tensor], path: Path) -> None:

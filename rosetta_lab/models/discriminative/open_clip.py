@@ -15,8 +15,9 @@ from rosetta_lab.errors import RosettaError
 from rosetta_lab.models.checkpoints import Weights, load_into, load_weights
 from rosetta_lab.models.checkpoints.hub import load_from_hub
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
-from rosetta_lab.models.discriminative.timm import misfit, plain
+from rosetta_lab.models.discriminative.timm import misfit
 from rosetta_lab.models.preprocess import Preprocess
+from rosetta_lab.run.configs import plain
 
 # Of open_clip's repositories, best first.
 FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
@@ -73,7 +74,7 @@ class OpenClipModel(DiscriminativeModel):
                     path,
                     device=torch.get_default_device(),  # it would move the network off any other
                     force_preprocess_cfg=tag,
-                    **trained | plain(model_kwargs),
+                    **trained | (plain(model_kwargs) or {}),
                 )
         except RuntimeError as error:
             if path is None:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import timm
-from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import Tensor
 
 from rosetta_lab.errors import RosettaError
@@ -14,15 +13,9 @@ from rosetta_lab.models.checkpoints import Weights, load_weights
 from rosetta_lab.models.checkpoints.hub import load_from_hub
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.models.preprocess import Preprocess
+from rosetta_lab.run.configs import plain
 
 FILES = ("model.safetensors", "pytorch_model.bin")  # of timm's repositories, best first
-
-
-def plain(options: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Options as plain dicts and lists, also where they come from a Hydra config."""
-    if isinstance(options, DictConfig | ListConfig):
-        return dict(OmegaConf.to_container(options, resolve=True))  # type: ignore[arg-type]
-    return dict(options or {})
 
 
 class TimmModel(DiscriminativeModel):
@@ -59,7 +52,7 @@ class TimmModel(DiscriminativeModel):
             raise RosettaError(
                 f"timm has no architecture {architecture}; similar ones: {', '.join(near)}."
             )
-        options = plain(model_kwargs)
+        options = plain(model_kwargs) or {}
         if weights == "random":
             network: Any = timm.create_model(architecture, **options)
             source, digest = "random", ""
