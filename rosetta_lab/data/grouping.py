@@ -45,17 +45,23 @@ class Grouping:
         group = min(image // len(self.groups[0]), len(self.groups) - 1)
         return group * self.blocks // len(self.groups)
 
-    def batches(self, batch_size: int, rank: int = 0, world: int = 1) -> list[list[int]]:
+    def batches(
+        self, batch_size: int, rank: int = 0, world: int = 1, done: int = 0
+    ) -> list[list[int]]:
         """A process's batches: whole groups of one block, of ``batch_size`` images if they can be.
 
         Args:
             batch_size: images at a time.
             rank: number of the process; every ``world``-th group is its own.
             world: how many processes there are.
+            done: how many of its first images are left out.
         """
         found: list[list[int]] = []
         last = -1
         for number, group in list(enumerate(self.groups))[rank::world]:
+            if done > 0:
+                done -= len(group)
+                continue
             block = number * self.blocks // len(self.groups)
             if block != last or len(found[-1]) + len(group) > batch_size:
                 found.append([])

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from rosetta_lab.errors import RosettaError
+from rosetta_lab.data.grouping import Grouping
+from rosetta_lab.errors import RosettaError, check_count
 
 Distribution = Literal["normal", "truncated_normal"]
 
@@ -142,6 +143,7 @@ class LatentDataModule(L.LightningDataModule):
     Args:
         latents: all of them.
         batch_size: per process.
+        grouping: which of them have to be in one batch; None for none.
         done: how many of a process's images are done already, by rank and number of processes
             (a resumed run).
     """
@@ -150,18 +152,17 @@ class LatentDataModule(L.LightningDataModule):
         self,
         latents: Latents,
         batch_size: int,
+        grouping: Grouping | None = None,
         done: Callable[[int, int], int] = lambda rank, world: 0,
     ) -> None:
         super().__init__()
+        check_count("batch_size", batch_size)
         self.latents, self.batch_size, self.done = latents, batch_size, done
+        self.grouping = grouping or Grouping(len(latents))
 
     def val_dataloader(self) -> DataLoader[LatentBatch]:
         rank, world = (
             (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         )
-        return DataLoader(
-            self.latents,
-            self.batch_size,
-            sampler=Shard(len(self.latents), rank, world, self.done(rank, world)),
-            collate_fn=as_is,
-        )
+        batches = self.grouping.batches(self.batch_size, rank, world, self.done(rank, world))
+        return DataLoader(self.latents, batch_sampler=batches, collate_fn=as_is)

@@ -1,13 +1,14 @@
-"""From correlation tables to a dictionary (paper, sections 3.1 to 3.3)."""
+"""From matches to a dictionary (paper, sections 3.1 to 3.3)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from rosetta_lab.dictionary.evidence import Found, Judged
 from rosetta_lab.dictionary.schema import (
     Concept,
     Match,
@@ -16,13 +17,14 @@ from rosetta_lab.dictionary.schema import (
     RosettaNeuron,
 )
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.functional.matching import alive, best_buddies, connected_components, least_k
+from rosetta_lab.functional.matching import connected_components
+from rosetta_lab.functional.neighbours import Neighbours, best_buddies
 from rosetta_lab.models.observer import Observer
 from rosetta_lab.models.units import Layer, UnitIndex
 
 
 def model_cards(observer: Observer, shapes: Mapping[str, list[Layer]]) -> dict[str, ModelCard]:
-    """What a dictionary keeps of every model, the generator first."""
+    """What a dictionary keeps of every model, the reference first."""
     cards = {}
     for name in observer.names:
         model: Any = (
@@ -39,101 +41,194 @@ def model_cards(observer: Observer, shapes: Mapping[str, list[Layer]]) -> dict[s
 def build_dictionary(
     generator: ModelCard,
     discriminative: Mapping[str, ModelCard],
-    tables: Mapping[str, Tensor],
-    generator_table: Tensor,
-    generator_alive: Tensor,
-    models_alive: Mapping[str, Tensor],
+    found: Found,
+    own: Neighbours,
+    alive: Mapping[str, Tensor],
     *,
     k_gen: int,
     k_disc: int,
+    stability: Mapping[int, float] | None = None,
     **provenance: Any,
 ) -> RosettaDictionary:
-    """Match units, join them through the generator, cluster them (paper, sections 3.1 to 3.3).
+    """Join matches through the generator and cluster them (paper, sections 3.1 to 3.3).
 
     Args:
         generator: the generator's card.
         discriminative: the models' cards.
-        tables: correlation r of generator units (rows) with each model's units, (G, D).
-        generator_table: correlation of generator units with each other (G, G).
-        generator_alive: which generator units vary at all (G,).
-        models_alive: the same per model (D,).
-        k_gen: nearest generator units that each model unit considers; also for the clustering.
-        k_disc: nearest model units that each generator unit considers.
+        found: best buddies in every model, of generator units (rows).
+        own: neighbours of generator units among themselves, none its own.
+        alive: name to which units vary at all (U,), bool.
+        k_gen: nearest generator units of the clustering.
+        k_disc: nearest model units that each generator unit considered.
+        stability: of the Rosetta units, by number; None where it was not measured.
         provenance: the remaining fields of :class:`RosettaDictionary` (seed, num_images, config).
-
-    Raises:
-        RosettaError: K exceeds the number of units of a model.
     """
-    _check_k(generator.name, "k_gen", k_gen, int(generator_alive.sum()))
-    buddies, numbers = {}, {}
-    for name, table in tables.items():
-        _check_k(name, "k_disc", k_disc, int(models_alive[name].sum()))
-        living = alive(table, generator_alive, models_alive[name])
-        buddies[name] = best_buddies(living, k_rows=k_disc, k_columns=k_gen)
-        pairs = buddies[name].nonzero()
-        numbers[name] = torch.column_stack([pairs, least_k(living, pairs)]).cpu()
-    everywhere = torch.stack([mask.any(dim=1) for mask in buddies.values()]).all(dim=0)
-    rosetta = everywhere.nonzero().flatten().tolist()  # generator unit numbers
 
-    neurons = []
-    for number in rosetta:
+    def neuron(number: int, accepted: bool) -> RosettaNeuron:
         matches = {
-            name: _matches(discriminative[name].units, tables[name][number], mask[number])
-            for name, mask in buddies.items()
+            name: _matches(discriminative[name].units, judged, number, accepted)
+            for name, judged in found.models.items()
         }
-        score = sum(found[0].r for found in matches.values()) / len(matches)
-        neurons.append(RosettaNeuron(generator.units[number], matches, round(score, 6)))
+        return RosettaNeuron(
+            generator.units[number],
+            matches,
+            round(sum(some[0].r for some in matches.values()) / len(matches), 6),
+            q=_rounded(found.q.get(number)),
+            stability=None if stability is None else stability.get(number),
+            position_only=not accepted,
+        )
 
-    themselves = alive(generator_table, generator_alive, generator_alive)
-    themselves.fill_diagonal_(-torch.inf)
-    adjacency = best_buddies(themselves, min(k_gen, len(themselves)), min(k_gen, len(themselves)))
-    clusters = connected_components(adjacency[rosetta][:, rosetta])
-    neurons, concepts = _sort(neurons, clusters)
+    neurons = [neuron(number, True) for number in found.rosetta]
+    others = [
+        neuron(number, False) for number in sorted(set(found.candidates) - set(found.rosetta))
+    ]
+    neurons, concepts = _sort(neurons, _clusters(own, k_gen, found.rosetta))
     return RosettaDictionary(
         generator=generator,
         discriminative=dict(discriminative),
         neurons=neurons,
         concepts=concepts,
         k=k_disc,
-        buddies=numbers,
-        summary={
-            "rosetta_neurons": len(neurons),
-            "concepts": len(concepts),
-            "best_buddies": {name: int(mask.sum()) for name, mask in buddies.items()},
-            "units": {
-                generator.name: len(generator.units),
-                **{name: len(card.units) for name, card in discriminative.items()},
-            },
-            "dead_units": {
-                generator.name: int((~generator_alive).sum()),
-                **{name: int((~mask).sum()) for name, mask in models_alive.items()},
-            },
-            "meetings": {
-                name: _meetings(generator.units, discriminative[name].units, mask)
-                for name, mask in buddies.items()
-            },
-            "histogram": {
-                name: torch.histc(tables[name][mask].float().cpu(), 40, -1.0, 1.0).int().tolist()
-                for name, mask in buddies.items()
-            },
+        position_only=sorted(others, key=lambda one: -one.score),
+        buddies={
+            name: torch.column_stack([judged.buddies.pairs, judged.buddies.least_k]).cpu()
+            for name, judged in found.models.items()
         },
+        evidence={
+            name: _evidence(judged) for name, judged in found.models.items() if judged.decoys
+        },
+        summary=_summary(generator, discriminative, found, alive, len(concepts)),
         **provenance,
     )
 
 
-def _check_k(model: str, key: str, k: int, units: int) -> None:
-    if not 1 <= k <= units:
-        raise RosettaError(
-            f"{key}={k} does not fit {model}: it has {units} units that vary.\n"
-            f"Choose k between 1 and {units}."
-        )
+def check_k(units: Mapping[str, int], reference: str, k_gen: int, k_disc: int) -> None:
+    """Raise a RosettaError unless every model has as many units that vary as K asks for.
+
+    Args:
+        units: name to how many vary.
+        reference: name of the reference model, whose units are asked ``k_gen``.
+        k_gen: see :func:`build_dictionary`.
+        k_disc: likewise.
+    """
+    for model, count in units.items():
+        key, k = ("k_gen", k_gen) if model == reference else ("k_disc", k_disc)
+        if not count:
+            raise RosettaError(
+                f"{model}: none of its recorded units varies over these images.\n"
+                "Check its weights, record other layers (layers=), or use more images."
+            )
+        if not 1 <= k <= count:
+            raise RosettaError(
+                f"{key}={k} does not fit {model}: it has {count} units that vary.\n"
+                f"Choose k between 1 and {count}."
+            )
 
 
-def _matches(units: UnitIndex, r: Tensor, mask: Tensor) -> list[Match]:
+def _matches(units: UnitIndex, judged: Judged, row: int, accepted: bool) -> list[Match]:
     """A generator unit's best buddies in one model, best first, lower index first on ties."""
-    numbers = mask.nonzero().flatten().tolist()
-    found = [Match(*units[number], round(float(r[number]), 6)) for number in numbers]
+    buddies, scores = judged.buddies, judged.buddies.scores
+    found = []
+    for place in (buddies.pairs[:, 0] == row).nonzero().flatten().tolist():
+        if accepted and not judged.kept[place]:
+            continue
+        match = Match(*units[int(buddies.pairs[place, 1])], round(float(scores["r"][place]), 6))
+        if judged.q is not None:
+            match.r_position, match.r_centred, match.r_shuffled = (
+                round(float(scores[key][place]), 6) for key in ("position", "centred", "shuffled")
+            )
+            match.q = _rounded(float(judged.q[place]))
+        found.append(match)
     return sorted(found, key=lambda match: -match.r)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")
+
+
+def _evidence(judged: Judged) -> dict[str, Tensor]:
+    """What is known of a model's best buddies, see :class:`RosettaDictionary`."""
+    assert judged.q is not None
+    scores = judged.buddies.scores
+    names = {"r": "r", "position": "r_position", "centred": "r_centred", "shuffled": "r_shuffled"}
+    found = {name: scores[key].cpu() for key, name in names.items()}
+    decoys = torch.cat([draw.pairs for draw in judged.decoys]).unique(dim=0)
+    return found | {"q": judged.q, "decoys": decoys.cpu()}
+
+
+def _clusters(own: Neighbours, k: int, rosetta: Sequence[int]) -> list[list[int]]:
+    """Rosetta units that are best buddies within the generator, by their place in the list."""
+    place = {number: i for i, number in enumerate(rosetta)}
+    adjacency = torch.zeros(len(rosetta), len(rosetta), dtype=torch.bool)
+    for a, b in best_buddies(own, k, k).pairs.tolist():
+        if a in place and b in place:
+            adjacency[place[a], place[b]] = True
+    return connected_components(adjacency)
+
+
+def _summary(
+    generator: ModelCard,
+    discriminative: Mapping[str, ModelCard],
+    found: Found,
+    alive: Mapping[str, Tensor],
+    concepts: int,
+) -> dict[str, Any]:
+    """What a run counts."""
+    cards = {generator.name: generator, **discriminative}
+    pairs = {name: judged.buddies.pairs.cpu() for name, judged in found.models.items()}
+    summary = {
+        "rosetta_neurons": len(found.rosetta),
+        "concepts": concepts,
+        "best_buddies": {name: len(own) for name, own in pairs.items()},
+        "units": {name: len(card.units) for name, card in cards.items()},
+        "dead_units": {name: int((~alive[name]).sum()) for name in cards},
+        "meetings": {
+            name: _meetings(generator.units, discriminative[name].units, own)
+            for name, own in pairs.items()
+        },
+        "histogram": {
+            name: _histogram(judged.buddies.scores["r"]) for name, judged in found.models.items()
+        },
+    }
+    if found.decoys:
+        summary["null"] = _null(found)
+    return summary
+
+
+def _null(found: Found) -> dict[str, Any]:
+    """What the same rules find among shuffled images, and what that leaves."""
+    draws, models = len(found.decoys), found.models
+
+    def mean(counts: Iterable[int]) -> float:
+        return round(sum(counts) / draws, 2)
+
+    return {
+        "draws": draws,
+        "candidates": len(found.candidates),
+        "accepted_best_buddies": {name: int(j.kept.sum()) for name, j in models.items()},
+        "shuffled_rosetta_neurons": mean(map(len, found.decoys)),
+        "shuffled_rosetta_neurons_accepted": mean(map(len, found.decoys_kept)),
+        "shuffled_best_buddies": {
+            name: mean(len(draw.pairs) for draw in judged.decoys) for name, judged in models.items()
+        },
+        "thresholds": {name: _rounded(judged.threshold) for name, judged in models.items()},
+        "centred_histogram": {
+            name: _histogram(judged.buddies.scores["centred"]) for name, judged in models.items()
+        },
+        "shuffled_histogram": {
+            name: [
+                round(count / draws, 2)
+                for count in _histogram(torch.cat([d.scores["centred"] for d in judged.decoys]))
+            ]
+            for name, judged in models.items()
+        },
+    }
+
+
+def _histogram(values: Tensor) -> list[int]:
+    """Counts in 40 equal bins over [-1, 1]."""
+    counts: list[int] = torch.histc(values.float().cpu(), 40, -1.0, 1.0).int().tolist()
+    return counts
 
 
 def _sort(
@@ -155,9 +250,11 @@ def _sort(
     return ordered, concepts
 
 
-def _meetings(rows: UnitIndex, columns: UnitIndex, mask: Tensor) -> list[list[int]]:
-    """Best buddies counted per pair of layers: generator layers by model layers."""
-    return [
-        [int(mask[rows.units(a.name), columns.units(b.name)].sum()) for b in columns.layers]
-        for a in rows.layers
-    ]
+def _meetings(rows: UnitIndex, columns: UnitIndex, pairs: Tensor) -> list[list[int]]:
+    """Best buddies (P, 2) counted per pair of layers: generator layers by model layers."""
+    ends = [torch.tensor([i.units(x.name).stop for x in i.layers]) for i in (rows, columns)]
+    places = [torch.bucketize(p, e, right=True) for p, e in zip(pairs.t(), ends, strict=True)]
+    counts = torch.zeros(len(rows.layers), len(columns.layers), dtype=torch.long)
+    counts.index_put_((places[0], places[1]), torch.ones(len(pairs), dtype=torch.long), True)
+    found: list[list[int]] = counts.tolist()
+    return found

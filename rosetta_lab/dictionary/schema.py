@@ -15,9 +15,14 @@ from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import atomic_write, save_tensors
 from rosetta_lab.models.units import Layer, Unit, UnitIndex
 
-SCHEMA = "rosetta_lab.dictionary/1"
+SCHEMA = "rosetta_lab.dictionary/2"
+READABLE = ("rosetta_lab.dictionary/1", SCHEMA)
 FILE_NAME = "dictionary.json"
-BUDDIES = "best_buddies.safetensors"
+BUDDIES, EVIDENCE = "best_buddies.safetensors", "evidence.safetensors"
+
+
+# What a neuron's record holds beside its units.
+OF_NEURON = ("score", "concept", "q", "stability", "position_only")
 
 
 @dataclass
@@ -43,11 +48,27 @@ class ModelCard:
 
 @dataclass
 class Match:
-    """A discriminative model's unit and its correlation r with the generator's."""
+    """A discriminative model's unit and its correlation r with the generator's.
+
+    What follows is known where the run had a null (and schema 1 does not know it).
+
+    Attributes:
+        layer: of the model.
+        channel: of the layer.
+        r: of all images and positions together (paper, Eq. 2).
+        r_position: what r would be by the units' mean maps alone.
+        r_centred: r of what is left when each position's mean is removed.
+        r_shuffled: r with shuffled images, of one draw.
+        q: the least false discovery rate at which the match is accepted, by its centred r.
+    """
 
     layer: str
     channel: int
     r: float
+    r_position: float | None = None
+    r_centred: float | None = None
+    r_shuffled: float | None = None
+    q: float | None = None
 
     @property
     def unit(self) -> Unit:
@@ -58,13 +79,24 @@ class Match:
 class RosettaNeuron:
     """A generator unit with its best buddies in every model, best first.
 
-    ``score`` is the mean over models of the best r; ``concept`` indexes the dictionary's concepts.
+    Attributes:
+        unit: of the generator.
+        matches: model name to best buddies; the accepted ones, unless it is ``position_only``.
+        score: the mean over models of the best r.
+        concept: its concept's number; -1 for none.
+        q: the least false discovery rate at which it is accepted; None without a null.
+        stability: share of half samples of the images that find it again; None if not measured.
+        position_only: whether it is matched by where its units fire, without evidence that they
+            fire at the same content.
     """
 
     unit: Unit
     matches: dict[str, list[Match]]
     score: float
     concept: int = -1
+    q: float | None = None
+    stability: float | None = None
+    position_only: bool = False
 
 
 @dataclass
@@ -84,9 +116,14 @@ class Concept:
 class RosettaDictionary:
     """What a mining run found. Neurons and concepts are sorted by score, best first.
 
+    ``position_only`` holds what the paper's rule finds beside ``neurons``, without evidence that it
+    is more than units which like the same places.
+
     ``buddies`` holds every best buddy pair with each model, matched by the others or not: numbers
-    of units, generator and model, and the smallest K at which they are best buddies (P, 3). It has
-    a file of its own.
+    of units, generator and model, and the smallest K at which they are best buddies (P, 3).
+    ``evidence`` holds by model what is known of these pairs, ``r``, ``r_position``, ``r_centred``,
+    ``r_shuffled`` and ``q`` (P,) each, and ``decoys``, the best buddies of shuffled images (P', 2);
+    it is empty without a null. Both have files of their own.
     """
 
     generator: ModelCard
@@ -100,7 +137,9 @@ class RosettaDictionary:
     summary: dict[str, Any] = field(default_factory=dict)
     created: str = ""
     rosetta_lab: str = ""
+    position_only: list[RosettaNeuron] = field(default_factory=list)
     buddies: dict[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
+    evidence: dict[str, dict[str, Tensor]] = field(default_factory=dict, compare=False, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """The dictionary as plain JSON values, see ``SCHEMA``."""
@@ -125,13 +164,12 @@ class RosettaDictionary:
                 {
                     "generator": neuron.unit._asdict(),
                     "matches": {
-                        name: [asdict(match) for match in matches]
+                        name: [_known(match) for match in matches]
                         for name, matches in neuron.matches.items()
                     },
-                    "score": neuron.score,
-                    "concept": neuron.concept,
+                    **{key: value for key, value in _known(neuron).items() if key in OF_NEURON},
                 }
-                for neuron in self.neurons
+                for neuron in [*self.neurons, *self.position_only]
             ],
             "concepts": [asdict(concept) for concept in self.concepts],
             "summary": self.summary,
@@ -144,10 +182,10 @@ class RosettaDictionary:
         Raises:
             RosettaError: another schema, or a record that does not follow it.
         """
-        if record.get("schema") != SCHEMA:
+        if record.get("schema") not in READABLE:
             raise RosettaError(
                 f"Not a Rosetta dictionary: schema is {record.get('schema')!r}, "
-                f"expected {SCHEMA!r}."
+                f"expected {' or '.join(map(repr, READABLE))}."
             )
 
         def card(model: Mapping[str, Any]) -> ModelCard:
@@ -155,21 +193,22 @@ class RosettaDictionary:
             return ModelCard(model["name"], model["weights"], layers, model.get("preprocess"))
 
         try:
+            neurons = [
+                RosettaNeuron(
+                    unit=Unit(**neuron["generator"]),
+                    matches={
+                        name: [Match(**match) for match in matches]
+                        for name, matches in neuron["matches"].items()
+                    },
+                    **{key: neuron[key] for key in OF_NEURON if key in neuron},
+                )
+                for neuron in record["neurons"]
+            ]
             return cls(
                 generator=card(record["generator"]),
                 discriminative={n: card(m) for n, m in record["discriminative"].items()},
-                neurons=[
-                    RosettaNeuron(
-                        unit=Unit(**neuron["generator"]),
-                        matches={
-                            name: [Match(**match) for match in matches]
-                            for name, matches in neuron["matches"].items()
-                        },
-                        score=neuron["score"],
-                        concept=neuron["concept"],
-                    )
-                    for neuron in record["neurons"]
-                ],
+                neurons=[neuron for neuron in neurons if not neuron.position_only],
+                position_only=[neuron for neuron in neurons if neuron.position_only],
                 concepts=[Concept(**concept) for concept in record["concepts"]],
                 **{
                     key: record[key]
@@ -185,6 +224,8 @@ class RosettaDictionary:
         """Write ``dictionary.json`` and ``best_buddies.safetensors`` into a run folder."""
         path = folder / FILE_NAME
         save_tensors(folder / BUDDIES, self.buddies)
+        known = {f"{n}/{key}": x for n, own in self.evidence.items() for key, x in own.items()}
+        save_tensors(folder / EVIDENCE, known)
         atomic_write(path, (json.dumps(self.to_json(), indent=1) + "\n").encode())
         return path
 
@@ -206,9 +247,12 @@ class RosettaDictionary:
         except json.JSONDecodeError as error:
             raise RosettaError(f"{path} is not JSON ({error}).") from None
         dictionary = cls.from_json(record)
-        buddies = path.parent / BUDDIES
-        if buddies.is_file():
+        if (buddies := path.parent / BUDDIES).is_file():
             dictionary.buddies = load_file(buddies)
+        if (evidence := path.parent / EVIDENCE).is_file():
+            for name, values in load_file(evidence).items():
+                model, _, key = name.rpartition("/")
+                dictionary.evidence.setdefault(model, {})[key] = values
         return dictionary
 
 
@@ -216,3 +260,8 @@ def class_names(mined: Mapping[str, Any]) -> list[str] | None:
     """Names of a generator's classes, where the configuration that it was mined with has them."""
     names = (mined.get("gen") or {}).get("class_names")
     return [str(name) for name in names] if names else None
+
+
+def _known(record: Match | RosettaNeuron) -> dict[str, Any]:
+    """A record's plain values, without those that are not known."""
+    return {key: value for key, value in vars(record).items() if value is not None}

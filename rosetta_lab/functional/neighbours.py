@@ -106,3 +106,9 @@ def best_buddies(found: Neighbours, k_rows: int, k_columns: int) -> BestBuddies:
     order = (pairs[:, 0] * len(found.columns) + pairs[:, 1]).argsort()
     scores = {n: v[:, :k_rows][mutual][order] for n, v in found.scores.items()}
     return BestBuddies(pairs[order], least_k[order], scores)
+
+
+def on_cpu(found: Neighbours) -> Neighbours:
+    """The same in the CPU's memory."""
+    scores = {name: values.cpu() for name, values in found.scores.items()}
+    return Neighbours(found.rows.cpu(), found.columns.cpu(), scores)

@@ -63,7 +63,8 @@ class ActivationBatch:
             for size in groups.sizes
         }
         self._parts: dict[str, Condensed] = {}
-        self._joined: dict[tuple[Size, Size, int], Tensor] = {}
+        self._joined: dict[tuple[Size, Size, int | None], Tensor] = {}
+        self._orders: Mapping[int, Tensor] = {}
         for layer, maps in activations.items():
             self.add(layer, maps)
 
@@ -78,27 +79,27 @@ class ActivationBatch:
     def _of_size(self, size: Size) -> list[Condensed]:
         return [self._parts[layer.name] for layer in self.groups.layers[size]]
 
-    def on_grid(self, size: Size, grid: Size, pairing: int = 0) -> Tensor:
+    def on_grid(self, size: Size, grid: Size, pairing: int | None = None) -> Tensor:
         """Maps of ``size`` carried to a smaller grid by the adjoint, as (N * positions, C).
 
         Args:
             size: of the maps.
             grid: smaller or equal along each axis.
-            pairing: number of an order that :meth:`reorder` was told of; 0 for the images' own.
+            pairing: in which order of images, see :meth:`reorder`; None for their own.
         """
-        key = (size, grid, pairing)
+        key = (size, grid, pairing if pairing in self._orders else None)
         if key not in self._joined:
-            if pairing:
-                maps = self.on_grid(size, grid).unflatten(0, (self.images, -1))
-                self._joined[key] = maps[self._orders[pairing]].flatten(0, 1)
-            else:
+            if key[2] is None:
                 place = self._grids[size].index(grid)
                 parts = [part.grids[place] for part in self._of_size(size)]
                 self._joined[key] = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+            else:
+                maps = self.on_grid(size, grid).unflatten(0, (self.images, -1))
+                self._joined[key] = maps[self._orders[key[2]]].flatten(0, 1)
         return self._joined[key]
 
     def reorder(self, orders: Mapping[int, Tensor]) -> None:
-        """Let :meth:`on_grid` know the order of images (N,) of every pairing but their own."""
+        """Tell :meth:`on_grid` the order of images (N,) of pairings with other images."""
         self._orders = orders
 
     def sums(self, size: Size, target: Size) -> Tensor:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.distributed as dist
@@ -41,6 +42,10 @@ class SumMetric(Metric):
     def sums(self) -> dict[str, Tensor]:
         """This process's sums by name."""
         return {name: getattr(self, name) for name in self._defaults}
+
+    def added_up(self) -> AbstractContextManager[None]:
+        """Context in which the states are those of all processes together."""
+        return cast(AbstractContextManager[None], self.sync_context(dist_sync_fn=all_reduce))
 
     def load_sums(self, sums: Mapping[str, Tensor]) -> None:
         """Continue from sums that :meth:`sums` gave."""
@@ -152,8 +157,9 @@ class CorrelationTable(SumMetric):
             grid, target = smaller(a, b), larger(a, b)
             right = columns.on_grid(b, grid)
             for pairing in range(self.pairings):
+                left = rows.on_grid(a, grid, None if rows is columns else pairing)
                 with without_autocast(self.count.device.type):
-                    products = rows.on_grid(a, grid, pairing).t() @ right
+                    products = left.t() @ right
                 getattr(self, f"products_{i}_{j}")[block, pairing].add_(products)
             getattr(self, f"row_sums_{i}_{j}")[block].add_(rows.sums(a, target))
             getattr(self, f"column_sums_{i}_{j}")[block].add_(columns.sums(b, target))
@@ -216,7 +222,7 @@ class SizeSums(NamedTuple):
 
     Attributes:
         sizes: of the rows' and of the columns' maps.
-        count: values behind each sum: images times positions.
+        values: behind each sum: images times positions.
         products: sums of a*b for every pairing (pairings, A, B), of shifted values.
         sums: of a (A,) and of b (B,).
         squares: sums of squares, likewise.
@@ -224,7 +230,7 @@ class SizeSums(NamedTuple):
     """
 
     sizes: tuple[Size, Size]
-    count: float
+    values: float
     products: Tensor
     sums: tuple[Tensor, Tensor]
     squares: tuple[Tensor, Tensor]
@@ -232,7 +238,7 @@ class SizeSums(NamedTuple):
 
     def r(self, products: Tensor) -> Tensor:
         """Correlations that follow from sums of products (A, B)."""
-        return pearson(self.count, products, *self.sums, *self.variances)
+        return pearson(self.values, products, *self.sums, *self.variances)
 
 
 class BatchMeanCorrelation(CorrelationTable):

@@ -13,13 +13,17 @@ from omegaconf import DictConfig
 
 import rosetta_lab
 from rosetta_lab.data.latents import LatentDataModule, Latents
-from rosetta_lab.dictionary.build import build_dictionary, model_cards
+from rosetta_lab.dictionary.build import build_dictionary, check_k, model_cards
+from rosetta_lab.dictionary.evidence import find
 from rosetta_lab.dictionary.schema import RosettaDictionary
 from rosetta_lab.files import save_tensors
 from rosetta_lab.mine.cache import SumsCache, fingerprint
-from rosetta_lab.mine.module import MiningModule, MiningResult
+from rosetta_lab.mine.module import MiningModule
+from rosetta_lab.mine.null import Evidence
 from rosetta_lab.mine.page.examples import collect_examples
 from rosetta_lab.mine.page.index import write_page
+from rosetta_lab.mine.result import MiningResult
+from rosetta_lab.mine.stability import measure_stability
 from rosetta_lab.mine.summary import summary_table
 from rosetta_lab.models.load import apply_overrides, load_latents, load_observer
 from rosetta_lab.models.observer import Observer
@@ -29,6 +33,7 @@ from rosetta_lab.run.trainer import make_trainer
 
 log = logging.getLogger("rosetta_lab")
 PILOT_IMAGES = 16
+KEPT = 32  # neighbours of every unit, so that a sweep over K runs the networks once
 WATCHING = ("logger", "experiments", "resume")  # config that says nothing of the result
 
 
@@ -43,26 +48,33 @@ def main(cfg: DictConfig) -> RosettaDictionary | None:
     trainer = make_trainer(cfg, folder)
     device = trainer.strategy.root_device
     result, module = mine(cfg, observer.to(device), latents, trainer)
-    if not trainer.is_global_zero:
+    if result is None:
         return None
     mined = time.monotonic()
 
+    alive = {name: result.alive(name) for name in observer.names}
+    own = observer.generator_name
+    check_k({n: int(mask.sum()) for n, mask in alive.items()}, own, cfg.k_gen, cfg.k_disc)
+    found = find(result.matchings, cfg.k_disc, cfg.k_gen, cfg.max_fdr)
+    stability = measure_stability(result, found, module.grouping, cfg)
     cards = model_cards(observer, module.shapes)
     dictionary = build_dictionary(
-        cards.pop(observer.generator_name),
+        cards.pop(own),
         cards,
-        {name: result.tables[name] for name in observer.models},
-        result.tables[observer.generator_name],
-        result.alive(observer.generator_name),
-        {name: result.alive(name) for name in observer.models},
+        found,
+        result.own,
+        alive,
         k_gen=cfg.k_gen,
         k_disc=cfg.k_disc,
+        stability=stability.of_units if stability else None,
         seed=cfg.seed,
         num_images=cfg.num_images,
         config={key: value for key, value in plain(cfg).items() if key not in WATCHING},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         rosetta_lab=rosetta_lab.__version__,
     )
+    if stability:
+        dictionary.summary["stability"] = stability.to_dict()
     save_tables(folder, module, result, tables=cfg.save_tables)
     # Lightning leaves the models on the CPU.
     examples = collect_examples(
@@ -85,34 +97,49 @@ def main(cfg: DictConfig) -> RosettaDictionary | None:
 
 def mine(
     cfg: DictConfig, observer: Observer, latents: Latents, trainer: L.Trainer
-) -> tuple[MiningResult, MiningModule]:
-    """The tables: from the cache where every ingredient is the same, else from one pass."""
+) -> tuple[MiningResult | None, MiningModule]:
+    """What matching needs: from the cache where every ingredient is the same, else from one pass.
+
+    Only the first process of several has it.
+    """
     configs = {
         "gen": plain(cfg.gen),
         "disc": plain(cfg.disc),
         "precision": str(trainer.precision),
     }
-    key = fingerprint(observer, latents, cfg.psi, cfg.correlation, configs, cfg.batch_size)
+    evidence = Evidence(
+        cfg.null,
+        cfg.draws,
+        cfg.blocks,
+        "centred" if cfg.center == "position" else "r",
+        max(KEPT, cfg.k_gen, cfg.k_disc),
+        cfg.control == "shuffled",
+    )
+    key = fingerprint(
+        observer, latents, cfg.psi, cfg.correlation, configs, cfg.batch_size, evidence
+    )
     cache = SumsCache(key) if cfg.cache else None
     pilot = latents.batch(list(range(min(PILOT_IMAGES, len(latents)))))
     module = MiningModule(
         observer,
         pilot,
+        len(latents),
         cfg.psi,
         cfg.correlation,
+        evidence,
         cache.partial if cache else None,
         cfg.batch_size,
+        len(latents.classes),
+        cfg.save_tables,
     )
-    result = cache.load() if cache else None
+    result = cache.load(cfg.save_tables) if cache else None
     if result is not None:
-        log.info("Correlation tables from the cache: %s", cache.path if cache else "")
+        log.info("Neighbours from the cache: %s", cache.path if cache else "")
         return result, module
-    data = LatentDataModule(
-        latents, cfg.batch_size, **({"done": cache.partial.done} if cache else {})
-    )
+    done = {"done": cache.partial.done} if cache else {}
+    data = LatentDataModule(latents, cfg.batch_size, module.grouping, **done)
     trainer.validate(module, data, verbose=False)
-    assert module.result is not None
-    if cache and trainer.is_global_zero:
+    if cache and module.result is not None:
         cache.save(module.result)
     return module.result, module
 

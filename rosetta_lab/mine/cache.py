@@ -1,6 +1,6 @@
-"""The tables of finished runs, keyed by everything that they depend on.
+"""The matches of finished runs, keyed by everything that they depend on.
 
-Tables do not depend on K or on any filter, so a sweep over these runs the networks once.
+Neighbours do not depend on K or on any filter, so a sweep over these runs the networks once.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,13 @@ from safetensors import SafetensorError, safe_open
 
 from rosetta_lab.data.latents import Latents
 from rosetta_lab.files import cache_folder, save_tensors
-from rosetta_lab.mine.module import MiningResult
+from rosetta_lab.mine.null import Evidence
 from rosetta_lab.mine.partial import PartialSums
+from rosetta_lab.mine.result import MiningResult
 from rosetta_lab.models.load import state_hash
 from rosetta_lab.models.observer import Observer
 
-ARITHMETIC = 2  # raise it whenever the same ingredients would give other numbers
+ARITHMETIC = 3  # raise it whenever the same ingredients would give other numbers
 
 
 def fingerprint(
@@ -33,8 +35,9 @@ def fingerprint(
     correlation: str,
     configs: Mapping[str, Any],
     batch_size: int,
+    evidence: Evidence,
 ) -> str:
-    """Hex digest of everything that the tables depend on."""
+    """Hex digest of everything that the neighbours depend on."""
     models = {observer.generator_name: observer.generator, **observer.models}
     ingredients = {
         "arithmetic": ARITHMETIC,
@@ -45,6 +48,7 @@ def fingerprint(
         "layers": observer.layers,
         "latents": dict(vars(latents)),
         "psi": psi,
+        "evidence": asdict(evidence),
         # Averages of per-batch correlations depend on the batch; pooled sums do not.
         "correlation": [correlation, batch_size] if correlation != "pooled" else correlation,
     }
@@ -59,25 +63,17 @@ class SumsCache:
         self.path = folder / f"{key}.safetensors"
         self.partial = PartialSums(folder / f"{key}.partial")
 
-    def load(self) -> MiningResult | None:
-        """The finished result, or None if there is none (or its file is damaged)."""
-        result = MiningResult({}, {})
+    def load(self, tables: bool = False) -> MiningResult | None:
+        """The finished result; None if there is none, or its file is damaged or lacks tables."""
         try:
             with safe_open(self.path, "pt") as stream:
-                for key in stream.keys():  # noqa: SIM118 (not a dict)
-                    kind, name, *rest = key.split("/")
-                    if kind == "tables":
-                        result.tables[name] = stream.get_tensor(key)
-                    else:
-                        result.statistics.setdefault(name, {})[rest[0]] = stream.get_tensor(key)
-        except (FileNotFoundError, SafetensorError):
+                tensors = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118
+            result = MiningResult.from_tensors(tensors)
+        except (OSError, SafetensorError, LookupError, ValueError, StopIteration):
             return None
-        return result
+        return result if result.tables or not tables else None
 
     def save(self, result: MiningResult) -> None:
         """Keep a finished result and forget the unfinished sums."""
-        tensors = {f"tables/{name}": table for name, table in result.tables.items()}
-        for name, statistics in result.statistics.items():
-            tensors |= {f"statistics/{name}/{key}": value for key, value in statistics.items()}
-        save_tensors(self.path, tensors)
+        save_tensors(self.path, result.to_tensors())
         self.partial.remove()

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, cast
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Literal, cast, get_args
 
 import lightning as L
 import torch
 from torch import Tensor, nn
 
 from rosetta_lab.data.latents import LatentBatch
-from rosetta_lab.errors import RosettaError
+from rosetta_lab.errors import RosettaError, check_choice
+from rosetta_lab.functional.neighbours import Neighbours, neighbours, on_cpu
 from rosetta_lab.metrics.activations import ActivationBatch, UnitGroups, condense_batch
 from rosetta_lab.metrics.correlation import (
     BatchMeanCorrelation,
@@ -19,33 +21,14 @@ from rosetta_lab.metrics.correlation import (
     SumMetric,
     UnitStatistics,
 )
+from rosetta_lab.metrics.matching import Matching, match
+from rosetta_lab.mine.null import Evidence, parts_of
 from rosetta_lab.mine.partial import PartialSums
+from rosetta_lab.mine.result import MiningResult
 from rosetta_lab.models.observer import Observation, Observer
 from rosetta_lab.models.units import Layer
 
 Correlation = Literal["pooled", "batch_mean"]
-TABLES: dict[str, type[CorrelationTable]] = {
-    "pooled": CorrelationTable,
-    "batch_mean": BatchMeanCorrelation,
-}
-
-
-@dataclass
-class MiningResult:
-    """What matching needs, whatever K will be. On the CPU.
-
-    Attributes:
-        tables: name to correlation r of generator units (rows) with that model's units, float32;
-            the generator's own name holds its units against each other.
-        statistics: name to ``mean``, ``var``, ``count`` of every unit, float64 (paper, Eq. 1).
-    """
-
-    tables: dict[str, Tensor]
-    statistics: dict[str, dict[str, Tensor]]
-
-    def alive(self, name: str) -> Tensor:
-        """Which units of a model vary at all (U,)."""
-        return self.statistics[name]["var"] > 0
 
 
 class MiningModule(L.LightningModule):
@@ -58,32 +41,54 @@ class MiningModule(L.LightningModule):
         pilot: the first latents of the run. They show the layers' shapes, and their mean
             activation is subtracted from every unit before anything is summed, which keeps float32
             products accurate for units whose mean is far from zero.
+        images: how many images the run has.
         psi: truncation of the generator.
-        correlation: ``pooled`` (paper, Eq. 2) or ``batch_mean`` (the published reference code).
+        correlation: ``pooled`` (paper, Eq. 2) or ``batch_mean`` (the published reference code),
+            which has no null.
+        evidence: what matches are held against.
         partial: where unfinished sums are kept, None for nowhere.
         batch_size: pilot images at a time, None for all.
+        classes: that the images have in turn, 0 without any.
+        keep_tables: also keep whole tables of r.
     """
 
     def __init__(
         self,
         observer: Observer,
         pilot: LatentBatch,
+        images: int,
         psi: float = 1.0,
         correlation: Correlation = "pooled",
+        evidence: Evidence | None = None,
         partial: PartialSums | None = None,
         batch_size: int | None = None,
+        classes: int = 0,
+        keep_tables: bool = False,
     ) -> None:
         super().__init__()
-        if correlation not in TABLES:
-            raise RosettaError(f"correlation={correlation}: expected one of {', '.join(TABLES)}.")
+        check_choice("correlation", correlation, get_args(Correlation))
         self.observer, self.pilot, self.psi = observer, pilot, psi
-        self.partial = partial
+        self.partial, self.keep_tables = partial, keep_tables
+        self.evidence = evidence or Evidence()
+        if correlation == "batch_mean":  # averages of batches have no sums to hold against
+            self.evidence = replace(self.evidence, null="none", blocks=1)
         self.shapes, means = pilot_run(observer, pilot, psi, batch_size or len(pilot.z))
         self.groups = {name: UnitGroups(own, means[name]) for name, own in self.shapes.items()}
-        own = self.groups[observer.generator_name]
-        table = TABLES[correlation]
-        self.statistics = nn.ModuleDict({n: UnitStatistics(g) for n, g in self.groups.items()})
-        self.tables = nn.ModuleDict({n: table(own, g) for n, g in self.groups.items()})
+        self.grouping = self.evidence.grouping(images, classes, self.groups)
+        blocks, name = self.grouping.blocks, observer.generator_name
+        pairings = 1 + self.grouping.draws - (self.evidence.shuffle and self.grouping.draws > 0)
+        self.statistics = nn.ModuleDict(
+            {n: UnitStatistics(g, pairings > 1, blocks) for n, g in self.groups.items()}
+        )
+        own = self.groups[name]
+        self.tables = nn.ModuleDict(
+            {
+                n: BatchMeanCorrelation(own, g)
+                if correlation == "batch_mean"
+                else CorrelationTable(own, g, *((1, 1) if n == name else (pairings, blocks)))
+                for n, g in self.groups.items()
+            }
+        )
         self.result: MiningResult | None = None
 
     def on_validation_start(self) -> None:
@@ -98,10 +103,15 @@ class MiningModule(L.LightningModule):
     def validation_step(self, batch: LatentBatch, batch_idx: int) -> None:
         observation = self.observer(batch.z, batch.label, self.psi)
         batches = self._batches(observation)
-        own = batches[self.observer.generator_name]
+        own, block = batches[self.observer.generator_name], self.grouping.block(int(batch.index[0]))
+        orders = {k: v.to(self.device) for k, v in self.grouping.orders(batch.index.cpu()).items()}
+        if self.evidence.shuffle and orders:
+            orders[0] = orders.pop(self.grouping.draws)
+        own.reorder(orders)
         for name, activations in batches.items():
-            self._statistics(name).update(activations)
-            self._table(name).update(own, activations)
+            self._statistics(name).update(activations, block)
+            symmetric = activations is own
+            self._table(name).update(own, activations, 0 if symmetric else block)
         if self.partial is not None:
             self.partial.advance(
                 len(batch.z),
@@ -112,11 +122,53 @@ class MiningModule(L.LightningModule):
             )
 
     def on_validation_epoch_end(self) -> None:
-        # Here, and not later, because the processes meet: computing reduces the sums.
-        self.result = MiningResult(
-            tables={name: self._table(name).compute().cpu() for name in self.groups},
-            statistics={name: self._statistics(name).compute() for name in self.groups},
-        )
+        # Here, and not later, because the processes meet: the sums of all are added up.
+        with ExitStack() as synced:
+            for name in self.groups:
+                synced.enter_context(self._statistics(name).added_up())
+            statistics = {name: self._statistics(name).compute() for name in self.groups}
+            alive = {name: values["var"] > 0 for name, values in statistics.items()}
+            result = MiningResult({}, self._own(alive), statistics)
+            for name in self.observer.models:
+                table = self._table(name)
+                with table.added_up():
+                    self._match(name, table, alive, result)
+        if self.trainer.is_global_zero:
+            self.result = result
+
+    def _own(self, alive: Mapping[str, Tensor]) -> Neighbours:
+        """Neighbours of the reference's units among themselves."""
+        name = self.observer.generator_name
+        r = self._table(name).compute()
+        r.fill_diagonal_(-torch.inf)
+        mask = alive[name].to(r.device)
+        return on_cpu(neighbours(r, self.evidence.neighbours, mask, mask, {}))
+
+    def _match(
+        self,
+        name: str,
+        table: CorrelationTable,
+        alive: Mapping[str, Tensor],
+        result: MiningResult,
+    ) -> None:
+        """Find a model's neighbours, in all images and in parts of them."""
+        if not self.trainer.is_global_zero:
+            return
+        own = self.observer.generator_name
+        how = (self._statistics(own), self._statistics(name), (alive[own], alive[name]))
+        kind = (self.evidence.neighbours, self.evidence.criterion)
+        if isinstance(table, BatchMeanCorrelation):
+            r = table.compute()
+            rows, columns = (mask.to(r.device) for mask in how[2])
+            found = neighbours(r.clone(), kind[0], rows, columns, {"r": r})
+            result.matchings[name] = Matching(on_cpu(found), [])
+        else:
+            result.matchings[name] = match(table, *how, *kind)
+            for part, chosen in parts_of(self.grouping.blocks).items():
+                found_there = match(table, *how, *kind, chosen)
+                result.parts.setdefault(part, {})[name] = found_there
+        if self.keep_tables:
+            result.tables[name] = table.compute().cpu()
 
     def _batches(self, observation: Observation) -> dict[str, ActivationBatch]:
         for name, maps in observation.maps.items():

@@ -1,0 +1,95 @@
+"""What a run holds its matches against: other images, and parts of its own images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from rosetta_lab.data.grouping import Grouping
+from rosetta_lab.errors import check_choice
+from rosetta_lab.metrics.activations import UnitGroups
+from rosetta_lab.metrics.matching import Criterion
+
+Kind = Literal["shuffled", "within_class", "none"]
+FEW_UNITS = 400  # below, one draw of decoys shows no small false discovery rate
+BLOCK_BYTES, MOST_BLOCKS, FEWEST_IMAGES = 2**30, 20, 50  # of sums kept apart; images of a block
+SPLITS = 3  # of the blocks into halves
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a run holds its matches against, and what it keeps of them.
+
+    Attributes:
+        null: ``shuffled`` images, those of the same class (``within_class``), or ``none``.
+        draws: how many other images each image is paired with; None for three where a model has
+            few units, whose matches are too few for one draw, else one.
+        blocks: parts of the images whose sums are kept apart, to see how matches return; None for
+            as many as fit into ``BLOCK_BYTES``, up to ``MOST_BLOCKS``; 1 for none.
+        criterion: similarity that neighbours are found by: ``r`` (paper) or ``centred``.
+        neighbours: how many are kept of every unit.
+        shuffle: find targets among images shuffled in another way than decoys: a run in which there
+            is nothing to find.
+    """
+
+    null: Kind = "shuffled"
+    draws: int | None = None
+    blocks: int | None = None
+    criterion: Criterion = "r"
+    neighbours: int = 32
+    shuffle: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice("null", self.null, get_args(Kind))
+        check_choice("criterion", self.criterion, get_args(Criterion))
+
+    def grouping(self, images: int, classes: int, groups: Mapping[str, UnitGroups]) -> Grouping:
+        """How a run's images are paired and parted.
+
+        Args:
+            images: of the run.
+            classes: that its images have in turn, 0 without any.
+            groups: its models' units, the reference's first.
+        """
+        if self.null == "none":
+            draws = 0
+        else:
+            few = min(len(own.index) for own in groups.values()) < FEW_UNITS
+            draws = (3 if few else 1) if self.draws is None else self.draws
+        stride = max(1, classes) if self.null == "within_class" else 1
+        draws = max(0, min(draws, images // stride - 1 - self.shuffle))
+        rows = len(next(iter(groups.values())).index)
+        columns = sum(len(own.index) for own in groups.values())
+        most = BLOCK_BYTES // (8 * rows * columns * (1 + draws))
+        blocks = min(MOST_BLOCKS, most, images // FEWEST_IMAGES)
+        return Grouping(
+            images,
+            draws + (self.shuffle and draws > 0),
+            stride,
+            max(1, blocks if self.blocks is None else min(self.blocks, images // (2 * stride))),
+        )
+
+
+def parts_of(blocks: int) -> dict[str, Tensor]:
+    """Parts of the images to match again, as blocks (blocks,), bool.
+
+    ``half_0a`` and ``half_0b`` are the blocks in two halves, at random, and so on; ``first_1``,
+    ``first_2``, ``first_4`` and so on are the first so many blocks.
+    """
+    parts: dict[str, Tensor] = {}
+    if blocks < 2:
+        return parts
+    source = torch.Generator().manual_seed(0)
+    for split in range(SPLITS if blocks > 3 else 1):
+        half = torch.zeros(blocks, dtype=torch.bool)
+        half[torch.randperm(blocks, generator=source)[: blocks // 2]] = True
+        parts |= {f"half_{split}a": half, f"half_{split}b": ~half}
+    first = 1
+    while first < blocks:
+        parts[f"first_{first}"] = torch.arange(blocks) < first
+        first *= 2
+    return parts
