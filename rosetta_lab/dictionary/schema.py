@@ -225,7 +225,9 @@ class RosettaDictionary:
         path = folder / FILE_NAME
         save_tensors(folder / BUDDIES, self.buddies)
         known = {f"{n}/{key}": x for n, own in self.evidence.items() for key, x in own.items()}
-        save_tensors(folder / EVIDENCE, known)
+        (folder / EVIDENCE).unlink(missing_ok=True)
+        if known:  # safetensors reads no file without tensors
+            save_tensors(folder / EVIDENCE, known)
         atomic_write(path, (json.dumps(self.to_json(), indent=1) + "\n").encode())
         return path
 
