@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import lightning as L
 import pytest
 import torch
+from commands import Done, call, process
 from lightning.pytorch.accelerators import MPSAccelerator
 from omegaconf import DictConfig, OmegaConf
 from reference import pooled_correlation
@@ -284,23 +283,17 @@ TOY = [
 OTHERS = ["dino_resnet_fashion", "dino_vit_fashion", "mae_fashion", "clip_fashion"]
 
 
-def command(tmp_path: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(
-            [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-        ),
-        "ROSETTA_CACHE": str(tmp_path / "cache"),
-        "OMP_NUM_THREADS": "1",
-    }
-    arguments = [sys.executable, "-m", "rosetta_lab.mine", *overrides]
-    return subprocess.run(
-        arguments, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
-    )
+def command(tmp_path: Path, *overrides: str, within: bool = True) -> Done:
+    """Mine, with a cache of its own; in another process if not within this one."""
+    paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]  # of the toys
+    environment = {"PYTHONPATH": os.pathsep.join(paths), "ROSETTA_CACHE": str(tmp_path / "cache")}
+    return (call if within else process)("mine", *overrides, cwd=tmp_path, **environment)
 
 
-def toy_run(tmp_path: Path, name: str, *overrides: str) -> Path:
+def toy_run(tmp_path: Path, name: str, *overrides: str, within: bool = True) -> Path:
     drop = [f"~disc.{other}" for other in OTHERS]
-    done = command(tmp_path, *TOY, *drop, f"hydra.run.dir={name}", *overrides)
+    arguments = [*TOY, *drop, f"hydra.run.dir={name}", *overrides]
+    done = command(tmp_path, *arguments, within=within)
     assert done.returncode == 0, done.stderr[-2000:]
     return tmp_path / name
 
@@ -331,7 +324,8 @@ def test_command_line_run(tmp_path: Path) -> None:
 
 def test_two_processes_give_the_same_tables(tmp_path: Path) -> None:
     one = toy_run(tmp_path, "one", "cache=false")
-    two = toy_run(tmp_path, "two", "cache=false", "trainer.devices=2", "trainer.strategy=ddp")
+    share = ["trainer.devices=2", "trainer.strategy=ddp"]
+    two = toy_run(tmp_path, "two", "cache=false", *share, within=False)
     for name in ("a", "b", "toy"):
         tables = [load_file(f / "correlation" / f"{name}.safetensors")["r"] for f in (one, two)]
         torch.testing.assert_close(tables[1], tables[0], atol=1e-6, rtol=0)
