@@ -21,9 +21,10 @@ from huggingface_hub import (
 
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.models.checkpoints.cache import cache_dir, is_offline
-from rosetta_lab.models.checkpoints.convert import Weights, load_weights
+from rosetta_lab.models.checkpoints.convert import load_weights
 from rosetta_lab.models.checkpoints.download import cached_path
 from rosetta_lab.models.checkpoints.transfer import TRANSIENT, WAY_OUT, NotThereError
+from rosetta_lab.models.checkpoints.weights import Weights
 
 
 def load_from_hub(repository: str, names: Sequence[str], elsewhere: str | None = None) -> Weights:
