@@ -22,12 +22,10 @@ from rosetta_lab.models.units import Layer, UnitIndex
 
 
 def model_cards(observer: Observer, shapes: Mapping[str, list[Layer]]) -> dict[str, ModelCard]:
-    """What a dictionary keeps of every model, the generator first."""
+    """What a dictionary keeps of every model, the reference first."""
     cards = {}
-    for name in observer.names:
-        model: Any = (
-            observer.generator if name == observer.generator_name else observer.models[name]
-        )
+    model: Any
+    for name, model in observer.networks.items():
         weights = {"source": model.source, "sha256": model.sha256}
         preprocess = getattr(model, "preprocess", None)
         cards[name] = ModelCard(

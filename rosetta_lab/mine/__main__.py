@@ -39,7 +39,7 @@ def main(cfg: DictConfig) -> RosettaDictionary | None:
     apply_overrides(cfg)
 
     observer = load_observer(cfg)
-    latents = load_latents(cfg, observer.generator)
+    latents = load_latents(cfg, observer.source.generator)
     trainer = make_trainer(cfg, folder)
     device = trainer.strategy.root_device
     result, module = mine(cfg, observer.to(device), latents, trainer)
@@ -49,12 +49,12 @@ def main(cfg: DictConfig) -> RosettaDictionary | None:
 
     cards = model_cards(observer, module.shapes)
     dictionary = build_dictionary(
-        cards.pop(observer.generator_name),
+        cards.pop(observer.reference),
         cards,
-        {name: result.tables[name] for name in observer.models},
-        result.tables[observer.generator_name],
-        result.alive(observer.generator_name),
-        {name: result.alive(name) for name in observer.models},
+        {name: result.tables[name] for name in observer.others},
+        result.tables[observer.reference],
+        result.alive(observer.reference),
+        {name: result.alive(name) for name in observer.others},
         k_gen=cfg.k_gen,
         k_disc=cfg.k_disc,
         seed=cfg.seed,
@@ -66,7 +66,7 @@ def main(cfg: DictConfig) -> RosettaDictionary | None:
     save_tables(folder, module, result, tables=cfg.save_tables)
     # Lightning leaves the models on the CPU.
     examples = collect_examples(
-        observer.to(device), latents, dictionary, cfg.psi, cfg.page_images, cfg.batch_size
+        observer.to(device), latents, dictionary, cfg.page_images, cfg.batch_size
     )
     dictionary.summary["seconds"] = {
         "mining": round(mined - started, 1),
@@ -98,7 +98,6 @@ def mine(
     module = MiningModule(
         observer,
         pilot,
-        cfg.psi,
         cfg.correlation,
         cache.partial if cache else None,
         cfg.batch_size,

@@ -35,13 +35,12 @@ def fingerprint(
     batch_size: int,
 ) -> str:
     """Hex digest of everything that the tables depend on."""
-    models = {observer.generator_name: observer.generator, **observer.models}
     ingredients = {
         "arithmetic": ARITHMETIC,
         "versions": [str(torch.__version__), timm.__version__, open_clip.__version__],
         "matmul": torch.get_float32_matmul_precision(),
         "configs": configs,
-        "weights": {name: state_hash(model) for name, model in models.items()},
+        "weights": {name: state_hash(model) for name, model in observer.networks.items()},
         "layers": observer.layers,
         "latents": dict(vars(latents)),
         "psi": psi,

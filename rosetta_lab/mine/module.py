@@ -35,8 +35,8 @@ class MiningResult:
     """What matching needs, whatever K will be. On the CPU.
 
     Attributes:
-        tables: name to correlation r of generator units (rows) with that model's units, float32;
-            the generator's own name holds its units against each other.
+        tables: name to correlation r of the reference model's units (rows) with that model's,
+            float32; the reference's own name holds its units against each other.
         statistics: name to ``mean``, ``var``, ``count`` of every unit, float64 (paper, Eq. 1).
     """
 
@@ -49,7 +49,7 @@ class MiningResult:
 
 
 class MiningModule(L.LightningModule):
-    """Runs images through the models and correlates every generator unit with every other unit.
+    """Shows images to the models and correlates the reference model's units with all others.
 
     ``trainer.validate`` is the pass over the images; ``result`` holds the tables afterwards.
 
@@ -58,7 +58,6 @@ class MiningModule(L.LightningModule):
         pilot: the first latents of the run. They show the layers' shapes, and their mean
             activation is subtracted from every unit before anything is summed, which keeps float32
             products accurate for units whose mean is far from zero.
-        psi: truncation of the generator.
         correlation: ``pooled`` (paper, Eq. 2) or ``batch_mean`` (the published reference code).
         partial: where unfinished sums are kept, None for nowhere.
         batch_size: pilot images at a time, None for all.
@@ -68,7 +67,6 @@ class MiningModule(L.LightningModule):
         self,
         observer: Observer,
         pilot: LatentBatch,
-        psi: float = 1.0,
         correlation: Correlation = "pooled",
         partial: PartialSums | None = None,
         batch_size: int | None = None,
@@ -76,14 +74,14 @@ class MiningModule(L.LightningModule):
         super().__init__()
         if correlation not in TABLES:
             raise RosettaError(f"correlation={correlation}: expected one of {', '.join(TABLES)}.")
-        self.observer, self.pilot, self.psi = observer, pilot, psi
+        self.observer, self.pilot = observer, pilot
         self.partial = partial
-        self.shapes, means = pilot_run(observer, pilot, psi, batch_size or len(pilot.z))
+        self.shapes, means = pilot_run(observer, pilot, batch_size or len(pilot))
         self.groups = {name: UnitGroups(own, means[name]) for name, own in self.shapes.items()}
-        own = self.groups[observer.generator_name]
+        rows = self.groups[observer.reference]
         table = TABLES[correlation]
         self.statistics = nn.ModuleDict({n: UnitStatistics(g) for n, g in self.groups.items()})
-        self.tables = nn.ModuleDict({n: table(own, g) for n, g in self.groups.items()})
+        self.tables = nn.ModuleDict({n: table(rows, g) for n, g in self.groups.items()})
         self.result: MiningResult | None = None
 
     def on_validation_start(self) -> None:
@@ -96,15 +94,15 @@ class MiningModule(L.LightningModule):
             )
 
     def validation_step(self, batch: LatentBatch, batch_idx: int) -> None:
-        observation = self.observer(batch.z, batch.label, self.psi)
+        observation = self.observer(batch)
         batches = self._batches(observation)
-        own = batches[self.observer.generator_name]
+        rows = batches[self.observer.reference]
         for name, activations in batches.items():
             self._statistics(name).update(activations)
-            self._table(name).update(own, activations)
+            self._table(name).update(rows, activations)
         if self.partial is not None:
             self.partial.advance(
-                len(batch.z),
+                len(batch),
                 self.metrics(),
                 self.groups,
                 self.global_rank,
@@ -121,7 +119,7 @@ class MiningModule(L.LightningModule):
     def _batches(self, observation: Observation) -> dict[str, ActivationBatch]:
         for name, maps in observation.maps.items():
             check_finite(name, maps)
-        return condense_batch(self.groups, self.observer.generator_name, observation.maps)
+        return condense_batch(self.groups, self.observer.reference, observation.maps)
 
     def _statistics(self, name: str) -> UnitStatistics:
         return cast(UnitStatistics, self.statistics[name])
@@ -139,15 +137,14 @@ class MiningModule(L.LightningModule):
 
 
 def pilot_run(
-    observer: Observer, pilot: LatentBatch, psi: float, batch_size: int
+    observer: Observer, pilot: LatentBatch, batch_size: int
 ) -> tuple[dict[str, list[Layer]], dict[str, Tensor]]:
     """Every model's layers, and the means of its units over the pilot images, float32 (U,)."""
     means: dict[str, Tensor] = {}
-    for start in range(0, len(pilot.z), batch_size):
-        part = slice(start, start + batch_size)
-        seen = observer(pilot.z[part], None if pilot.label is None else pilot.label[part], psi)
+    for part in pilot.split(batch_size):
+        seen = observer(part)
         shapes = observer.shapes(seen)
-        share = len(pilot.z[part]) / len(pilot.z)
+        share = len(part) / len(pilot)
         for name, layers in shapes.items():
             mean = share * pilot_mean(layers, seen.maps[name]).double()
             means[name] = means[name] + mean if name in means else mean

@@ -21,7 +21,7 @@ from rosetta_lab.errors import RosettaError
 from rosetta_lab.mine import module as mining
 from rosetta_lab.mine.module import MiningModule, MiningResult, pilot_run
 from rosetta_lab.mine.partial import PartialSums
-from rosetta_lab.models.observer import Observer
+from rosetta_lab.models.observer import GeneratedImages, Observer
 from rosetta_lab.models.recording import record
 from rosetta_lab.models.units import Unit, resolve_layers
 from rosetta_lab.run.precision import set_matmul_precision
@@ -31,7 +31,8 @@ LAYERS = ["fold", "late"]
 
 
 def observer(**models) -> Observer:
-    return Observer(ToyGenerator(), LAYERS, models or {"a": ToyModel()}, "toy")
+    source = GeneratedImages(ToyGenerator(), LAYERS, "toy")
+    return Observer(source, models or {"a": ToyModel()})
 
 
 def trainer(**kwargs) -> L.Trainer:
@@ -54,7 +55,7 @@ def mine(
     precision: str = "32-true",
     **options,
 ) -> MiningResult:
-    latents = Latents(images, 0, watch.generator.z_dim)
+    latents = Latents(images, 0, watch.source.generator.z_dim)
     module = MiningModule(watch, latents.batch([0, 1, 2]), partial=partial, **options)
     done = {"done": partial.done} if partial else {}
     data = LatentDataModule(latents, batch, **done)
@@ -65,7 +66,7 @@ def mine(
 def test_table_is_the_definition() -> None:
     watch = observer()
     latents = Latents(30, 0, 12)
-    seen = watch(latents.batch(list(range(30))).z, None)
+    seen = watch(latents.batch(list(range(30))))
     expected = pooled_correlation(list(seen.maps["toy"].values()), list(seen.maps["a"].values()))
     result = mine(watch)
     torch.testing.assert_close(
@@ -78,7 +79,7 @@ def test_mixed_precision_ends_at_the_maps() -> None:
     watch = observer()
     latents = Latents(30, 0, 12)
     with torch.autocast("cpu", torch.bfloat16):
-        seen = watch(latents.batch(list(range(30))).z, None)
+        seen = watch(latents.batch(list(range(30))))
     maps = [[x.float() for x in seen.maps[name].values()] for name in ("toy", "a")]
     assert seen.maps["toy"]["late"].dtype == torch.bfloat16
     result = mine(watch, precision="bf16-mixed")

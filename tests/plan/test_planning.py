@@ -77,7 +77,7 @@ def test_shapes_and_sums_are_those_of_the_run() -> None:
     cfg = toy()
     cfg.gen.weights = "random"
     observer = load_observer(cfg)
-    latents = load_latents(cfg, observer.generator)
+    latents = load_latents(cfg, observer.source.generator)
     module = MiningModule(observer, latents.batch([0, 1]))
     assert {m.name: m.layers for m in plan.models} == module.shapes
     assert [m.units for m in plan.models] == [10, 8, 8]
@@ -130,7 +130,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Per batch, 0.02 s for the forward pass and 0.5 s to accumulate; per image, 0.01 s and 0.1."""
     clock = Clock()
     monkeypatch.setattr(rehearsal, "perf_counter", clock)
-    clock.charge(monkeypatch, Observer, "forward", lambda self, z, *_: 0.02 + 0.01 * len(z))
+    clock.charge(monkeypatch, Observer, "forward", lambda self, batch, *_: 0.02 + 0.01 * len(batch))
     images = lambda metrics, maps, name: len(maps[name]["fold"])  # noqa: E731
     clock.charge(monkeypatch, rehearsal, "correlate", lambda *args: 0.5 + 0.1 * images(*args))
     monkeypatch.setattr(
