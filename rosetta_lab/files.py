@@ -72,9 +72,11 @@ def save_tensors(
     from safetensors.torch import save_file
 
     ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # Of no tensors with empty metadata, safetensors makes a file that it cannot read.
+    notes = dict(metadata or {}) if ready or metadata else None
     with replacing(path) as temporary:
         try:
-            save_file(ready, temporary, dict(metadata or {}))
+            save_file(ready, temporary, notes)
         except SafetensorError as error:  # of the disk, since what is written is well formed
             raise unwritable(path, error) from error
 

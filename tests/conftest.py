@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 from selenium import webdriver
@@ -17,6 +18,9 @@ from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import cache_folder
 
 torch.set_num_threads(1)  # sums in the same order here and in any process that a test starts
+# The same examples in every run, whatever the speed of the machine.
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("same")
 FLAGS = [
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
