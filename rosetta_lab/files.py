@@ -6,9 +6,11 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from rosetta_lab.errors import RosettaError
 
 if TYPE_CHECKING:  # it takes seconds, and what converts a checkpoint does without
     from torch import Tensor
@@ -27,18 +29,33 @@ def replacing(path: Path) -> Iterator[Path]:
 
     The file's mode is the one that the umask gives, however the block writes it: safetensors makes
     a private file in place of the one that is there.
+
+    Raises:
+        RosettaError: the folder cannot be written to, or is full.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}")
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    mode = stat.S_IMODE(temporary.stat().st_mode)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        mode = stat.S_IMODE(temporary.stat().st_mode)
         yield temporary
         temporary.chmod(mode)
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError):
+            raise unwritable(path, error) from error
         raise
+
+
+def unwritable(path: Path, error: Exception) -> RosettaError:
+    """An error for a folder that is full, read-only, a file or the like."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return RosettaError(
+        f"cannot write {path}: {reason}.\n"
+        "Choose a folder of your own that has room; for the cache, set ROSETTA_CACHE to one."
+    )
 
 
 def atomic_write(path: Path, data: bytes) -> None:
@@ -51,11 +68,17 @@ def save_tensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write a safetensors file, whole or not at all, without a copy of tensors on the CPU."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # Of no tensors with empty metadata, safetensors makes a file that it cannot read.
+    notes = dict(metadata or {}) if ready or metadata else None
     with replacing(path) as temporary:
-        save_file(ready, temporary, dict(metadata or {}))
+        try:
+            save_file(ready, temporary, notes)
+        except SafetensorError as error:  # of the disk, since what is written is well formed
+            raise unwritable(path, error) from error
 
 
 def cache_folder() -> Path:

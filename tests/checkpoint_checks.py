@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 from checkpoint_files import Golden
 from torch import Tensor
 
 from rosetta_lab.models.base import Generator
-from rosetta_lab.models.checkpoints import Weights, load_into, load_weights
+from rosetta_lab.models.checkpoints import Weights, child, convert, load_into, load_weights
+
+
+def private(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache of the test's own; files are converted in this process, which takes no time to start.
+
+    What a process of its own adds is tested in ``test_checkpoints_apart.py``.
+    """
+    monkeypatch.setenv("ROSETTA_CACHE", str(cache))
+    monkeypatch.setattr(convert, "convert_apart", child.convert)
 
 
 def write(path: Path, data: bytes) -> str:

@@ -1,4 +1,4 @@
-"""What all tests share: a cache of their own, no network, two threads."""
+"""What all tests share: a cache of their own, no network, one thread."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 from selenium import webdriver
@@ -16,7 +17,10 @@ from rosetta_lab.data.fashion.scenes import find_fashion_mnist
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import cache_folder
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # sums in the same order here and in any process that a test starts
+# The same examples in every run, whatever the speed of the machine.
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("same")
 FLAGS = [
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -33,6 +37,7 @@ def private_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     (cache / "FashionMNIST").symlink_to(dataset)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ROSETTA_CACHE", str(cache))
+        patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("WANDB_MODE", "offline")
         patch.setenv("HF_HUB_OFFLINE", "1")
         yield

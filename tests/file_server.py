@@ -24,6 +24,8 @@ class Served:
         ranges: whether ``Range`` is honoured.
         length: whether ``Content-Length`` is sent.
         pause: seconds between chunks of a tenth of the file.
+        headers: further ones, of every answer.
+        answer: status of the whole file's.
     """
 
     data: bytes
@@ -34,16 +36,28 @@ class Served:
     ranges: bool = True
     length: bool = True
     pause: float = 0.0
+    headers: dict[str, str] = field(default_factory=dict)
+    answer: int = 200
 
 
 @dataclass
 class FileServer:
-    """Files and redirections by path, and the requests that came: (path, Range, If-Range)."""
+    """Files and redirections by path, and what came.
+
+    Attributes:
+        requests: (path, Range, If-Range) of what was asked for.
+        looks: paths of what was only asked about, by HEAD.
+        logins: Authorization of either.
+        missing: headers of the answer where there is nothing.
+    """
 
     url: str
     files: dict[str, Served] = field(default_factory=dict)
     redirections: dict[str, str] = field(default_factory=dict)
     requests: list[tuple[str, str | None, str | None]] = field(default_factory=list)
+    looks: list[str] = field(default_factory=list)
+    logins: list[str | None] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
     bytes_sent: int = 0
 
     def serve(self, path: str, data: bytes, **options: object) -> str:
@@ -65,10 +79,19 @@ class FileServer:
 class _Handler(BaseHTTPRequestHandler):
     owner: FileServer
 
+    def do_HEAD(self) -> None:
+        self.owner.looks.append(self.path)
+        self.answer()
+
     def do_GET(self) -> None:
+        wanted, condition = self.headers["Range"], self.headers["If-Range"]
+        self.owner.requests.append((self.path, wanted, condition))
+        self.answer()
+
+    def answer(self) -> None:
         owner = self.owner
         wanted, condition = self.headers["Range"], self.headers["If-Range"]
-        owner.requests.append((self.path, wanted, condition))
+        owner.logins.append(self.headers["Authorization"])
         if to := owner.redirections.get(self.path):
             self.send_response(302)
             self.send_header("Location", to)
@@ -77,7 +100,11 @@ class _Handler(BaseHTTPRequestHandler):
             return self.end_headers()
         file = owner.files.get(self.path)
         if file is None:
-            return self.send_error(404)
+            self.send_response(404)
+            for name, value in owner.missing.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", "0")
+            return self.end_headers()
         if file.statuses and (status := file.statuses.pop(0)) != 200:
             return self.send_error(status)
         start = 0
@@ -90,13 +117,17 @@ class _Handler(BaseHTTPRequestHandler):
                 "Content-Range", f"bytes {start}-{len(file.data) - 1}/{len(file.data)}"
             )
         else:
-            self.send_response(200)
+            self.send_response(file.answer)
         if file.length:
             self.send_header("Content-Length", str(len(file.data) - start))
         if file.etag:
             self.send_header("ETag", file.etag)
         self.send_header("Content-Type", file.content_type)
+        for name, value in file.headers.items():
+            self.send_header(name, value)
         self.end_headers()
+        if self.command == "HEAD":
+            return None
         stop = file.drops.pop(0) if file.drops else len(file.data)
         step = max(1, len(file.data) // 10)
         for position in range(start, stop, step):

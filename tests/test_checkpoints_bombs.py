@@ -12,6 +12,7 @@ from typing import Any
 import hostile
 import pytest
 import torch
+from checkpoint_checks import private
 from checkpoint_files import (
     Network,
     Reduced,
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:TypedStorage")
 
 @pytest.fixture(autouse=True)
 def nothing_is_converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("ROSETTA_CACHE", str(tmp_path / "cache"))
+    private(tmp_path / "cache", monkeypatch)
     yield
     assert not list(tmp_path.glob("cache/converted/*.safetensors"))
 
@@ -43,7 +44,7 @@ def test_zip_bomb(tmp_path: Path) -> None:
     entries = entries_of(torch_file({"a": torch.zeros(8 << 20)}, zipped=True))
     data = zipped(entries)
     assert len(data) < 100_000
-    refused(data, tmp_path, "that claim to unpack to 33,5")
+    refused(data, tmp_path, "unpack to more than")
 
 
 def test_a_compressed_archive_of_numbers_is_fine(tmp_path: Path) -> None:
@@ -64,7 +65,7 @@ def test_record_shorter_than_its_tensor(tmp_path: Path) -> None:
 @pytest.mark.parametrize("as_zip", [True, False])
 def test_tensor_that_repeats_one_number(as_zip: bool, tmp_path: Path) -> None:
     state = {"a": torch.ones(1).expand(1 << 30, 1 << 10)}
-    refused(torch_file(state, zipped=as_zip), tmp_path, "more than the file holds")
+    refused(torch_file(state, zipped=as_zip), tmp_path, "more than the 1 numbers")
 
 
 def test_modules_shared_without_end(tmp_path: Path) -> None:
@@ -126,7 +127,7 @@ def test_long_names(tmp_path: Path) -> None:
     module: Any = persistent("Layer", {"_modules": {}})
     for _ in range(30):
         module = persistent("Layer", {"_modules": {name: module}})
-    refused(nvlabs_pickle(module), tmp_path, "unpack to more than")
+    refused(nvlabs_pickle(module), tmp_path, "100000 characters long, as a name")
 
 
 NESTED = b")" + b"2\x86" * 60  # a tuple that holds the last one twice, sixty times
@@ -158,11 +159,12 @@ def test_a_module_that_holds_itself(tmp_path: Path) -> None:
             return persistent("Generator", state).__reduce__()
 
     state["_modules"]["self"] = Network(state)
-    refused(nvlabs_pickle(Loop()), tmp_path, "unpack to more than")
+    refused(nvlabs_pickle(Loop()), tmp_path, "characters long, as a name")
 
 
 def test_deep_nesting(tmp_path: Path) -> None:
-    refused(hostile.raw(b"(" * 100_000 + b"t" * 100_000), tmp_path, "not a tuple (G, D, Gs)")
+    refused(hostile.raw(b"(" * 50_000 + b"t" * 50_000), tmp_path, "not a tuple (G, D, Gs)")
+    refused(hostile.raw(b"(" * 500_000 + b"t" * 500_000), tmp_path, "unpack to more than")
     refused(hostile.raw(b")" + b"\x85" * 100_000 + b"}\x86\x85R"), tmp_path, "")
 
 

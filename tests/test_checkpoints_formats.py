@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from checkpoint_checks import assert_close, assert_same_images, assert_same_state, twice, write
+from checkpoint_checks import (
+    assert_close,
+    assert_same_images,
+    assert_same_state,
+    private,
+    twice,
+    write,
+)
 from checkpoint_files import (
     Golden,
     nvlabs_network,
@@ -30,7 +37,7 @@ from rosetta_lab.models.generators.stylegan2 import StyleGAN2
 
 @pytest.fixture(autouse=True)
 def private_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ROSETTA_CACHE", str(tmp_path / "cache"))
+    private(tmp_path / "cache", monkeypatch)
 
 
 # TensorFlow ------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import hostile
 import numpy as np
 import pytest
 import torch
+from checkpoint_checks import private
 from checkpoint_files import (
     Golden,
     Reduced,
@@ -55,7 +56,7 @@ def marker(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def nothing_runs(marker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """In every test here: no payload leaves its mark."""
-    monkeypatch.setenv("ROSETTA_CACHE", str(tmp_path / "cache"))
+    private(tmp_path / "cache", monkeypatch)
     yield
     assert not marker.exists()
     assert not list(tmp_path.glob("cache/converted/*.safetensors"))
@@ -277,9 +278,13 @@ def test_mutilated_files_never_raise_anything_else(marker: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("data", "wanted"),
     [
-        (b"", "unknown format"),
+        (b"", "an empty file"),
         (b"<!DOCTYPE html><html>Sign in</html>", "a web page"),
-        (b"\x1f\x8b\x08" + bytes(20), "unknown format"),
+        (b"\x1f\x8b\x08" + bytes(20), "compressed with gzip"),
+        (b"\xfd7zXZ\0" + bytes(20), "compressed with xz"),
+        (bytes(257) + b"ustar\x0000" + bytes(300), "a tar archive"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a Git LFS pointer"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(20), "an HDF5 file"),
         (b"cposix\nsystem\n(S'true'\ntR.", "unknown format"),
         (b"\x80\x04", "truncated"),
         (b"\x80\x04}.", "a pickle of a dict"),

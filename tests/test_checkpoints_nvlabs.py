@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from checkpoint_checks import assert_close, assert_same_images, assert_same_state, twice, write
+from checkpoint_checks import (
+    assert_close,
+    assert_same_images,
+    assert_same_state,
+    private,
+    twice,
+    write,
+)
 from checkpoint_files import (
     Golden,
     Reduced,
@@ -35,7 +42,7 @@ from rosetta_lab.models.generators.stylegan_xl import StyleGANXL
 
 @pytest.fixture(autouse=True)
 def private_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ROSETTA_CACHE", str(tmp_path / "cache"))
+    private(tmp_path / "cache", monkeypatch)
 
 
 @pytest.mark.parametrize("protocol", [3, 4])

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -50,10 +51,10 @@ def leftovers(cache: Path) -> list[str]:
     return [p.name for p in cache.rglob("*") if p.is_file() and p.name not in finished]
 
 
-def fails(url: str, **options: str) -> str:
+def fails(url: str, **options: Any) -> str:
     """The message of a download that fails."""
     with pytest.raises(RosettaError) as caught:
-        resolve(url, **options)  # type: ignore[arg-type]
+        resolve(url, **options)
     message = str(caught.value)
     assert len(message.splitlines()) == 2
     return message
@@ -111,11 +112,14 @@ def test_the_next_run_goes_on(
     assert server.ranges[-1] == "bytes=50000-"
 
 
-@pytest.mark.parametrize("step", ["sha256_of", "atomic_write"])
+@pytest.mark.parametrize("step", ["sha256_of", "record"])
 def test_killed_before_the_renaming(
     step: str, server: FileServer, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While all that has arrived is checked, or its checksum written: none of it comes again."""
+    """While all that has arrived is checked, or its checksum written: one byte comes again.
+
+    With it, the server confirms that the file is still the one that has arrived.
+    """
     url = server.serve("/model.pkl", DATA)
 
     def killed(*_: object) -> None:
@@ -127,8 +131,25 @@ def test_killed_before_the_renaming(
             resolve(url)
     assert not list(cache.rglob("model.pkl"))
     assert resolve(url, sha256=SHA).read_bytes() == DATA
-    assert len(server.requests) == 1
+    assert server.ranges == [None, f"bytes={len(DATA) - 1}-"]
+    assert server.bytes_sent == len(DATA) + 1
     assert not leftovers(cache)
+
+
+def test_complete_but_not_renamed_and_changed_since(
+    server: FileServer, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = server.serve("/model.pkl", DATA)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(download, "record", killed)
+        with pytest.raises(KeyboardInterrupt):
+            resolve(url)
+    server.serve("/model.pkl", DATA[::-1], etag='"v2"')
+    assert resolve(url).read_bytes() == DATA[::-1]
 
 
 @pytest.mark.parametrize("moves", [False, True])
@@ -176,7 +197,7 @@ def test_server_that_ignores_ranges(server: FileServer, cache: Path) -> None:
 
 @pytest.mark.parametrize("etag", ['"v2"', None])
 def test_file_that_changes_halfway(etag: str | None, server: FileServer, cache: Path) -> None:
-    """With a validator the server sends the new file whole; without, the length gives it away."""
+    """With a validator the server sends the new file whole; without, we ask for the whole file."""
     url = server.serve(
         "/model.pkl", DATA, drops=[70_000], etag=etag and '"v1"', statuses=[200, 503]
     )
@@ -192,17 +213,37 @@ def test_file_that_changes_halfway(etag: str | None, server: FileServer, cache: 
 
     server.files["/model.pkl"].statuses = Change([200, 503])
     assert resolve(url).read_bytes() == changed
-    assert server.ranges[1] == "bytes=70000-"
+    assert server.ranges[1] == ("bytes=70000-" if etag else None)
 
 
-def test_part_longer_than_the_file(server: FileServer, cache: Path) -> None:
-    url = server.serve("/model.pkl", DATA, etag=None)
+@pytest.mark.parametrize(
+    ("notes", "ranges"),
+    [
+        ({"total": 900_000, "validator": '"v1"'}, ["bytes=400000-", None]),
+        ({"total": 300_000, "validator": '"v1"'}, [None]),
+        ({"total": 900_000, "validator": None}, [None]),  # nobody could tell whether it is the file
+        ({"total": "many", "validator": '"v1"'}, [None]),
+        ([], [None]),
+    ],
+    ids=["longer", "longer_than_noted", "no_validator", "odd", "odder"],
+)
+def test_parts_that_are_no_beginning(
+    notes: object, ranges: list[str | None], server: FileServer, cache: Path
+) -> None:
+    url = server.serve("/model.pkl", DATA)
     path = resolve(url)
     path.unlink()
     path.with_name("model.pkl.part").write_bytes(DATA + DATA)
-    path.with_name("model.pkl.part.json").write_text('{"total": 900000, "validator": null}')
+    path.with_name("model.pkl.part.json").write_text(json.dumps(notes))
     assert resolve(url).read_bytes() == DATA
-    assert server.ranges == [None, "bytes=400000-", None]
+    assert server.ranges == [None, *ranges]
+
+
+def test_without_a_validator_nothing_is_resumed(server: FileServer, cache: Path) -> None:
+    """The length alone does not tell whether the rest is of the same file."""
+    url = server.serve("/model.pkl", DATA, etag=None, drops=[70_000])
+    assert resolve(url, sha256=SHA).read_bytes() == DATA
+    assert server.ranges == [None, None]
 
 
 def test_part_of_unknown_origin_is_not_trusted(server: FileServer, cache: Path) -> None:
@@ -279,12 +320,168 @@ def test_wrong_sha256(server: FileServer, cache: Path) -> None:
     assert SHA in fails(url, sha256="0" * 64)
 
 
+@pytest.mark.parametrize("length", ["many", "-5", "1e9"])
+def test_length_that_is_no_number(length: str, server: FileServer, cache: Path) -> None:
+    headers = {"Content-Length": length}
+    url = server.serve("/model.pkl", DATA, length=False, headers=headers)
+    assert resolve(url).read_bytes() == DATA
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[bad/model.pkl", "http://host:port/m", "http://a b/c\x1b[2J"]
+)
+def test_addresses_of_nothing(url: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer.time, "sleep", lambda _: pytest.fail("waited"))
+    assert "\x1b" not in fails(url)
+
+
 def test_damaged_cache_is_noticed(server: FileServer, cache: Path) -> None:
     url = server.serve("/model.pkl", DATA)
     path = resolve(url)
     path.write_bytes(DATA[:-1] + b"?")
     message = fails(url)
     assert SHA in message and f"Delete {path}" in message
+
+
+def test_download_whose_checksum_is_gone(server: FileServer, cache: Path) -> None:
+    """Nothing tells what it should be, so it is not what was downloaded."""
+    url = server.serve("/model.pkl", DATA)
+    path = resolve(url)
+    path.with_name("model.pkl.sha256").unlink()
+    path.write_bytes(b"planted")
+    assert "offline" in fails(url, offline=True)
+    assert resolve(url).read_bytes() == DATA
+
+
+@pytest.mark.parametrize("sha256", ["", "abc", "g" * 64, f" {SHA}"])
+def test_sha256_that_is_none(sha256: str, server: FileServer, cache: Path, tmp_path: Path) -> None:
+    """An empty one would otherwise pass for none, and anything for the file."""
+    (tmp_path / "model.pkl").write_bytes(DATA)
+    for source in (server.serve("/model.pkl", DATA), str(tmp_path / "model.pkl")):
+        assert "64 hexadecimal digits" in fails(source, sha256=sha256)
+
+
+# what is nobody else's business ----------------------------------------------------------------
+
+SECRET = (
+    "http://somebody:pass%20word@{host}/model.pkl?version=2&X-Amz-Signature=abcdef&Expires=9#me"
+)
+SECRETS = ("somebody", "pass%20word", "pass word", "abcdef", "Expires", "#me")
+
+
+def test_logins_and_signatures_are_neither_printed_nor_stored(
+    server: FileServer, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(0)
+    file = io.BytesIO()
+    torch.save({"weight": torch.ones(3)}, file)
+    path = "/model.pkl?version=2&X-Amz-Signature=abcdef&Expires=9"
+    host = server.serve(path, file.getvalue(), statuses=[503, 200]).split("/")[2]
+    url = SECRET.format(host=host)
+    weights = load_weights(url)
+    assert weights.source == f"http://{host}/model.pkl?version=2&..."
+    assert server.logins == ["Basic c29tZWJvZHk6cGFzcyB3b3Jk"] * 2
+    kept = [path.read_bytes() + os.fsencode(path) for path in cache.rglob("*") if path.is_file()]
+    assert len(kept) >= 4
+    with pytest.raises(RosettaError) as caught:
+        resolve(url, sha256="0" * 64)
+    server.files.clear()
+    gone = [
+        fails(url + "&other=1"),
+        fails(url.replace("/model", "/no")),
+        fails(url[:-3] + "/9\x1b"),
+    ]
+    offline = fails(url.replace("#me", "&other=2"), offline=True)
+    told = " ".join([caplog.text, str(caught.value), offline, repr(weights), *gone])
+    assert "trying again" in told and host in told
+    for secret in SECRETS:
+        assert secret not in told
+        assert not any(secret.encode() in contents for contents in kept)
+
+
+def test_logins_stay_with_their_server(server: FileServer, cache: Path) -> None:
+    server.serve("/cdn/a", DATA)
+    url = server.redirect("/model.pkl", "/cdn/a").replace("http://", "http://me:word@")
+    assert resolve(url).read_bytes() == DATA
+    assert server.logins == ["Basic bWU6d29yZA==", None]
+
+
+# a private cache -------------------------------------------------------------------------------
+
+
+def test_the_cache_is_for_its_user_alone(server: FileServer, cache: Path) -> None:
+    before = os.umask(0)
+    try:
+        resolve(server.serve("/model.pkl", DATA))
+        torch.save({"weight": torch.ones(3)}, cache.parent / "model.pth")
+        converted = load_weights(str(cache.parent / "model.pth")).file
+    finally:
+        os.umask(before)
+    assert converted is not None
+    folders = [cache, *(path for path in cache.rglob("*") if path.is_dir())]
+    assert len(folders) == 4
+    assert {path.stat().st_mode & 0o777 for path in folders} == {0o700}
+    converted.parent.chmod(0o777)  # as a former version may have left it
+    load_weights(str(cache.parent / "model.pth"))
+    assert converted.parent.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("below", ["", "downloads", "converted"])
+@pytest.mark.parametrize("how", ["link", "file", "stranger", "writable"])
+def test_caches_of_others(
+    how: str, below: str, server: FileServer, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save({"weight": torch.ones(3)}, cache.parent / "model.pth")
+    source = str(cache.parent / "model.pth")
+    if below != "converted":
+        source = server.serve("/model.pkl", Path(source).read_bytes())
+    folder = cache / below
+    folder.parent.mkdir(exist_ok=True)
+    elsewhere = cache.parent / "elsewhere"
+    if how == "link":
+        elsewhere.mkdir()
+        folder.symlink_to(elsewhere)
+    elif how == "file":
+        folder.touch()
+    else:
+        folder.mkdir()
+        if how == "writable":
+            folder.chmod(0o777)
+        elif os.getuid() == 0:  # whose own folders anybody may trust
+            os.chown(folder, 54321, -1)
+        else:
+            monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    fine = (how == "link" and not below) or (how == "writable" and bool(below))
+    if fine:  # a cache may lie on another disk; a folder of our own is made private
+        load_weights(source)
+        return
+    with pytest.raises(RosettaError) as caught:
+        load_weights(source)
+    message = str(caught.value)
+    assert "ROSETTA_CACHE" in message and str(folder) in message and message.count("\n") == 1
+    assert not elsewhere.exists() or not any(elsewhere.iterdir())
+
+
+def test_links_in_the_cache_are_not_followed(server: FileServer, cache: Path) -> None:
+    """Neither to read what somebody planted, nor to write over what they lead to."""
+    url = server.serve("/model.pkl", DATA)
+    path = resolve(url)
+    treasure = cache.parent / "treasure"
+    treasure.write_bytes(b"precious")
+    for name in ("model.pkl", "model.pkl.part", "model.pkl.lock"):
+        path.with_name(name).unlink(missing_ok=True)
+        path.with_name(name).symlink_to(treasure)
+    assert resolve(url).read_bytes() == DATA
+    assert treasure.read_bytes() == b"precious" and not path.is_symlink()
+
+
+def test_cache_in_the_home_folder(
+    server: FileServer, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(cache.parent))
+    monkeypatch.setenv("ROSETTA_CACHE", "~/mine")
+    monkeypatch.chdir(cache.parent)
+    assert cache.parent / "mine" in resolve(server.serve("/model.pkl", DATA)).parents
 
 
 # several processes -----------------------------------------------------------------------------
@@ -347,7 +544,7 @@ def test_cache_that_cannot_be_written(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("ROSETTA_CACHE", str(tmp_path / "file"))
-    assert "Set ROSETTA_CACHE" in fails(server.serve("/model.pkl", DATA))
+    assert "set ROSETTA_CACHE" in fails(server.serve("/model.pkl", DATA))
 
 
 def test_disk_without_room(

@@ -140,11 +140,8 @@ def run(cfg: DictConfig) -> MiningBenchmark:
     """Time the three ways on ``num_images`` images (the slow one on ``reference_images``)."""
     apply_overrides(cfg)
     observer = load_observer(cfg)
-    latents = load_latents(cfg, observer.generator)
-    own, others = (
-        observer.generator_name,
-        [n for n in observer.names if n != observer.generator_name],
-    )
+    latents = load_latents(cfg, observer.source.generator)
+    own, others = observer.reference, observer.others
 
     def batches(images: int, size: int) -> list[LatentBatch]:
         return [
@@ -153,7 +150,7 @@ def run(cfg: DictConfig) -> MiningBenchmark:
 
     # Float32 sums of the slow method need a shift near the mean of its own few images.
     pilot = latents.batch(list(range(cfg.reference_images)))
-    seen = observer(pilot.z, pilot.label, cfg.psi)  # also warms up
+    seen = observer(pilot)  # also warms up
     layers = observer.shapes(seen)
     groups = {n: UnitGroups(layers[n], pilot_mean(layers[n], seen.maps[n])) for n in layers}
     del seen
@@ -165,13 +162,13 @@ def run(cfg: DictConfig) -> MiningBenchmark:
     bare = BareForward(observer)
     with measured("forward", cfg.num_images, seconds, peak):
         for batch in ours_batches:
-            bare(batch, cfg.psi)
+            bare(batch)
 
     tables = {name: CorrelationTable(groups[own], groups[name]) for name in others}
 
     def accumulate(todo: list[LatentBatch], into: dict[str, CorrelationTable]) -> dict[str, Tensor]:
         for batch in todo:
-            maps = observer(batch.z, batch.label, cfg.psi).maps
+            maps = observer(batch).maps
             rows = ActivationBatch(groups[own], maps[own], [groups[name] for name in others])
             for name, table in into.items():
                 table.update(rows, ActivationBatch(groups[name], maps[name], [groups[own]]))
@@ -183,7 +180,7 @@ def run(cfg: DictConfig) -> MiningBenchmark:
     sums: dict[str, dict[tuple[str, str], list[Tensor]]] = {name: {} for name in others}
     with measured("straightforward", cfg.reference_images, seconds, peak):
         for batch in slow_batches:
-            maps = observer(batch.z, batch.label, cfg.psi).maps
+            maps = observer(batch).maps
             rows = _shifted(layers[own], maps[own], groups[own])
             for name in others:
                 columns = _shifted(layers[name], maps[name], groups[name])
@@ -216,8 +213,10 @@ class BareForward:
         self.observer = observer
 
     @torch.no_grad()
-    def __call__(self, batch: LatentBatch, psi: float) -> None:
-        generator = self.observer.generator
-        images = generator.to_unit_range(generator(batch.z, generator.one_hot(batch.label), psi))
+    def __call__(self, batch: LatentBatch) -> None:
+        source = self.observer.source
+        generator = source.generator
+        images = generator(batch.z, generator.one_hot(batch.label), source.psi)
+        images = generator.to_unit_range(images)
         for model in self.observer.models.values():
             model(images)

@@ -128,8 +128,9 @@ def rgb_or_grey(image: Image.Image) -> Image.Image:
 
 def write_image(image: Tensor, path: Path) -> None:
     """Write an image (3, H, W) in [0, 1] as PNG, whole or not at all."""
+    levels = (image.float() * 255.0).round()  # halves to even; save_image takes them up
     with replacing(path) as temporary:
-        save_image(image.float(), temporary, "png")
+        save_image(levels / 255.0, temporary, "png")
 
 
 class ImageFolder(Dataset[Target]):

@@ -26,6 +26,21 @@ class LatentBatch:
     z: Tensor
     label: Tensor | None
 
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def to(self, device: torch.device) -> LatentBatch:
+        """The same on a device."""
+        label = None if self.label is None else self.label.to(device)
+        return LatentBatch(self.index.to(device), self.z.to(device), label)
+
+    def split(self, size: int) -> Iterator[LatentBatch]:
+        """The same in batches of at most so many."""
+        for start in range(0, len(self), size):
+            part = slice(start, start + size)
+            label = None if self.label is None else self.label[part]
+            yield LatentBatch(self.index[part], self.z[part], label)
+
 
 def sample_z(
     seed: int,

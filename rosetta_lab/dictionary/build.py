@@ -26,12 +26,10 @@ from rosetta_lab.models.units import Layer, UnitIndex
 def model_cards(observer: Observer, shapes: Mapping[str, list[Layer]]) -> dict[str, ModelCard]:
     """What a dictionary keeps of every model, the reference first."""
     cards = {}
-    for name in observer.names:
-        model: Any = (
-            observer.generator if name == observer.generator_name else observer.models[name]
-        )
-        weights = {"source": model.source, "sha256": model.sha256}
-        preprocess = getattr(model, "preprocess", None)
+    network: Any
+    for name, network in observer.networks.items():
+        weights = {"source": network.source, "sha256": network.sha256}
+        preprocess = getattr(network, "preprocess", None)
         cards[name] = ModelCard(
             name, weights, shapes[name], preprocess.to_dict() if preprocess else None
         )

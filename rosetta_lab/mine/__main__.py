@@ -44,7 +44,7 @@ def main(cfg: DictConfig) -> RosettaDictionary | None:
     apply_overrides(cfg)
 
     observer = load_observer(cfg)
-    latents = load_latents(cfg, observer.generator)
+    latents = load_latents(cfg, observer.source.generator)
     trainer = make_trainer(cfg, folder)
     device = trainer.strategy.root_device
     result, module = mine(cfg, observer.to(device), latents, trainer)
@@ -52,8 +52,8 @@ def main(cfg: DictConfig) -> RosettaDictionary | None:
         return None
     mined = time.monotonic()
 
-    alive = {name: result.alive(name) for name in observer.names}
-    own = observer.generator_name
+    alive = {name: result.alive(name) for name in observer.networks}
+    own = observer.reference
     check_k({n: int(mask.sum()) for n, mask in alive.items()}, own, cfg.k_gen, cfg.k_disc)
     found = find(result.matchings, cfg.k_disc, cfg.k_gen, cfg.max_fdr)
     stability = measure_stability(result, found, module.grouping, cfg)
@@ -78,7 +78,7 @@ def main(cfg: DictConfig) -> RosettaDictionary | None:
     save_tables(folder, module, result, tables=cfg.save_tables)
     # Lightning leaves the models on the CPU.
     examples = collect_examples(
-        observer.to(device), latents, dictionary, cfg.psi, cfg.page_images, cfg.batch_size
+        observer.to(device), latents, dictionary, cfg.page_images, cfg.batch_size
     )
     dictionary.summary["seconds"] = {
         "mining": round(mined - started, 1),
@@ -124,7 +124,6 @@ def mine(
         observer,
         pilot,
         len(latents),
-        cfg.psi,
         cfg.correlation,
         evidence,
         cache.partial if cache else None,

@@ -38,13 +38,12 @@ def fingerprint(
     evidence: Evidence,
 ) -> str:
     """Hex digest of everything that the neighbours depend on."""
-    models = {observer.generator_name: observer.generator, **observer.models}
     ingredients = {
         "arithmetic": ARITHMETIC,
         "versions": [str(torch.__version__), timm.__version__, open_clip.__version__],
         "matmul": torch.get_float32_matmul_precision(),
         "configs": configs,
-        "weights": {name: state_hash(model) for name, model in models.items()},
+        "weights": {name: state_hash(model) for name, model in observer.networks.items()},
         "layers": observer.layers,
         "latents": dict(vars(latents)),
         "psi": psi,

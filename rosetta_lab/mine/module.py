@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from rosetta_lab.data.latents import LatentBatch
 from rosetta_lab.errors import RosettaError, check_choice
 from rosetta_lab.functional.neighbours import Neighbours, neighbours, on_cpu
-from rosetta_lab.metrics.activations import ActivationBatch, UnitGroups, condense_batch
+from rosetta_lab.metrics.activations import ActivationBatch, UnitGroups
 from rosetta_lab.metrics.correlation import (
     BatchMeanCorrelation,
     CorrelationTable,
@@ -25,7 +25,7 @@ from rosetta_lab.metrics.matching import Matching, match
 from rosetta_lab.mine.null import Evidence, parts_of
 from rosetta_lab.mine.partial import PartialSums
 from rosetta_lab.mine.result import MiningResult
-from rosetta_lab.models.observer import Observation, Observer
+from rosetta_lab.models.observer import Observer
 from rosetta_lab.models.units import Layer
 
 Correlation = Literal["pooled", "batch_mean"]
@@ -42,7 +42,6 @@ class MiningModule(L.LightningModule):
             activation is subtracted from every unit before anything is summed, which keeps float32
             products accurate for units whose mean is far from zero.
         images: how many images the run has.
-        psi: truncation of the generator.
         correlation: ``pooled`` (paper, Eq. 2) or ``batch_mean`` (the published reference code),
             which has no null.
         evidence: what matches are held against.
@@ -57,7 +56,6 @@ class MiningModule(L.LightningModule):
         observer: Observer,
         pilot: LatentBatch,
         images: int,
-        psi: float = 1.0,
         correlation: Correlation = "pooled",
         evidence: Evidence | None = None,
         partial: PartialSums | None = None,
@@ -67,15 +65,15 @@ class MiningModule(L.LightningModule):
     ) -> None:
         super().__init__()
         check_choice("correlation", correlation, get_args(Correlation))
-        self.observer, self.pilot, self.psi = observer, pilot, psi
+        self.observer, self.pilot = observer, pilot
         self.partial, self.keep_tables = partial, keep_tables
         self.evidence = evidence or Evidence()
         if correlation == "batch_mean":  # averages of batches have no sums to hold against
             self.evidence = replace(self.evidence, null="none", blocks=1)
-        self.shapes, means = pilot_run(observer, pilot, psi, batch_size or len(pilot.z))
+        self.shapes, means = pilot_run(observer, pilot, batch_size or len(pilot))
         self.groups = {name: UnitGroups(own, means[name]) for name, own in self.shapes.items()}
         self.grouping = self.evidence.grouping(images, classes, self.groups)
-        blocks, name = self.grouping.blocks, observer.generator_name
+        blocks, name = self.grouping.blocks, observer.reference
         pairings = 1 + self.grouping.draws - (self.evidence.shuffle and self.grouping.draws > 0)
         self.statistics = nn.ModuleDict(
             {n: UnitStatistics(g, pairings > 1, blocks) for n, g in self.groups.items()}
@@ -101,20 +99,28 @@ class MiningModule(L.LightningModule):
             )
 
     def validation_step(self, batch: LatentBatch, batch_idx: int) -> None:
-        observation = self.observer(batch.z, batch.label, self.psi)
-        batches = self._batches(observation)
-        own, block = batches[self.observer.generator_name], self.grouping.block(int(batch.index[0]))
+        rows = self.groups[self.observer.reference]
+        batches = {
+            name: ActivationBatch(own, {}, self.groups.values() if own is rows else [rows])
+            for name, own in self.groups.items()
+        }
+
+        def condense(model: str, layer: str, maps: Tensor) -> None:
+            check_finite(model, layer, maps)
+            batches[model].add(layer, maps)  # and let go: a batch's maps would not fit together
+
+        self.observer(batch, condense)
+        own, block = batches[self.observer.reference], self.grouping.block(int(batch.index[0]))
         orders = {k: v.to(self.device) for k, v in self.grouping.orders(batch.index.cpu()).items()}
         if self.evidence.shuffle and orders:
             orders[0] = orders.pop(self.grouping.draws)
         own.reorder(orders)
         for name, activations in batches.items():
             self._statistics(name).update(activations, block)
-            symmetric = activations is own
-            self._table(name).update(own, activations, 0 if symmetric else block)
+            self._table(name).update(own, activations, 0 if activations is own else block)
         if self.partial is not None:
             self.partial.advance(
-                len(batch.z),
+                len(batch),
                 self.metrics(),
                 self.groups,
                 self.global_rank,
@@ -129,7 +135,7 @@ class MiningModule(L.LightningModule):
             statistics = {name: self._statistics(name).compute() for name in self.groups}
             alive = {name: values["var"] > 0 for name, values in statistics.items()}
             result = MiningResult({}, self._own(alive), statistics)
-            for name in self.observer.models:
+            for name in self.observer.others:
                 table = self._table(name)
                 with table.added_up():
                     self._match(name, table, alive, result)
@@ -138,7 +144,7 @@ class MiningModule(L.LightningModule):
 
     def _own(self, alive: Mapping[str, Tensor]) -> Neighbours:
         """Neighbours of the reference's units among themselves."""
-        name = self.observer.generator_name
+        name = self.observer.reference
         r = self._table(name).compute()
         r.fill_diagonal_(-torch.inf)
         mask = alive[name].to(r.device)
@@ -154,7 +160,7 @@ class MiningModule(L.LightningModule):
         """Find a model's neighbours, in all images and in parts of them."""
         if not self.trainer.is_global_zero:
             return
-        own = self.observer.generator_name
+        own = self.observer.reference
         how = (self._statistics(own), self._statistics(name), (alive[own], alive[name]))
         kind = (self.evidence.neighbours, self.evidence.criterion)
         if isinstance(table, BatchMeanCorrelation):
@@ -169,11 +175,6 @@ class MiningModule(L.LightningModule):
                 result.parts.setdefault(part, {})[name] = found_there
         if self.keep_tables:
             result.tables[name] = table.compute().cpu()
-
-    def _batches(self, observation: Observation) -> dict[str, ActivationBatch]:
-        for name, maps in observation.maps.items():
-            check_finite(name, maps)
-        return condense_batch(self.groups, self.observer.generator_name, observation.maps)
 
     def _statistics(self, name: str) -> UnitStatistics:
         return cast(UnitStatistics, self.statistics[name])
@@ -191,15 +192,14 @@ class MiningModule(L.LightningModule):
 
 
 def pilot_run(
-    observer: Observer, pilot: LatentBatch, psi: float, batch_size: int
+    observer: Observer, pilot: LatentBatch, batch_size: int
 ) -> tuple[dict[str, list[Layer]], dict[str, Tensor]]:
     """Every model's layers, and the means of its units over the pilot images, float32 (U,)."""
     means: dict[str, Tensor] = {}
-    for start in range(0, len(pilot.z), batch_size):
-        part = slice(start, start + batch_size)
-        seen = observer(pilot.z[part], None if pilot.label is None else pilot.label[part], psi)
+    for part in pilot.split(batch_size):
+        seen = observer(part)
         shapes = observer.shapes(seen)
-        share = len(pilot.z[part]) / len(pilot.z)
+        share = len(part) / len(pilot)
         for name, layers in shapes.items():
             mean = share * pilot_mean(layers, seen.maps[name]).double()
             means[name] = means[name] + mean if name in means else mean
@@ -212,16 +212,14 @@ def pilot_mean(layers: list[Layer], maps: Mapping[str, Tensor]) -> Tensor:
     return torch.cat(means).float().cpu()
 
 
-def check_finite(model: str, maps: Mapping[str, Tensor]) -> None:
+def check_finite(model: str, layer: str, maps: Tensor) -> None:
     """Raise a RosettaError that names model, layer and channel if a map is NaN or infinite."""
-    for layer, activation in maps.items():
-        per_channel = activation.sum(dim=(0, 2, 3))
-        if bool(per_channel.isfinite().all()):
-            continue
-        bad = (~activation.isfinite()).any(dim=3).any(dim=2).any(dim=0).nonzero().flatten()
-        if len(bad):
-            raise RosettaError(
-                f"{model}, layer {layer}, channel {int(bad[0])}: the activation is NaN or infinite "
-                f"({len(bad)} channels of this layer).\n"
-                "Check the weights; if the run uses reduced precision, try trainer.precision=32."
-            )
+    if bool(maps.sum(dim=(0, 2, 3)).isfinite().all()):
+        return
+    bad = (~maps.isfinite()).any(dim=3).any(dim=2).any(dim=0).nonzero().flatten()
+    if len(bad):
+        raise RosettaError(
+            f"{model}, layer {layer}, channel {int(bad[0])}: the activation is NaN or infinite "
+            f"({len(bad)} channels of this layer).\n"
+            "Check the weights; if the run uses reduced precision, try trainer.precision=32."
+        )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+
+from rosetta_lab.models.recording import Kept, OnMap, look
 
 
 class Generator(nn.Module, ABC):
@@ -65,6 +68,42 @@ class Generator(nn.Module, ABC):
         """Images from ``pixel_range`` to [0, 1], clamped."""
         low, high = self.pixel_range
         return ((images - low) / (high - low)).clamp(0.0, 1.0)
+
+    def maps(
+        self,
+        latent: Tensor,
+        layers: Sequence[str],
+        on_map: OnMap[Kept] | None = None,
+        psi: float = 1.0,
+    ) -> dict[str, Kept]:
+        """Activation maps of layers of the synthesis, which ends after the last of them.
+
+        Args:
+            latent: output of :meth:`map`.
+            layers: exact names of modules, see :func:`rosetta_lab.models.units.resolve_layers`.
+            on_map: takes every layer's maps as soon as they are there, see :func:`look`; what it
+                returns is kept in their place.
+            psi: of :meth:`synthesize`.
+
+        Returns:
+            layer to maps (N, C, H, W) that cover exactly the image, or to what ``on_map`` returned.
+
+        Raises:
+            RosettaError: a layer does not run, or more than once, or does not put out one tensor.
+        """
+        return look(
+            self, layers, lambda: self.synthesize(latent, psi), self.align, on_map, whole=False
+        )[1]
+
+    def output_and_maps(
+        self,
+        latent: Tensor,
+        layers: Sequence[str],
+        on_map: OnMap[Kept] | None = None,
+        psi: float = 1.0,
+    ) -> tuple[Tensor, dict[str, Kept]]:
+        """The images that :meth:`synthesize` gives, and :meth:`maps`, from one pass."""
+        return look(self, layers, lambda: self.synthesize(latent, psi), self.align, on_map)
 
     def align(self, layer: str, activation: Tensor) -> Tensor:
         """A recorded layer output as maps (N, C, H, W) that cover exactly the image.

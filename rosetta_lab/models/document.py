@@ -72,14 +72,15 @@ def generator_section(name: str, card: dict[str, str]) -> str:
     """One generator."""
     cfg = composed(f"gen={name}", "disc=[resnet_fashion]")
     observer = observer_without_memory(cfg)
+    generator = observer.source.generator
     rows = {
         "weights": f"`{cfg.gen.weights}`",
-        "latents": latents(cfg, observer.generator),
+        "latents": latents(cfg, generator),
         "units": units(cfg.gen.layers, shapes_without_memory(cfg, observer)[name]),
     }
     if "reference_layers" in cfg.gen:
         globs = cfg.gen.reference_layers
-        observer.layers[name] = resolve_layers(observer.generator, globs, name)
+        observer.source.layers[name] = resolve_layers(generator, globs, name)
         shapes = shapes_without_memory(cfg, observer)[name]
         rows["`layers=reference`"] = units(globs, shapes)
     return section(f"gen={name}", card, rows)

@@ -20,7 +20,7 @@ from rosetta_lab.models.base import Generator
 from rosetta_lab.models.checkpoints import load_into, load_weights
 from rosetta_lab.models.checkpoints.told import open_arguments
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
-from rosetta_lab.models.observer import Observer
+from rosetta_lab.models.observer import GeneratedImages, Observer
 from rosetta_lab.run.configs import plain
 
 log = logging.getLogger("rosetta_lab")
@@ -145,7 +145,8 @@ def randomize(entries: Iterable[DictConfig]) -> None:
 def load_observer(cfg: DictConfig) -> Observer:
     """Generator, discriminative models and their layers, from a run's config."""
     generator = load_generator(cfg.gen, cfg.seed)
-    return Observer(generator, cfg.gen.layers, load_models(cfg.disc, cfg.seed), cfg.gen.name)
+    source = GeneratedImages(generator, cfg.gen.layers, cfg.gen.name, cfg.psi)
+    return Observer(source, load_models(cfg.disc, cfg.seed))
 
 
 def load_latents(cfg: DictConfig, generator: Generator) -> Latents:

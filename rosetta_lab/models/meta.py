@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import torch
 from omegaconf import DictConfig
-from torch import Tensor
 
-from rosetta_lab.data.latents import LatentBatch
 from rosetta_lab.models.load import load_latents, load_observer, randomize
 from rosetta_lab.models.observer import Observer
 from rosetta_lab.models.units import Layer
@@ -20,8 +18,8 @@ def observer_without_memory(cfg: DictConfig) -> Observer:
 
 def shapes_without_memory(cfg: DictConfig, observer: Observer) -> dict[str, list[Layer]]:
     """The recorded layers by model, from one image on the ``meta`` device."""
-    batch = load_latents(cfg, observer.generator).batch([0])
-    return observer.shapes(observer(*on_device(batch, "meta"), cfg.psi))
+    batch = load_latents(cfg, observer.source.generator).batch([0])
+    return observer.shapes(observer(batch))
 
 
 def random_weights(cfg: DictConfig) -> DictConfig:
@@ -29,8 +27,3 @@ def random_weights(cfg: DictConfig) -> DictConfig:
     bare = cfg.copy()
     randomize([bare.gen, *bare.disc.values()])
     return bare
-
-
-def on_device(batch: LatentBatch, device: str) -> tuple[Tensor, Tensor | None]:
-    """z and label of a batch, there."""
-    return batch.z.to(device), None if batch.label is None else batch.label.to(device)

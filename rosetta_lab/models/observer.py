@@ -1,18 +1,23 @@
-"""Runs a generator and discriminative models on the same images and records their units."""
+"""Images from a source, shown to models whose units are recorded."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from rosetta_lab.data.latents import LatentBatch
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.models.base import Generator
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
-from rosetta_lab.models.recording import record
+from rosetta_lab.models.recording import OnMap
 from rosetta_lab.models.units import Layer, resolve_layers
+
+OnModelMap = Callable[[str, str, Tensor], Any]  # model, layer and maps to what is kept of them
 
 
 @dataclass
@@ -28,73 +33,124 @@ class Observation:
     maps: dict[str, dict[str, Tensor]]
 
 
-class Observer(nn.Module):
-    """A generator and the models that look at its images, with the layers to record.
+class GeneratedImages(nn.Module):
+    """A source of images: latents through a generator, whose own maps come with the images.
 
     Args:
         generator: makes the images.
-        generator_layers: globs over its modules.
-        models: name to discriminative model; the names must differ from ``generator_name``.
-        generator_name: how the generator is called.
+        layers: globs over its modules.
+        name: how it is called.
+        psi: truncation.
+
+    Attributes:
+        networks: the models that a source runs itself, by name.
+        layers: what it records of them.
 
     Raises:
-        RosettaError: no models, a name used twice, or a glob that matches nothing.
+        RosettaError: a glob matches nothing.
     """
 
     def __init__(
         self,
         generator: Generator,
-        generator_layers: Sequence[str],
+        layers: Sequence[str],
+        name: str = "generator",
+        psi: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.generator, self.name, self.psi = generator, name, psi
+        self.networks = {name: generator}
+        self.layers = {name: resolve_layers(generator, layers, name)}
+
+    def forward(self, batch: LatentBatch, on_map: OnModelMap | None = None) -> Observation:
+        """Images of latents, and what the generator does for them."""
+        generator, name = self.generator, self.name
+        latent = generator.map(batch.z, generator.one_hot(batch.label), self.psi)
+        images, maps = generator.output_and_maps(
+            latent, self.layers[name], of_model(name, on_map), self.psi
+        )
+        return Observation(generator.to_unit_range(images), {name: maps})
+
+
+class Observer(nn.Module):
+    """Models that look at the images of a source; all are compared with one of them.
+
+    Args:
+        source: makes the images, and may show what models of its own do on the way.
+        models: name to discriminative model; the names must differ from those of the source's.
+        reference: name of the model that all are compared with; None for the source's own.
+
+    Attributes:
+        networks: all models by name, the reference first.
+
+    Raises:
+        RosettaError: no models, a name used twice, no such reference, or a glob that matches
+            nothing.
+    """
+
+    def __init__(
+        self,
+        source: GeneratedImages,
         models: Mapping[str, DiscriminativeModel],
-        generator_name: str = "generator",
+        reference: str | None = None,
     ) -> None:
         super().__init__()
         if not models:
             raise RosettaError("disc=[]: name at least one discriminative model.")
-        if generator_name in models:
-            raise RosettaError(f"'{generator_name}' is the name of two models; rename one.")
-        self.generator = generator
+        for name in source.networks.keys() & models.keys():
+            raise RosettaError(f"'{name}' is the name of two models; rename one.")
+        everyone: dict[str, nn.Module] = {**source.networks, **models}
+        self.reference = next(iter(everyone)) if reference is None else reference
+        if self.reference not in everyone:
+            raise RosettaError(
+                f"reference={reference}: there is no such model in this run.\n"
+                f"Choose from {', '.join(everyone)}."
+            )
+        self.source = source
         self.models = nn.ModuleDict(models)
-        self.generator_name = generator_name
-        self.layers = {generator_name: resolve_layers(generator, generator_layers, generator_name)}
-        for name, model in models.items():
-            self.layers[name] = resolve_layers(model.network, model.layers, name)
+        self.networks = {self.reference: everyone.pop(self.reference), **everyone}
+        self._looked_at = {
+            name: resolve_layers(model.network, model.layers, name)
+            for name, model in models.items()
+        }
         self.eval().requires_grad_(False)
 
     @property
-    def names(self) -> list[str]:
-        """The generator's name, then the models'."""
-        return list(self.layers)
+    def layers(self) -> dict[str, list[str]]:
+        """Names of what is recorded of every model, the reference first."""
+        known = self.source.layers | self._looked_at
+        return {name: known[name] for name in self.networks}
+
+    @property
+    def others(self) -> list[str]:
+        """The names of all models but the reference."""
+        return [name for name in self.networks if name != self.reference]
 
     @torch.no_grad()
-    def forward(self, z: Tensor, label: Tensor | None, psi: float = 1.0) -> Observation:
-        """Generate images from z (N, z_dim) and label (N,), and show them to every model.
+    def forward(self, batch: LatentBatch, on_map: OnModelMap | None = None) -> Observation:
+        """Show the images that the source makes of a batch to every model.
 
-        The latents may be on any device; everything else happens on the models'.
+        Args:
+            batch: what the source takes, on any device.
+            on_map: takes every layer's maps as soon as they are there: model, layer and maps; what
+                it returns is kept in their place.
         """
-        generator = self.generator
-        device = next(self.parameters()).device
-        z, label = z.to(device), None if label is None else label.to(device)
-        name = self.generator_name
-        with record(generator, self.layers[name]) as raw:
-            images = generator.to_unit_range(generator(z, generator.one_hot(label), psi))
-        maps = {name: {layer: generator.align(layer, raw[layer]) for layer in self.layers[name]}}
-        return Observation(images, maps | self.look(images))
-
-    @torch.no_grad()
-    def look(self, images: Tensor) -> dict[str, dict[str, Tensor]]:
-        """Show images (N, 3, H, W) in [0, 1] to every discriminative model."""
-        maps: dict[str, dict[str, Tensor]] = {}
+        batch = batch.to(next(self.parameters()).device)
+        seen: Observation = self.source(batch, on_map)
         for name, model in self.models.items():
             assert isinstance(model, DiscriminativeModel)
-            with record(model.network, self.layers[name]) as raw:
-                model(images)
-            maps[name] = {layer: model.to_map(layer, raw[layer]) for layer in self.layers[name]}
-        return maps
+            layers = self._looked_at[name]
+            seen.maps[name] = model.maps(seen.images, layers, of_model(name, on_map))
+        return seen
 
     def shapes(self, observation: Observation) -> dict[str, list[Layer]]:
-        """The recorded layers with the shapes that an observation shows."""
+        """The recorded layers with the shapes that an observation shows, the reference first."""
         return {
-            name: [Layer(layer, *maps[layer].shape[1:]) for layer in self.layers[name]]
-            for name, maps in observation.maps.items()
+            name: [Layer(layer, *maps.shape[1:]) for layer, maps in observation.maps[name].items()]
+            for name in self.networks
         }
+
+
+def of_model(name: str, on_map: OnModelMap | None) -> OnMap[Any] | None:
+    """``on_map`` for the maps of one model."""
+    return None if on_map is None else partial(on_map, name)

@@ -1,8 +1,8 @@
-"""Recording activation maps, and replacing them.
+"""Looking at what layers put out, and putting other maps in its place.
 
-with record(network, ["layer1.0", "head.fc:input"]) as activations:
-    network(images)
-activations["layer1.0"]  # (N, C, H, W)
+maps = model.maps(images, ["layer1.0", "layer2.0.conv1:input"])  # layer to (N, C, H, W)
+
+That is :func:`look`, where the model's own class knows how to run the network, and what is a map.
 """
 
 from __future__ import annotations
@@ -11,35 +11,138 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
+from typing_extensions import TypeVar
 
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.models.units import INPUT_SUFFIX
 
+Kept = TypeVar("Kept", default=Tensor)
+OnMap = Callable[[str, Tensor], Kept]  # layer and maps (N, C, H, W) to what is kept of them
+
+# By network: layers that a whole forward pass has shown to run once, and to be left as they are.
+_ONCE: WeakKeyDictionary[nn.Module, set[str]] = WeakKeyDictionary()
+
+
+class _Stop(BaseException):
+    """Ends a forward pass. It is no Exception, because networks may catch those."""
+
+
+def look(
+    network: nn.Module,
+    layers: Sequence[str],
+    run: Callable[[], Any],
+    to_map: Callable[[str, Tensor], Tensor],
+    on_map: OnMap[Kept] | None = None,
+    *,
+    whole: bool = True,
+) -> tuple[Any, dict[str, Kept]]:
+    """Run a network and see some of its layers as maps.
+
+    A pass that need not be whole ends as soon as all layers have run, except for the first with a
+    layer: only a whole pass shows that it runs once.
+
+    Args:
+        network: the layers' root.
+        layers: exact module names, see :func:`rosetta_lab.models.units.resolve_layers`.
+        run: a forward pass of the network.
+        to_map: layer and what it puts out to maps (N, C, H, W).
+        on_map: sees every layer's maps as soon as they are there, within the forward pass; what it
+            returns is kept in their place. None keeps the maps.
+        whole: whether the network's output is needed.
+
+    Returns:
+        what ``run`` returns (None where the pass ended early), and what is kept by layer.
+
+    Raises:
+        RosettaError: a layer did not run, ran more than once, does not put out maps, or its maps
+            are kept and something after it overwrites them.
+    """
+    wanted = list(dict.fromkeys(layers))
+    once = _ONCE.setdefault(network, set())
+    stops = not whole and once.issuperset(wanted)
+    this_pass = object()  # which may be within another one
+    kept: dict[str, Any] = {}
+    versions: dict[str, int | None] = {}
+    output = None
+
+    def see(layer: str, value: Tensor) -> None:
+        maps = to_map(layer, value)
+        if on_map is None:
+            kept[layer], versions[layer] = maps, _version(maps)
+        else:
+            kept[layer] = on_map(layer, maps)
+        if stops and len(kept) == len(wanted):
+            raise _Stop(this_pass)
+
+    try:
+        with watch(network, wanted, see):
+            output = run()
+    except _Stop as stop:
+        if stop.args[0] is not this_pass:
+            raise
+    for layer, version in versions.items():
+        if _version(kept[layer]) != version:
+            raise RosettaError(
+                f"Layer '{layer}' is overwritten in place by a module after it.\n"
+                "Choose that one (such as the activation after a convolution) instead."
+            )
+    if None not in versions.values():
+        once.update(wanted)
+    return output, {layer: kept[layer] for layer in wanted}
+
+
+def _version(maps: Tensor) -> int | None:
+    """How often a tensor has been written to; None in inference mode, which does not count."""
+    return None if maps.is_inference() else maps._version
+
 
 @contextmanager
 def record(network: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """Record what the named modules put out (or take in, ``NAME:input``) in one forward pass.
+    """Record what layers put out (or take in, ``NAME:input``), whatever its shape.
 
-    The hooks are removed when the block is left, also by an exception.
+    with record(network, ["layer1.0", "head.fc:input"]) as activations:
+        network(images)
+    activations["layer1.0"]  # (N, C, H, W)
 
     Args:
-        network: the modules' root.
-        layers: exact module names, see :func:`rosetta_lab.models.units.resolve_layers`.
+        network: see :func:`watch`.
+        layers: see :func:`watch`.
 
     Yields:
         A dict that the forward pass fills: layer name to activation.
 
     Raises:
-        RosettaError: on leaving, if a layer did not run, ran more than once or did not put out a
-            single tensor: its units would be ambiguous.
+        RosettaError: see :func:`watch`.
     """
     activations: dict[str, Tensor] = {}
-    runs: dict[str, int] = dict.fromkeys(layers, 0)
+    with watch(network, layers, activations.__setitem__):
+        yield activations
 
-    def keep(layer: str, value: Any) -> None:
+
+@contextmanager
+def watch(
+    network: nn.Module, layers: Sequence[str], see: Callable[[str, Tensor], None]
+) -> Iterator[None]:
+    """Let a function see what layers put out (or take in, ``NAME:input``) in one forward pass.
+
+    The hooks are removed when the block is left, also by an exception.
+
+    Args:
+        network: the layers' root.
+        layers: exact module names, see :func:`rosetta_lab.models.units.resolve_layers`.
+        see: called with layer and activation while the network runs.
+
+    Raises:
+        RosettaError: a layer ran more than once, does not put out a single tensor, or, on leaving,
+            did not run: its units would be ambiguous.
+    """
+    ran: set[str] = set()
+
+    def show(layer: str, value: Any) -> None:
         if isinstance(value, tuple) and len(value) == 1:
             value = value[0]
         if not isinstance(value, Tensor):
@@ -47,19 +150,24 @@ def record(network: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Tens
                 f"Layer '{layer}' gives a {type(value).__name__}, not one tensor; "
                 "choose a layer inside or after it."
             )
-        runs[layer] += 1
-        activations[layer] = value
+        if layer in ran:
+            raise RosettaError(
+                f"Layer '{layer}' runs more than once in one forward pass.\n"
+                "Choose another layer: a module that is reused has no single output."
+            )
+        ran.add(layer)
+        see(layer, value)
 
     handles = []
     try:
         for layer in layers:
-            handles.append(_hook(network, layer, partial(keep, layer)))
-        yield activations
-        for layer, count in runs.items():
-            if count != 1:
+            handles.append(_hook(network, layer, partial(show, layer)))
+        yield
+        for layer in layers:
+            if layer not in ran:
                 raise RosettaError(
-                    f"Layer '{layer}' ran {count} times in one forward pass, it has to run once.\n"
-                    "Choose another layer (a module that is reused has no single output)."
+                    f"Layer '{layer}' ran 0 times in one forward pass, it has to run once.\n"
+                    "Choose another layer."
                 )
     finally:
         for handle in handles:

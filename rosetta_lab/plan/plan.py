@@ -16,11 +16,7 @@ from omegaconf import DictConfig
 from rosetta_lab.data.latents import LatentBatch
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.models.load import load_latents
-from rosetta_lab.models.meta import (
-    observer_without_memory,
-    on_device,
-    shapes_without_memory,
-)
+from rosetta_lab.models.meta import observer_without_memory, shapes_without_memory
 from rosetta_lab.models.observer import Observer
 from rosetta_lab.models.units import Layer
 from rosetta_lab.plan.memory import MemoryMeter, available_memory
@@ -157,17 +153,16 @@ def make_plan(cfg: DictConfig, device: str | None = None, measure: float = 0.0) 
     """
     device = chosen_device(device)
     observer = observer_without_memory(cfg)
-    latents = load_latents(cfg, observer.generator)
+    latents = load_latents(cfg, observer.source.generator)
     shapes = shapes_without_memory(cfg, observer)
     size = min(cfg.batch_size, len(latents))
-    memory = plan_memory(observer, shapes, latents.batch(list(range(size))), cfg.psi)
+    memory = plan_memory(observer, shapes, latents.batch(list(range(size))))
     entries = {cfg.gen.name: cfg.gen, **cfg.disc}
-    networks = {cfg.gen.name: observer.generator, **observer.models}
     models = [
         ModelPlan(
             name,
             str(entries[name].get("weights", "its own")),
-            sum(p.numel() for p in networks[name].parameters()),
+            sum(p.numel() for p in observer.networks[name].parameters()),
             layers,
         )
         for name, layers in shapes.items()
@@ -177,7 +172,7 @@ def make_plan(cfg: DictConfig, device: str | None = None, measure: float = 0.0) 
     usable = int(MEASURING * available)
     with_sums, alone = (memory.room(usable, size, sums) for sums in (True, False))
     if measure and alone:
-        metrics = metrics_of(shapes, cfg.gen.name, device) if with_sums else None
+        metrics = metrics_of(shapes, observer.reference, device) if with_sums else None
         timing = measure_time(cfg, metrics, device, min(size, with_sums or alone), measure)
     return Plan(models, len(latents), size, device, available, memory, timing)
 
@@ -198,7 +193,7 @@ def chosen_device(device: str | None) -> str:
 
 
 def plan_memory(
-    observer: Observer, shapes: Mapping[str, list[Layer]], batch: LatentBatch, psi: float
+    observer: Observer, shapes: Mapping[str, list[Layer]], batch: LatentBatch
 ) -> MemoryPlan:
     """Run one batch without memory.
 
@@ -206,9 +201,8 @@ def plan_memory(
         observer: on the ``meta`` device.
         shapes: of its layers.
         batch: as many latents as a run has at a time.
-        psi: truncation.
     """
-    name = observer.generator_name
+    name = observer.reference
     metrics = metrics_of(shapes, name, "meta")
     states = [s for _, *pair in metrics.values() for m in pair for s in m.sums().values()]
     with MemoryMeter() as meter:
@@ -216,7 +210,7 @@ def plan_memory(
         weights = meter.live
         meter.count(states)
         sums = meter.live - weights
-        correlate(metrics, observer(*on_device(batch, "meta"), psi).maps, name)
+        correlate(metrics, observer(batch).maps, name)
     units = {n: len(group.index) for n, (group, *_) in metrics.items()}
     return MemoryPlan(
         weights=weights,

@@ -14,7 +14,7 @@ from torch import Tensor
 from rosetta_lab.metrics.activations import UnitGroups, condense_batch
 from rosetta_lab.metrics.correlation import CorrelationTable, UnitStatistics
 from rosetta_lab.models.load import load_latents, load_observer
-from rosetta_lab.models.meta import on_device, random_weights
+from rosetta_lab.models.meta import random_weights
 from rosetta_lab.models.observer import Observation
 from rosetta_lab.models.units import Layer
 
@@ -45,25 +45,27 @@ class Timing:
         return num_images * per_image + batches * (self.accumulation or 0.0)
 
 
-def metrics_of(shapes: Mapping[str, list[Layer]], own: str, device: str) -> Metrics:
-    """Every model's units, statistics and table against those of the generator ``own``."""
+def metrics_of(shapes: Mapping[str, list[Layer]], reference: str, device: str) -> Metrics:
+    """Every model's units, statistics and table against those of the model ``reference``."""
     groups = {
         name: UnitGroups(layers, torch.zeros(sum(layer.channels for layer in layers)))
         for name, layers in shapes.items()
     }
     with torch.device(device):
         return {
-            name: (group, UnitStatistics(group), CorrelationTable(groups[own], group))
+            name: (group, UnitStatistics(group), CorrelationTable(groups[reference], group))
             for name, group in groups.items()
         }
 
 
-def correlate(metrics: Metrics, maps: Mapping[str, Mapping[str, Tensor]], own: str) -> None:
+def correlate(metrics: Metrics, maps: Mapping[str, Mapping[str, Tensor]], reference: str) -> None:
     """One batch of activation maps into all sums, as ``MiningModule.validation_step``."""
-    batches = condense_batch({name: group for name, (group, *_) in metrics.items()}, own, maps)
+    batches = condense_batch(
+        {name: group for name, (group, *_) in metrics.items()}, reference, maps
+    )
     for name, (_, statistics, table) in metrics.items():
         statistics.update(batches[name])
-        table.update(batches[own], batches[name])
+        table.update(batches[reference], batches[name])
 
 
 def measure_time(
@@ -83,11 +85,11 @@ def measure_time(
         seconds: to repeat each measurement for.
     """
     observer = load_observer(random_weights(cfg)).to(device)
-    latents, name = load_latents(cfg, observer.generator), observer.generator_name
+    latents, name = load_latents(cfg, observer.source.generator), observer.reference
 
     def look(images: int) -> Callable[[], Observation]:
-        batch = on_device(latents.batch(list(range(images))), device)
-        return lambda: observer(*batch, cfg.psi)
+        batch = latents.batch(list(range(images)))
+        return lambda: observer(batch)
 
     images = 1
     work = look(images)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import hydra
 import pytest
 import torch
+from commands import call
 
 from rosetta_lab.bench import inversion
 from rosetta_lab.bench.__main__ import INVERSION_DEFAULTS, inversion_defaults
@@ -53,14 +51,7 @@ def two_images(tmp_path: Path) -> Path:
 def test_inversion_from_the_command_line(two_images: Path) -> None:
     """Every part has its line, shares add up, the ratio is there, too few images are admitted."""
     options = [f"images={two_images}", "batch_size=3", "steps=2", "trainer.accelerator=cpu"]
-    done = subprocess.run(
-        [sys.executable, "-m", "rosetta_lab.bench", "inversion", *options],
-        cwd=two_images,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = call("bench", "inversion", *options, cwd=two_images)
     assert done.returncode == 0, done.stderr
     first, _, *rows, last = done.stdout.strip().splitlines()
     pairs = sum(map(len, matched_pairs(load_mined("embedded").dictionary, "all").values()))

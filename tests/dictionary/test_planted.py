@@ -17,7 +17,7 @@ from rosetta_lab.mine.module import MiningModule, MiningResult
 from rosetta_lab.models.discriminative.timm import TimmModel
 from rosetta_lab.models.generators.geometry import Progression, Signal, SuperresStage
 from rosetta_lab.models.generators.stylegan3 import AliasFreeGenerator
-from rosetta_lab.models.observer import Observer
+from rosetta_lab.models.observer import GeneratedImages, Observer
 from rosetta_lab.models.units import Unit, UnitIndex
 
 IMAGES = 24
@@ -130,7 +130,8 @@ def peaks(maps: Tensor) -> Tensor:
 def observer() -> Observer:
     generator = BlobGenerator()
     assert sum(name.startswith("L") for name in generator.synthesis.names) >= 14
-    return Observer(generator, ["synthesis.L*"], {"vit": blob_seeing_vit()}, "painter")
+    source = GeneratedImages(generator, ["synthesis.L*"], "painter")
+    return Observer(source, {"vit": blob_seeing_vit()})
 
 
 @pytest.fixture(scope="module")
@@ -167,8 +168,8 @@ def test_the_planted_units_match(
 def test_heatmaps_line_up(observer: Observer) -> None:
     """Every layer's map and the ViT's show the blob where it is, to within half a cell."""
     batch = Latents(IMAGES, 1, 4).batch(list(range(IMAGES)))
-    truth = observer.generator.map(batch.z)[:, BLOB]  # (N, 2)
-    seen = observer(batch.z, None).maps
+    truth = observer.source.generator.map(batch.z)[:, BLOB]  # (N, 2)
+    seen = observer(batch).maps
     vit = seen["vit"][PLANTED.layer][:, PLANTED.channel]
     assert vit.shape[1:] == (SIZE // PATCH, SIZE // PATCH)
     half_a_cell = 0.5 * PATCH / SIZE

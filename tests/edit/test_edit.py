@@ -1,14 +1,13 @@
-"""``python -m rosetta_lab.edit`` as a process, and what it is made of."""
+"""``python -m rosetta_lab.edit``, and what it is made of."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from commands import Done, call
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -47,9 +46,8 @@ INDEX = UnitIndex([Layer(name, 16, *SIZES[name]) for name in LAYERS])
 ALL = range(len(INDEX))
 
 
-def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "rosetta_lab.edit", *QUICK, *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600)
+def run(*arguments: str, cwd: Path) -> Done:
+    return call("edit", *QUICK, *arguments, cwd=cwd)
 
 
 def pixels(path: Path) -> Tensor:
@@ -101,15 +99,12 @@ def test_seeds_leave_pictures_latents_figures_and_a_page(seeds: tuple[Path, str]
 
 def test_the_other_generator_family(tmp_path: Path) -> None:
     """BigGAN's units are what its convolutions take in, and truncation is one of its latents."""
-    for module, arguments in {
+    for command, arguments in {
         "mine": ["gen=biggan_fashion", "disc=[resnet_fashion]", "num_images=64", "page_images=1"],
         "edit": ["latent.seed=[3,14]", "dictionary=mine", *QUICK],
         "invert": ["dictionary=mine", f"images={SAMPLES / 'coat_red.png'}", "steps=2"],
     }.items():
-        done = subprocess.run(
-            [sys.executable, "-m", f"rosetta_lab.{module}", *arguments, f"hydra.run.dir={module}"],
-            cwd=tmp_path, capture_output=True, text=True, timeout=600,
-        )  # fmt: skip
+        done = call(command, *arguments, f"hydra.run.dir={command}", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     figures = json.loads((tmp_path / "edit" / "results" / "seed_3" / "edit.json").read_text())
     assert figures["rosetta"]["agreement"] > figures["rosetta"]["agreement_before"]

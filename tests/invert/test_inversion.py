@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import lightning as L
 import pytest
 import torch
 import toy
+from commands import process
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from small_generator import CHANNELS, LAYERS, SIZES, generator, statistics  # noqa: F401  fixtures
@@ -289,7 +288,8 @@ def test_own_images_come_back_by_activation_alone(count: int, steps: int, share:
 def test_without_arguments(tmp_path: Path) -> None:
     """``python -m rosetta_lab.invert``: under three minutes, all figures in a table, and a page."""
     started = time.monotonic()
-    subprocess.run([sys.executable, "-m", "rosetta_lab.invert"], cwd=tmp_path, check=True)
+    done = process("invert", cwd=tmp_path, OMP_NUM_THREADS="2")
+    assert done.returncode == 0, done.stderr
     assert time.monotonic() - started < 180.0
     (page,) = tmp_path.glob("outputs/invert/*/index.html")
     with (page.parent / "results.csv").open() as stream:

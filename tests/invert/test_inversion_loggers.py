@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import wandb
+from commands import process
 from hydra.core.utils import JobReturn, JobStatus
 from inversion_fixtures import STEPS, write_results
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
@@ -167,17 +166,13 @@ def test_jobs_of_a_sweep_are_runs_of_their_own(tmp_path: Path) -> None:
         shutil.copy(SAMPLES / f"{name}.png", images)
     long = tmp_path / ("i" * 120)
     images.rename(long)
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "rosetta_lab.invert", "--multirun", "steps=1", "matches=none"),
-            *(f"images={long}", "label=7,12,3", "alpha=0.1", "logger=[csv,wandb]"),
-            *("perceptual=resnet_fashion", "reference={paper: {psnr: 15.42}}"),
-            *("trainer.accelerator=cpu", "trainer.enable_progress_bar=false"),
-            "hydra.sweep.dir=sweeps/first",
-        ],
+    done = process(
+        "invert",
+        *("--multirun", "steps=1", "matches=none", "hydra.sweep.dir=sweeps/first"),
+        *(f"images={long}", "label=7,12,3", "alpha=0.1", "logger=[csv,wandb]"),
+        *("perceptual=resnet_fashion", "reference={paper: {psnr: 15.42}}"),
+        *("trainer.accelerator=cpu", "trainer.enable_progress_bar=false"),
         cwd=tmp_path,
-        capture_output=True,
-        text=True,
     )
     assert done.returncode == 1 and "label=12: expected 0 to 9" in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""``python -m rosetta_lab.invert`` as a process: results, resuming, sharing out, mistakes."""
+"""``python -m rosetta_lab.invert``: results, resuming, sharing out, mistakes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import Done, call, process, words
 from PIL import Image
 from safetensors.torch import load_file
 
 from rosetta_lab.data.images import SAMPLES, ImageFolder
-from rosetta_lab.invert.__main__ import main
 from rosetta_lab.invert.results import Results
 from rosetta_lab.invert.run import SharedOut
 
@@ -32,19 +32,8 @@ QUICK = [
 ]
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "rosetta_lab.invert", *QUICK, *arguments]
-
-
-# One thread everywhere, as several processes have it: sums in another order would differ, and Adam
-# makes steps of a gradient's sign.
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
-
-
-def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*arguments), cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=300
-    )
+def run(*arguments: str, cwd: Path) -> Done:
+    return call("invert", *QUICK, *arguments, cwd=cwd)
 
 
 def results(folder: Path) -> dict[str, Path]:
@@ -99,7 +88,7 @@ def test_killed_three_times_and_resumed(whole: Path, tmp_path: Path) -> None:
     for moment in (0, 2, 4):  # results that are there when the process is killed
         where = [f"resume={folder}"] if folder.exists() else [f"hydra.run.dir={folder}"]
         process = subprocess.Popen(
-            command(*where, "steps=40"), cwd=tmp_path, env=ENVIRONMENT,
+            words("invert", *QUICK, *where, "steps=40"), cwd=tmp_path,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         deadline = time.monotonic() + 200
@@ -131,10 +120,8 @@ def test_killed_three_times_and_resumed(whole: Path, tmp_path: Path) -> None:
 
 
 def test_two_processes_share_the_images(whole: Path, tmp_path: Path) -> None:
-    done = run(
-        f"hydra.run.dir={tmp_path / 'run'}", "trainer.devices=2", "trainer.strategy=ddp",
-        cwd=tmp_path,
-    )  # fmt: skip
+    shared = ["hydra.run.dir=run", "trainer.devices=2", "trainer.strategy=ddp"]
+    done = process("invert", *QUICK, *shared, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     ours, alone = results(tmp_path / "run"), results(whole)
     assert sorted(ours) == sorted(alone)
@@ -151,7 +138,7 @@ def test_processes_that_torchrun_starts_share_one_folder(whole: Path, tmp_path: 
         *("-m", "rosetta_lab.invert", *QUICK, "batch_size=8"),
         *("trainer.devices=2", "trainer.strategy=ddp"),
     ]
-    subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, check=True, timeout=400)
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=400)
     (folder,) = (tmp_path / "outputs" / "invert").iterdir()
     assert sorted(results(folder)) == sorted(results(whole))
     assert (folder / "index.html").is_file()
@@ -231,12 +218,14 @@ def test_edits_start_from_the_tuned_generator(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     own = results(tmp_path / "run")["night"]
     assert json.loads((own / "result.json").read_text())["tuned_psnr"] > 0.0
-    edit = [
-        *(sys.executable, "-m", "rosetta_lab.edit", f"latent.file={own / 'latent.safetensors'}"),
-        *("steps=1", "frames=0", "controls=false", "reference_images=2", "hydra.run.dir=edited"),
+    done = call(
+        "edit",
+        *(f"latent.file={own / 'latent.safetensors'}", "steps=1", "frames=0", "controls=false"),
+        *("reference_images=2", "hydra.run.dir=edited"),
         *("trainer.accelerator=cpu", "trainer.enable_progress_bar=false"),
-    ]
-    subprocess.run(edit, cwd=tmp_path, env=ENVIRONMENT, check=True, timeout=300)
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
     before = tmp_path / "edited" / "results" / "night" / "before.png"
     tuned, plain = (Image.open(own / f"{name}.png").tobytes() for name in ("tuned", "inverted"))
     assert Image.open(before).tobytes() == tuned != plain
@@ -269,17 +258,13 @@ def test_mistakes_are_told_in_two_lines(
     arguments: list[str],
     message: str,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    plain = ["hydra/job_logging=none", "hydra/hydra_logging=none", f"hydra.run.dir={tmp_path}"]
     quick = ["trainer.accelerator=cpu", "~perceptual", "loss.perceptual=0", "matches=clip_fashion"]
     given = {argument.split("=")[0] for argument in arguments}
     quick = [argument for argument in quick if argument.split("=")[0] not in given]
-    monkeypatch.setattr(sys, "argv", ["invert", *arguments, *quick, *plain])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    said = caplog.text if ended.value.code == 1 else str(ended.value.code)
-    assert message in said
-    assert len(said.strip().splitlines()) <= 2 and "Traceback" not in said
+    done = call("invert", *arguments, *quick, f"hydra.run.dir={tmp_path}", cwd=tmp_path)
+    assert done.returncode == 1
+    said = done.stdout + done.stderr
+    assert message in said and "Traceback" not in said
+    assert len(said.strip().splitlines()) <= 2
     assert not (tmp_path / "results").exists()

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import csv
-import subprocess
-import sys
 from pathlib import Path
 
+from commands import call
 from omegaconf import OmegaConf
 from PIL import Image
 
 
 def test_two_trials_leave_the_better_one_and_a_comparison(tmp_path: Path) -> None:
     Image.new("RGB", (64, 64), "navy").save(tmp_path / "navy.png")
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "rosetta_lab.invert", "--multirun", "hydra/sweeper=optuna_tpe"),
-            *("hydra.sweeper.n_trials=2", "alpha=tag(log,interval(0.001,1))", "beta=choice(0.5,2)"),
-            *("matches=dino_resnet_fashion", "images=navy.png", "label=7", "steps=2"),
-            *("perceptual=resnet_fashion", "objective=ssim", "hydra.sweep.dir=search"),
-            *("trainer.accelerator=cpu", "trainer.enable_progress_bar=false"),
-        ],
+    done = call(
+        "invert",
+        *("--multirun", "hydra/sweeper=optuna_tpe", "hydra.sweeper.n_trials=2"),
+        *("alpha=tag(log,interval(0.001,1))", "beta=choice(0.5,2)", "hydra.sweep.dir=search"),
+        *("matches=dino_resnet_fashion", "images=navy.png", "label=7", "steps=2"),
+        *("perceptual=resnet_fashion", "objective=ssim"),
+        *("trainer.accelerator=cpu", "trainer.enable_progress_bar=false"),
         cwd=tmp_path,
-        capture_output=True,
-        text=True,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     search = tmp_path / "search"

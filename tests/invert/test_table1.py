@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import call
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
@@ -83,7 +82,7 @@ def test_table_1_in_narrow(tmp_path: Path) -> None:
         "resnet50: [layer4], dino_resnet50: [layer4]}"
     )
     quiet = ["trainer.accelerator=cpu", "trainer.enable_progress_bar=false"]
-    for command in (
+    for arguments in (
         ["mine", "gen=stylegan_xl", "+gen.network.channel_base=1024", "num_images=2",
          "+gen.network.channel_max=16", "disc=[resnet50,dino_resnet50]", "weights=random",
          "pretrained=false", f"layers={layers}", "page_images=2", "hydra.run.dir=run"],
@@ -92,10 +91,8 @@ def test_table_1_in_narrow(tmp_path: Path) -> None:
          "judges.lpips_alex.weights=random", "steps=1", "label=given", "matches=none,all",
          "hydra.sweep.dir=sweep"],
     ):  # fmt: skip
-        subprocess.run(
-            [sys.executable, "-m", f"rosetta_lab.{command[0]}", *command[1:], *quiet],
-            cwd=tmp_path, check=True, timeout=900,
-        )  # fmt: skip
+        done = call(*arguments, *quiet, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
     with (tmp_path / "sweep" / "images.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert {(row["run"], row["id"], row["label"]) for row in rows} == {

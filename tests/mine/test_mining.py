@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import lightning as L
 import pytest
 import torch
+from commands import Done, call, process
 from lightning.pytorch.accelerators import MPSAccelerator
 from omegaconf import DictConfig, OmegaConf
 from reference import pooled_correlation
@@ -22,7 +21,7 @@ from rosetta_lab.errors import RosettaError
 from rosetta_lab.mine import module as mining
 from rosetta_lab.mine.module import MiningModule, MiningResult, pilot_run
 from rosetta_lab.mine.partial import PartialSums
-from rosetta_lab.models.observer import Observer
+from rosetta_lab.models.observer import GeneratedImages, Observer
 from rosetta_lab.models.recording import record
 from rosetta_lab.models.units import Unit, resolve_layers
 from rosetta_lab.run.precision import set_matmul_precision
@@ -32,7 +31,8 @@ LAYERS = ["fold", "late"]
 
 
 def observer(**models) -> Observer:
-    return Observer(ToyGenerator(), LAYERS, models or {"a": ToyModel()}, "toy")
+    source = GeneratedImages(ToyGenerator(), LAYERS, "toy")
+    return Observer(source, models or {"a": ToyModel()})
 
 
 def trainer(**kwargs) -> L.Trainer:
@@ -55,7 +55,7 @@ def mine(
     precision: str = "32-true",
     **options,
 ) -> MiningResult:
-    latents = Latents(images, 0, watch.generator.z_dim)
+    latents = Latents(images, 0, watch.source.generator.z_dim)
     module = MiningModule(watch, latents.batch([0, 1, 2]), partial=partial, **options)
     done = {"done": partial.done} if partial else {}
     data = LatentDataModule(latents, batch, **done)
@@ -66,7 +66,7 @@ def mine(
 def test_table_is_the_definition() -> None:
     watch = observer()
     latents = Latents(30, 0, 12)
-    seen = watch(latents.batch(list(range(30))).z, None)
+    seen = watch(latents.batch(list(range(30))))
     expected = pooled_correlation(list(seen.maps["toy"].values()), list(seen.maps["a"].values()))
     result = mine(watch)
     torch.testing.assert_close(
@@ -79,7 +79,7 @@ def test_mixed_precision_ends_at_the_maps() -> None:
     watch = observer()
     latents = Latents(30, 0, 12)
     with torch.autocast("cpu", torch.bfloat16):
-        seen = watch(latents.batch(list(range(30))).z, None)
+        seen = watch(latents.batch(list(range(30))))
     maps = [[x.float() for x in seen.maps[name].values()] for name in ("toy", "a")]
     assert seen.maps["toy"]["late"].dtype == torch.bfloat16
     result = mine(watch, precision="bf16-mixed")
@@ -284,23 +284,17 @@ TOY = [
 OTHERS = ["dino_resnet_fashion", "dino_vit_fashion", "mae_fashion", "clip_fashion"]
 
 
-def command(tmp_path: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(
-            [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-        ),
-        "ROSETTA_CACHE": str(tmp_path / "cache"),
-        "OMP_NUM_THREADS": "1",
-    }
-    arguments = [sys.executable, "-m", "rosetta_lab.mine", *overrides]
-    return subprocess.run(
-        arguments, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
-    )
+def command(tmp_path: Path, *overrides: str, within: bool = True) -> Done:
+    """Mine, with a cache of its own; in another process if not within this one."""
+    paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]  # of the toys
+    environment = {"PYTHONPATH": os.pathsep.join(paths), "ROSETTA_CACHE": str(tmp_path / "cache")}
+    return (call if within else process)("mine", *overrides, cwd=tmp_path, **environment)
 
 
-def toy_run(tmp_path: Path, name: str, *overrides: str) -> Path:
+def toy_run(tmp_path: Path, name: str, *overrides: str, within: bool = True) -> Path:
     drop = [f"~disc.{other}" for other in OTHERS]
-    done = command(tmp_path, *TOY, *drop, f"hydra.run.dir={name}", *overrides)
+    arguments = [*TOY, *drop, f"hydra.run.dir={name}", *overrides]
+    done = command(tmp_path, *arguments, within=within)
     assert done.returncode == 0, done.stderr[-2000:]
     return tmp_path / name
 
@@ -331,7 +325,8 @@ def test_command_line_run(tmp_path: Path) -> None:
 
 def test_two_processes_give_the_same_tables(tmp_path: Path) -> None:
     one = toy_run(tmp_path, "one", "cache=false")
-    two = toy_run(tmp_path, "two", "cache=false", "trainer.devices=2", "trainer.strategy=ddp")
+    share = ["trainer.devices=2", "trainer.strategy=ddp"]
+    two = toy_run(tmp_path, "two", "cache=false", *share, within=False)
     for name in ("a", "b", "toy"):
         tables = [load_file(f / "correlation" / f"{name}.safetensors")["r"] for f in (one, two)]
         torch.testing.assert_close(tables[1], tables[0], atol=1e-6, rtol=0)

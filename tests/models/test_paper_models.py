@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
+from commands import call
 from safetensors import safe_open
 
 MODELS = ("resnet50", "dino_vit", "mae", "clip")
@@ -23,18 +21,14 @@ LAYERS = {
 def test_narrow_stylegan_xl_with_the_papers_models(tmp_path: Path) -> None:
     """Random weights, fewer channels and layers; every class, size and stage is the real one."""
     layers = ", ".join(f"{name}: {globs}" for name, globs in LAYERS.items())
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "rosetta_lab.mine", "gen=stylegan_xl"),
-            *("+gen.network.channel_base=8192", "+gen.network.channel_max=128"),
-            *(f"disc=[{','.join(MODELS)}]", "weights=random", "pretrained=false"),
-            *("num_images=2", "batch_size=1", "page_images=1", f"layers={{{layers}}}"),
-            *("hydra.run.dir=run", "trainer.enable_progress_bar=false"),
-        ],
+    done = call(
+        "mine",
+        *("gen=stylegan_xl", "+gen.network.channel_base=8192", "+gen.network.channel_max=128"),
+        *(f"disc=[{','.join(MODELS)}]", "weights=random", "pretrained=false"),
+        *("num_images=2", "batch_size=1", "page_images=1", f"layers={{{layers}}}"),
+        *("hydra.run.dir=run", "trainer.enable_progress_bar=false"),
         cwd=tmp_path,
-        env={**os.environ, "ROSETTA_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
+        ROSETTA_OFFLINE="1",
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert f"RANDOM WEIGHTS (stylegan_xl, {', '.join(MODELS)})" in done.stdout

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import copy
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from commands import call
 
 from rosetta_lab.dictionary.mined import EMBEDDED
 from rosetta_lab.dictionary.schema import Match, ModelCard, RosettaDictionary, RosettaNeuron
@@ -73,18 +71,14 @@ def test_dictionaries_that_cannot_be_compared() -> None:
         overlaps(first, other)
 
 
-def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-m", "rosetta_lab.overlap", *arguments]
-    return subprocess.run(words, cwd=cwd, env=os.environ, capture_output=True, text=True)
-
-
 def test_a_dictionary_shares_everything_with_itself(tmp_path: Path) -> None:
-    done = command(f"dictionaries=[embedded,{EMBEDDED}]", "format=json", cwd=tmp_path)
+    both = f"dictionaries=[embedded,{EMBEDDED}]"
+    done = call("overlap", both, "format=json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert len(found) == 2 * 5
     assert all(row["first"] == row["second"] == row["both"] > row["chance"] for row in found)
     assert {row["share"] for row in found} == {1.0}
     assert not list(tmp_path.iterdir())
-    one = command("dictionaries=[embedded]", cwd=tmp_path)
+    one = call("overlap", "dictionaries=[embedded]", cwd=tmp_path)
     assert one.returncode == 1 and "expected two run folders" in one.stderr

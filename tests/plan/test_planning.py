@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from commands import call
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from safetensors import safe_open
@@ -78,7 +77,7 @@ def test_shapes_and_sums_are_those_of_the_run() -> None:
     cfg = toy()
     cfg.gen.weights = "random"
     observer = load_observer(cfg)
-    latents = load_latents(cfg, observer.generator)
+    latents = load_latents(cfg, observer.source.generator)
     module = MiningModule(observer, latents.batch([0, 1]))
     assert {m.name: m.layers for m in plan.models} == module.shapes
     assert [m.units for m in plan.models] == [10, 8, 8]
@@ -131,7 +130,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Per batch, 0.02 s for the forward pass and 0.5 s to accumulate; per image, 0.01 s and 0.1."""
     clock = Clock()
     monkeypatch.setattr(rehearsal, "perf_counter", clock)
-    clock.charge(monkeypatch, Observer, "forward", lambda self, z, *_: 0.02 + 0.01 * len(z))
+    clock.charge(monkeypatch, Observer, "forward", lambda self, batch, *_: 0.02 + 0.01 * len(batch))
     images = lambda metrics, maps, name: len(maps[name]["fold"])  # noqa: E731
     clock.charge(monkeypatch, rehearsal, "correlate", lambda *args: 0.5 + 0.1 * images(*args))
     monkeypatch.setattr(
@@ -286,16 +285,6 @@ def test_text() -> None:
     assert record["disk"] == {"unfinished": 3 * GIGA, "finished": GIGA}
 
 
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "rosetta_lab.plan", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
 def test_any_command_of_the_run_is_one_of_the_plan() -> None:
     """The plan knows every key of the run, with the same default."""
     with initialize_config_dir(str(asset_root() / "conf"), version_base="1.3"):
@@ -309,7 +298,7 @@ def test_the_papers_largest_run(tmp_path: Path) -> None:
     """Nothing but JSON on stdout, nothing downloaded, nothing left behind."""
     models = {"resnet50": 3840, "dino_vit": 12 * 3072, "mae": 12 * 3072, "clip": 3840}
     choice = ["gen=stylegan_xl", f"disc=[{','.join(models)}]", "classes=[207]", "psi=0.5"]
-    done = run(tmp_path, *choice, "measure=0", "format=json")
+    done = call("plan", *choice, "measure=0", "format=json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)
     assert {m["name"]: m["units"] for m in record["models"]} == {"stylegan_xl": 25404} | models
@@ -325,8 +314,9 @@ def test_the_papers_largest_run(tmp_path: Path) -> None:
 
 def test_a_command_of_the_run(tmp_path: Path) -> None:
     """With arguments that change nothing here; random weights are told of, and not on stdout."""
-    arguments = ["k=3", "trainer.devices=2", "logger=[tensorboard]", "weights=random"]
-    done = run(tmp_path, "experiments=dictionary_fashion", *arguments, "measure=0", "format=json")
+    arguments = ["experiments=dictionary_fashion", "k=3", "trainer.devices=2", "weights=random"]
+    said = ["logger=[tensorboard]", "measure=0", "format=json"]
+    done = call("plan", *arguments, *said, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert [m["weights"] for m in json.loads(done.stdout)["models"]] == ["random"] * 6
     assert re.fullmatch(r"RANDOM WEIGHTS \(stylegan2_fashion, .*\): a test .*\n", done.stderr)
@@ -334,10 +324,11 @@ def test_a_command_of_the_run(tmp_path: Path) -> None:
 
 
 def test_reference_layers(tmp_path: Path) -> None:
-    done = run(
-        tmp_path,
+    done = call(
+        "plan",
         *("gen=stylegan2_lsun_cat", "disc=[resnet_fashion]", "layers=reference"),
         *("measure=0", "format=json", "batch_size=1"),
+        cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
     generator = json.loads(done.stdout)["models"][0]
@@ -360,7 +351,7 @@ def test_devices_that_are_not_there(device: str) -> None:
     ],
 )
 def test_mistakes(argument: str, message: str, tmp_path: Path) -> None:
-    done = run(tmp_path, argument)
+    done = call("plan", argument, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith(message)
     assert done.stderr.count("\n") == 2
@@ -371,18 +362,15 @@ def test_mistakes(argument: str, message: str, tmp_path: Path) -> None:
 def test_the_papers_models_run_end_to_end(tmp_path: Path) -> None:
     """With random weights, and so many layers that the tables fit into a laptop's memory."""
     models = ["resnet50", "dino_vit", "mae", "clip"]
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "rosetta_lab.mine", "gen=stylegan_xl"),
-            *(f"disc=[{','.join(models)}]", "weights=random", "num_images=2", "batch_size=1"),
-            "layers={stylegan_xl: [synthesis.L0_*, synthesis.L13_*, synthesis.L30_*], "
-            "dino_vit: [blocks.11.mlp.act], mae: [blocks.11.mlp.act]}",
-            *("page_images=2", "hydra.run.dir=run", "trainer.enable_progress_bar=false"),
-        ],
+    done = call(
+        "mine",
+        *("gen=stylegan_xl", f"disc=[{','.join(models)}]", "weights=random"),
+        "layers={stylegan_xl: [synthesis.L0_*, synthesis.L13_*, synthesis.L30_*], "
+        "dino_vit: [blocks.11.mlp.act], mae: [blocks.11.mlp.act]}",
+        *("num_images=2", "batch_size=1", "page_images=2", "hydra.run.dir=run"),
+        "trainer.enable_progress_bar=false",
         cwd=tmp_path,
-        env={**os.environ, "ROSETTA_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
+        ROSETTA_OFFLINE="1",
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert f"RANDOM WEIGHTS (stylegan_xl, {', '.join(models)})" in done.stdout

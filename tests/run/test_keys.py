@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from commands import process
 
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.run.command_line import check_keys, check_members
@@ -88,14 +87,7 @@ def test_configs_of_another_folder(
 def test_a_model_of_another_folder(command: list[str], outside: Path) -> None:
     """Of a class that takes no weights, from a command line elsewhere."""
     name, *arguments = command
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", f"rosetta_lab.{name}", *arguments),
-            *("disc=[grey]", "num_images=4", "batch_size=4", "weights=random", "k=1"),
-        ],
-        cwd=outside,
-        capture_output=True,
-        text=True,
-    )
+    small = ["disc=[grey]", "num_images=4", "batch_size=4", "weights=random", "k=1"]
+    done = process(name, *arguments, *small, cwd=outside)
     assert done.returncode == 0, done.stderr
     assert re.search(r"grey\W.* 6 ", done.stdout)

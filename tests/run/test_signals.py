@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
+from commands import words
 from PIL import Image
 
 
 def test_asked_to_end_in_the_middle_of_a_batch(tmp_path: Path) -> None:
     Image.new("RGB", (64, 64), "navy").save(tmp_path / "navy.png")
-    command = [
-        *(sys.executable, "-m", "rosetta_lab.invert", "images=navy.png", "label=7"),
-        *("matches=dino_resnet_fashion", "steps=1000000", "hydra.run.dir=run"),
-        *("trainer.accelerator=cpu", "trainer.enable_progress_bar=true"),
-    ]
+    command = words(
+        "invert",
+        *("images=navy.png", "label=7", "matches=dino_resnet_fashion", "steps=1000000"),
+        *("hydra.run.dir=run", "trainer.accelerator=cpu", "trainer.enable_progress_bar=true"),
+    )
     with (tmp_path / "said").open("wb") as said:
         process = subprocess.Popen(command, cwd=tmp_path, stdout=said, stderr=said)
         try:

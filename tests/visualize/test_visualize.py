@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 import torch
+from commands import Done, call
 from omegaconf import OmegaConf
 from page_fixtures import HOSTILE, HOSTILE_MODEL, scenes, synthetic
 from PIL import Image
@@ -53,9 +52,8 @@ TINY = [
 ]  # fmt: skip
 
 
-def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "rosetta_lab.visualize", *TINY, *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600)
+def run(*arguments: str, cwd: Path) -> Done:
+    return call("visualize", *TINY, *arguments, cwd=cwd)
 
 
 @pytest.fixture(scope="module")

@@ -35,33 +35,33 @@ def collect_examples(
     observer: Observer,
     latents: Latents,
     dictionary: RosettaDictionary,
-    psi: float,
     count: int = 64,
     batch_size: int = 16,
 ) -> Examples:
     """Run the first ``count`` latents once more and keep the maps that the page shows."""
-    wanted: dict[str, set[Unit]] = {name: set() for name in observer.names}
+    wanted: dict[str, dict[str, set[int]]] = {}  # channels by model and layer
     for neuron in dictionary.neurons:
-        wanted[observer.generator_name].add(neuron.unit)
-        for name, matches in neuron.matches.items():
-            wanted[name].add(matches[0].unit)
+        best = {name: matches[0].unit for name, matches in neuron.matches.items()}
+        for name, unit in {observer.reference: neuron.unit, **best}.items():
+            wanted.setdefault(name, {}).setdefault(unit.layer, set()).add(unit.channel)
 
     names = (dictionary.config.get("gen") or {}).get("class_names")
     images, captions = [], []
     maps: dict[tuple[str, Unit], list[Tensor]] = {}
+
+    def keep(model: str, layer: str, activation: Tensor) -> None:
+        for channel in wanted.get(model, {}).get(layer, ()):
+            shown = activation[:, channel].float().cpu()
+            maps.setdefault((model, Unit(layer, channel)), []).append(shown)
+
     numbers = range(min(count, len(latents)))
     for start in range(0, len(numbers), batch_size):
         batch = latents.batch(list(numbers[start : start + batch_size]))
-        observation = observer(batch.z, batch.label, psi)
-        images.append(observation.images.cpu())
+        images.append(observer(batch, keep).images.cpu())
         for place, index in enumerate(batch.index.tolist()):
             captions.append(
                 caption(index, None if batch.label is None else batch.label[place], names)
             )
-        for name, units in wanted.items():
-            for unit in units:
-                activation = observation.maps[name][unit.layer][:, unit.channel]
-                maps.setdefault((name, unit), []).append(activation.float().cpu())
     return Examples(
         torch.cat(images), captions, {key: torch.cat(parts) for key, parts in maps.items()}
     )

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import reprlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from torch import Tensor
-
 from rosetta_lab.errors import RosettaError
+from rosetta_lab.models.checkpoints.rules import name_of
+from rosetta_lab.models.checkpoints.tensors import Numbers
 from rosetta_lab.models.checkpoints.values import Array
 
 log = logging.getLogger(__name__)
@@ -39,11 +38,11 @@ WITHOUT_EFFECT = {
     *("rand_embedding", "mapping_kwargs", "synthesis_kwargs"),
     *("num_layers", "embed_features", "layer_features", "lr_multiplier", "path_stem"),
 }
-MAX_NODES = 10_000  # values among the arguments, of which a pickle can share one endlessly
+MAX_NODES = 1000  # values in an argument; a pickle can share one so often that it has no end
 MAX_LENGTH = 100  # of a text or an array among them
 
 
-def stylegan2_arguments(given: Mapping[str, Any], state: Mapping[str, Tensor]) -> dict[str, Any]:
+def stylegan2_arguments(given: Mapping[str, Any], state: Mapping[str, Numbers]) -> dict[str, Any]:
     """Arguments of ``StyleGAN2`` for the official arguments ``given`` and the weights ``state``.
 
     Raises:
@@ -55,12 +54,12 @@ def stylegan2_arguments(given: Mapping[str, Any], state: Mapping[str, Tensor]) -
     return config | {"mapping_kwargs": mapping_arguments(given, state)}
 
 
-def stylegan3_arguments(given: Mapping[str, Any], state: Mapping[str, Tensor]) -> dict[str, Any]:
+def stylegan3_arguments(given: Mapping[str, Any], state: Mapping[str, Numbers]) -> dict[str, Any]:
     """Arguments of ``StyleGAN3``; see :func:`stylegan2_arguments`."""
     return _select(given, STYLEGAN3) | {"mapping_kwargs": mapping_arguments(given, state)}
 
 
-def stylegan_xl_arguments(given: Mapping[str, Any], state: Mapping[str, Tensor]) -> dict[str, Any]:
+def stylegan_xl_arguments(given: Mapping[str, Any], state: Mapping[str, Numbers]) -> dict[str, Any]:
     """Arguments of ``StyleGANXL`` for a stem; see :func:`stylegan2_arguments`."""
     mapping = mapping_arguments(given, state)
     mapping["num_embeddings"], mapping["embedding_dim"] = state["mapping.embed.weight"].shape
@@ -68,7 +67,7 @@ def stylegan_xl_arguments(given: Mapping[str, Any], state: Mapping[str, Tensor])
     return _select(given, STYLEGAN3) | {"mapping_kwargs": mapping}
 
 
-def mapping_arguments(given: Mapping[str, Any], state: Mapping[str, Tensor]) -> dict[str, Any]:
+def mapping_arguments(given: Mapping[str, Any], state: Mapping[str, Numbers]) -> dict[str, Any]:
     """Arguments of the mapping network; layers and widths are those of the weights."""
     options = _select(given.get("mapping_kwargs") or {}, {"lr_multiplier"})
     layers = sum(f"mapping.fc{index}.weight" in state for index in range(len(state)))
@@ -87,7 +86,7 @@ def mapping_arguments(given: Mapping[str, Any], state: Mapping[str, Tensor]) -> 
 
 def _select(given: Mapping[str, Any], wanted: set[str]) -> dict[str, Any]:
     """The ``wanted`` arguments; the others must be of no consequence, whatever they are."""
-    for name in given.keys() - wanted - WITHOUT_EFFECT:
+    for name in map(name_of, given.keys() - wanted - WITHOUT_EFFECT):
         if name not in FIXED:
             log.warning("the checkpoint's constructor argument %s is not known; ignored", name)
         elif (value := plain(given[name])) != FIXED[name]:
@@ -108,13 +107,13 @@ def plain(value: Any, nodes: Iterator[int] | None = None) -> Any:
 
     Args:
         value: what a pickle holds.
-        nodes: counts the values that were looked at, which nesting can make endless.
+        nodes: runs out after as many values as may be looked at.
 
     Raises:
         RosettaError: it holds anything but numbers, short texts, lists and dicts, or no end.
     """
-    nodes = nodes or itertools.count()
-    if next(nodes) < MAX_NODES:
+    nodes = nodes or iter(range(MAX_NODES))
+    if next(nodes, None) is not None:
         if value is None or isinstance(value, bool | float):
             return value
         if isinstance(value, int) and value.bit_length() < 64:
@@ -125,8 +124,8 @@ def plain(value: Any, nodes: Iterator[int] | None = None) -> Any:
             return value.numpy().tolist()
         if isinstance(value, list | tuple):
             return [plain(item, nodes) for item in value]
-        if isinstance(value, dict) and all(isinstance(name, str) for name in value):
-            return {plain(name): plain(item, nodes) for name, item in value.items()}
+        if isinstance(value, dict):
+            return {name_of(name): plain(item, nodes) for name, item in value.items()}
     raise RosettaError(
         f"the network's constructor was given a {type(value).__name__}; expected plain values.\n"
         "The file is damaged or of another kind."

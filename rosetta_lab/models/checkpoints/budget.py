@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from rosetta_lab.errors import RosettaError
 
 # A checkpoint is not compressed, so what it holds is about as large as the file. Some tools that
@@ -13,10 +11,10 @@ ALLOWANCE = 16 << 20  # bytes, for small files full of small objects
 
 
 class Budget:
-    """Counts the bytes that the file at ``path`` is turned into."""
+    """Counts the bytes that a file of ``size`` bytes is turned into."""
 
-    def __init__(self, path: Path) -> None:
-        self.limit = ALLOWANCE + MAX_EXPANSION * path.stat().st_size
+    def __init__(self, size: int) -> None:
+        self.limit = ALLOWANCE + MAX_EXPANSION * size
         self.spent = 0
 
     def spend(self, size: int) -> None:

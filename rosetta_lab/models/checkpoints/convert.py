@@ -1,8 +1,7 @@
 """Weights from any file that is understood, converted to safetensors once.
 
     weights = load_weights("https://example.org/stylegan2-cat.pkl")
-    generator = StyleGAN2(**weights.config)
-    load_into(generator, weights)
+    generator = build(partial(StyleGAN2, **weights.config), weights)
 
 The format is recognised by the contents of the file, never by its name, and nothing in it is run.
 """
@@ -11,62 +10,56 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import Tensor
 
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.files import save_tensors
+from rosetta_lab.files import PACKAGE, save_tensors
 from rosetta_lab.models.checkpoints.budget import Budget
-from rosetta_lab.models.checkpoints.cache import cache_dir, locked
-from rosetta_lab.models.checkpoints.download import fetch, is_remote
-from rosetta_lab.models.checkpoints.nvlabs import read_nvlabs
-from rosetta_lab.models.checkpoints.pickles import read_pickle
-from rosetta_lab.models.checkpoints.rosinality import is_rosinality, read_rosinality
-from rosetta_lab.models.checkpoints.state_dicts import (
-    biggan_arguments,
-    biggan_state,
-    find_state_dict,
-    is_biggan,
+from rosetta_lab.models.checkpoints.cache import (
+    cache_dir,
+    intact,
+    locked,
+    private,
+    record,
+    sha256_of,
 )
-from rosetta_lab.models.checkpoints.tensorflow import read_tensorflow
+from rosetta_lab.models.checkpoints.child import seconds
+from rosetta_lab.models.checkpoints.download import fetch, is_remote
+from rosetta_lab.models.checkpoints.reading import BIGGAN
+from rosetta_lab.models.checkpoints.rules import name_of
+from rosetta_lab.models.checkpoints.state_dicts import biggan_arguments, is_biggan, unwrapped
+from rosetta_lab.models.checkpoints.stored import PER_TENSOR
 from rosetta_lab.models.checkpoints.told import parse_arguments
-from rosetta_lab.models.checkpoints.torch_files import LEGACY, read_torch
-from rosetta_lab.models.checkpoints.values import RULES
+from rosetta_lab.models.checkpoints.transfer import public
+from rosetta_lab.models.checkpoints.weights import Weights
 
 log = logging.getLogger(__name__)
 
-VERSION = 2  # of the conversions; a higher one makes cached files of a lower one be ignored
-BIGGAN = "biggan_deep"
-# What contents that are not as they should be lead to.
-UNEXPECTED = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError)
-KNOWN = "safetensors, torch.save, or a pickle of the NVlabs tools"
-
-
-@dataclass(frozen=True)
-class Weights:
-    """A network's weights and what their file tells about the network.
-
-    Attributes:
-        state_dict: tensors by name, on the CPU.
-        config: constructor arguments, where the file tells them.
-        family: ``stylegan2``, ``stylegan3``, ``stylegan_xl``, ``biggan_deep``; None for others.
-        source: where the weights came from, as given.
-        sha256: of the file that they came from.
-        file: the safetensors that they were read from, if any: some libraries want one.
-    """
-
-    state_dict: dict[str, Tensor] = field(repr=False)
-    config: dict[str, Any] | None
-    family: str | None
-    source: str
-    sha256: str
-    file: Path | None = None
+VERSION = 3  # of the conversions; a higher one makes cached files of a lower one be ignored
+FAMILIES = ("stylegan2", "stylegan3", "stylegan_xl", BIGGAN)
+PLAIN = {
+    *(torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.bool),
+    *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+}
+# The package of the parent process, whatever else is installed under its name.
+CHILD = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import rosetta_lab
+del sys.path[0]
+from rosetta_lab.models.checkpoints.child import main
+main()
+"""
+PATIENCE = 120  # seconds for the child to start and for slow disks, besides its own limit
 
 
 def load_weights(
@@ -84,60 +77,87 @@ def load_weights(
     """
     path, digest = fetch(source, sha256=sha256, cache=cache, offline=offline)
     if not _is_safetensors(path):
-        converted = cache_dir(cache) / "converted" / f"{digest}-v{VERSION}.safetensors"
-        if not converted.is_file():
-            with locked(converted):
-                if not converted.is_file():  # another process may have made it meanwhile
-                    state, config, family = _understood(path)
-                    if family == BIGGAN:
-                        config = _biggan_config(source, cache, offline)
-                    metadata = {"source": source, "sha256": digest}
-                    metadata |= {"family": family} if family else {}
-                    metadata |= {"config": json.dumps(config)} if config else {}
-                    save_tensors(converted, state, metadata)
-        path = converted
+        path = _converted(path, digest, source, cache, offline)
     state, metadata = _read_safetensors(path)
-    family = metadata.get("family")
+    *_, bare = unwrapped(state)
+    family = metadata["family"] if metadata.get("family") in FAMILIES else None
     config = parse_arguments(metadata["config"], str(path)) if "config" in metadata else None
-    if is_biggan(state):
+    if is_biggan(bare):
         family, config = BIGGAN, config or _biggan_config(source, cache, offline)
-    return Weights(state, config, family, source, digest, path)
+    stored = state if state.keys() != bare.keys() else None
+    return Weights(bare, config, family, public(source), digest, path, stored)
 
 
-def load_into(module: nn.Module, weights: Weights, *, ignore: Sequence[str] = ()) -> None:
-    """Copy ``weights`` into ``module``; names and shapes must agree.
+def _converted(
+    path: Path, digest: str, source: str, cache: Path | None, offline: bool | None
+) -> Path:
+    """The safetensors of the file ``path``, made now if there is none that is as it was made."""
+    folder = cache_dir(cache)
+    target = private(folder / "converted" / f"{digest}-v{VERSION}.safetensors", folder)
+    if not intact(target):
+        with locked(target):
+            if not intact(target):  # another process may have made it meanwhile
+                try:
+                    _make(target, path, digest, source, cache, offline)
+                except BaseException:
+                    target.unlink(missing_ok=True)
+                    raise
+    return target
 
-    Args:
-        module: takes the weights.
-        weights: from :func:`load_weights`.
-        ignore: glob patterns of names that may be missing on either side.
+
+def _make(
+    target: Path,
+    path: Path,
+    digest: str,
+    source: str,
+    cache: Path | None,
+    offline: bool | None,
+) -> None:
+    """Convert ``path``, whose SHA-256 is ``digest``, and record what became of it."""
+    before = path.stat()
+    made = convert_apart(path, target, {"source": public(source), "sha256": digest})
+    after = path.stat()
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise RosettaError(f"{path} changed while it was read.\nTry again when it is complete.")
+    state, metadata = _read_safetensors(target)
+    if metadata.get("family") == BIGGAN and (config := _biggan_config(source, cache, offline)):
+        save_tensors(target, state, metadata | {"config": json.dumps(config)})
+        made = sha256_of(target)
+    record(target, made)
+
+
+def convert_apart(path: Path, target: Path, metadata: Mapping[str, str]) -> str:
+    """:func:`rosetta_lab.models.checkpoints.child.convert` in a process that has its limits.
 
     Raises:
-        RosettaError: names or shapes differ; the message lists the first few.
+        RosettaError: what that raises; or the process has met a limit, or died.
     """
-    own, given = module.state_dict(), weights.state_dict
-    wrong = {
-        "missing": [name for name in own if name not in given],
-        "unexpected": [name for name in given if name not in own],
-        "of another shape": [
-            f"{name} {tuple(given[name].shape)} instead of {tuple(own[name].shape)}"
-            for name in own
-            if name in given and own[name].shape != given[name].shape
-        ],
-    }
-    for kind in ("missing", "unexpected"):
-        wrong[kind] = [n for n in wrong[kind] if not any(fnmatchcase(n, p) for p in ignore)]
-    if any(wrong.values()):
-        listed = "; ".join(
-            f"{len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-            for kind, names in wrong.items()
-            if names
+    size = path.stat().st_size
+    arguments = [str(PACKAGE.parent), str(path), str(target), json.dumps(metadata)]
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    try:
+        child = subprocess.run(
+            [sys.executable, "-P", "-c", CHILD, *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env=os.environ | threads,
+            timeout=PATIENCE + 2 * seconds(size),
         )
-        raise RosettaError(
-            f"{weights.source} does not fit {type(module).__name__}: {listed}.\n"
-            "Choose the weights of this architecture, or change the architecture's arguments."
-        )
-    module.load_state_dict({n: v for n, v in given.items() if n in own}, strict=False)
+        output, reason = child.stdout, f"status {child.returncode}"
+    except subprocess.TimeoutExpired:
+        output, reason = b"", "no end in sight"
+    for line in output.splitlines():
+        match json.loads(line):
+            case {"warning": str(text)}:
+                log.warning("%s", text)
+            case {"error": str(text)}:
+                raise RosettaError(text)
+            case {"sha256": str(digest)}:
+                return digest
+    raise RosettaError(
+        f"{path}: refused: reading it takes more time or memory than a file of its size can need "
+        f"({reason}).\nGet the checkpoint from its official source, and pass weights=PATH."
+    )
 
 
 def _is_safetensors(path: Path) -> bool:
@@ -148,51 +168,42 @@ def _is_safetensors(path: Path) -> bool:
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and notes of a file: under proper names, of plain types, without NaN."""
+    budget = Budget(path.stat().st_size)
+    state: dict[str, Tensor] = {}
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except SafetensorError as error:
+            for name in file.keys():  # noqa: SIM118
+                budget.spend(PER_TENSOR)
+                state[name_of(name)] = file.get_tensor(name)
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError, AttributeError, ValueError, RuntimeError) as error:
         raise RosettaError(
-            f"{path} is damaged or truncated: {error}.\nDelete it and try again."
+            f"{path} is damaged, truncated or of numbers that torch does not know: "
+            f"{' '.join(str(error).split())[:200]}.\nDelete it and try again."
         ) from error
+    for name, tensor in state.items():
+        if tensor.dtype not in PLAIN:
+            raise RosettaError(
+                f"{path}: {name} is of {tensor.dtype}; expected a plain tensor of numbers.\n"
+                "Get the weights in single or half precision."
+            )
+    refuse_nan(state, str(path))
+    return state, metadata
 
 
-def _understood(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None, str | None]:
-    """As :func:`_read`; whatever goes wrong is a RosettaError that names the file."""
-    try:
-        return _read(path)
-    except RosettaError as error:
-        prefix = "" if str(path) in str(error) else f"{path}: "
-        raise RosettaError(f"{prefix}{error}") from error
-    except UNEXPECTED as error:
+def refuse_nan(state: Mapping[str, Tensor], source: str) -> None:
+    """Raise if any number is none; infinite ones, as masks have, are only mentioned."""
+    floats = {name: t for name, t in state.items() if t.is_floating_point() and t.numel()}
+    broken = [name for name, tensor in floats.items() if bool(tensor.isnan().any())]
+    if broken:
         raise RosettaError(
-            f"{path} is damaged, or not a checkpoint that is known "
-            f"({type(error).__name__}: {' '.join(str(error).split())[:150]}).\nExpected {KNOWN}."
-        ) from error
-
-
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None, str | None]:
-    """State dict, constructor arguments and family, by the contents of ``path``."""
-    with path.open("rb") as file:
-        head = file.read(512)
-    if head.startswith((b"PK\x03\x04", LEGACY)):
-        checkpoint = read_torch(path)
-        if is_rosinality(checkpoint):
-            return read_rosinality(checkpoint, Budget(path))
-        state = find_state_dict(checkpoint, Budget(path))
-        return (biggan_state(state), None, BIGGAN) if is_biggan(state) else (state, None, None)
-    if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
-        pickle = read_pickle(path, RULES)
-        if isinstance(pickle.root, tuple):
-            return read_tensorflow(pickle)
-        if isinstance(pickle.root, dict) and "G_ema" in pickle.root:
-            return read_nvlabs(pickle)
-        raise RosettaError(
-            f"a pickle of a {type(pickle.root).__name__}, not of a network.\n"
-            "Expected a dict with G_ema (PyTorch) or a tuple (G, D, Gs) (TensorFlow)."
+            f"{source}: {len(broken)} of {len(state)} tensors hold NaN ({', '.join(broken[:3])}): "
+            "the training has failed, or the file is damaged.\nChoose other weights."
         )
-    what = "a web page" if head.lstrip()[:1] == b"<" else f"an unknown format ({head[:8]!r})"
-    raise RosettaError(f"{what}, not a checkpoint.\nExpected {KNOWN}; pass weights=PATH.")
+    infinite = [name for name, tensor in floats.items() if bool(tensor.isinf().any())]
+    if infinite:
+        log.warning("%s: infinite numbers in %s", source, ", ".join(infinite[:3]))
 
 
 def _biggan_config(source: str, cache: Path | None, offline: bool | None) -> dict[str, Any] | None:

@@ -20,9 +20,16 @@ from urllib.request import url2pathname
 
 import rosetta_lab
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.files import atomic_write
-from rosetta_lab.models.checkpoints.cache import cache_dir, is_offline, locked, sha256_of
-from rosetta_lab.models.checkpoints.transfer import forget, transfer
+from rosetta_lab.models.checkpoints.cache import (
+    cache_dir,
+    is_offline,
+    locked,
+    private,
+    record,
+    recorded,
+    sha256_of,
+)
+from rosetta_lab.models.checkpoints.transfer import forget, public, split_login, transfer
 
 PACKAGE = Path(rosetta_lab.__file__).resolve().parent
 
@@ -57,14 +64,24 @@ def fetch(
     offline: bool | None = None,
 ) -> tuple[Path, str]:
     """As :func:`resolve`; returns the path and the SHA-256 of the contents."""
+    if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
+        raise RosettaError(
+            f"{public(source)}: sha256={sha256!r:.80} is no SHA-256.\n"
+            "Give its 64 hexadecimal digits (sha256sum FILE), or leave it out."
+        )
     if is_remote(source):
         path = _downloaded(source, sha256, cache_dir(cache), is_offline(offline))
-        expected = sha256 or _record(path)
+        expected = sha256 or recorded(path)
         hint = f"Delete {path} and try again; it will be downloaded anew."
     else:
         path, expected = _local(source), sha256
         hint = "Get the file again from its source, or drop the sha256 if you mean this file."
-    digest = sha256_of(path)
+    try:
+        digest = sha256_of(path)
+    except OSError as error:
+        raise RosettaError(
+            f"cannot read {path}: {error.strerror}.\nPass weights=PATH with a file of your own."
+        ) from error
     if expected and digest != expected.lower():
         raise RosettaError(f"{path} has SHA-256 {digest}, expected {expected}.\n{hint}")
     return path, digest
@@ -72,11 +89,21 @@ def fetch(
 
 def is_remote(source: str) -> bool:
     """Whether ``source`` has to be downloaded."""
-    return urlsplit(source).scheme in {"http", "https"}
+    return source.lower().startswith(("http://", "https://"))
 
 
 def _local(source: str) -> Path:
     """Path behind ``package://``, ``installed://``, ``file://`` or a plain path."""
+    try:
+        return _local_file(source)
+    except (ValueError, RuntimeError) as error:  # [ in a host; ~ of nobody
+        raise RosettaError(
+            f"{source!r:.200} is no path: {error}.\n"
+            "Pass weights=PATH with the path of a checkpoint."
+        ) from error
+
+
+def _local_file(source: str) -> Path:
     parts = urlsplit(source)
     if parts.scheme in {"package", "installed"}:
         if parts.scheme == "package":
@@ -115,17 +142,22 @@ def _installed(name: str, extra: str) -> Path:
 
 
 def _downloaded(url: str, sha256: str | None, cache: Path, offline: bool) -> Path:
-    """The cached copy of ``url``, made now if there is none."""
-    target = cached_path(url, cache)
-    if target.is_file():
+    """The cached copy of ``url``, made now if there is none that is as it was recorded."""
+    try:
+        target = private(cached_path(url, cache), cache)
+    except ValueError as error:
+        raise RosettaError(
+            f"{public(url)} is no address of a file: {error}.\nCheck it, or pass weights=PATH."
+        ) from error
+    if recorded(target):
         return target
     if offline:
         raise RosettaError(
-            f"offline, and {url} is not in the cache folder {cache}.\n"
+            f"offline, and {public(url)} is not in the cache folder {cache}.\n"
             "Go online once, or download it elsewhere and pass weights=PATH."
         )
     with locked(target):
-        if not target.is_file():  # another process may have finished while this one waited
+        if not recorded(target):  # another process may have finished while this one waited
             part = target.with_name(target.name + ".part")
             transfer(url, part, cache)
             digest = sha256_of(part)
@@ -133,11 +165,11 @@ def _downloaded(url: str, sha256: str | None, cache: Path, offline: bool) -> Pat
                 part.unlink()
                 forget(part)
                 raise RosettaError(
-                    f"{url} has SHA-256 {digest}, expected {sha256}; the download was deleted.\n"
-                    "The file has changed or was tampered with: check the source, or pass "
-                    "weights=PATH."
+                    f"{public(url)} has SHA-256 {digest}, expected {sha256}; the download was "
+                    "deleted.\nThe file has changed or was tampered with: check the source, or "
+                    "pass weights=PATH."
                 )
-            atomic_write(_record_path(target), f"{digest}  {target.name}\n".encode())
+            record(target, digest)
             part.replace(target)
             forget(part)
     return target
@@ -145,18 +177,8 @@ def _downloaded(url: str, sha256: str | None, cache: Path, offline: bool) -> Pat
 
 def cached_path(url: str, cache: Path) -> Path:
     """Where the download of ``url`` lies or would lie: one folder per URL, the name kept."""
-    name = re.sub(r"[^\w.-]", "_", unquote(urlsplit(url).path).rsplit("/", 1)[-1]).lstrip(".")
-    folder = hashlib.sha256(url.encode()).hexdigest()[:12]
+    address = split_login(url)[0]
+    path = unquote(urlsplit(address).path)
+    name = re.sub(r"[^\w.-]", "_", path.rsplit("/", 1)[-1], flags=re.ASCII).lstrip(".")
+    folder = hashlib.sha256(address.encode()).hexdigest()[:12]
     return cache / "downloads" / folder / (name[-100:] or "weights")
-
-
-def _record_path(path: Path) -> Path:
-    return path.with_name(path.name + ".sha256")
-
-
-def _record(path: Path) -> str | None:
-    """SHA-256 that was recorded when ``path`` was downloaded (same format as ``sha256sum``)."""
-    try:
-        return _record_path(path).read_text().split()[0]
-    except (FileNotFoundError, IndexError):
-        return None

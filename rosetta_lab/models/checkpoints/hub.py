@@ -1,15 +1,30 @@
-"""Published weights on the Hugging Face hub, through this project's own downloads and readers."""
+"""Published weights on the Hugging Face hub: its own library fetches them, our readers read them.
+
+The library keeps files in folders of its own making, here below our cache folder, under the SHA-256
+of their contents, and follows ``HF_TOKEN`` and ``HF_ENDPOINT``.
+"""
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 
-from huggingface_hub import hf_hub_url, try_to_load_from_cache
+from huggingface_hub import (
+    get_hf_file_metadata,
+    hf_hub_download,
+    hf_hub_url,
+    try_to_load_from_cache,
+)
 
-from rosetta_lab.models.checkpoints.cache import cache_dir
-from rosetta_lab.models.checkpoints.convert import Weights, load_weights
+from rosetta_lab.errors import RosettaError
+from rosetta_lab.models.checkpoints.cache import cache_dir, is_offline
+from rosetta_lab.models.checkpoints.convert import load_weights
 from rosetta_lab.models.checkpoints.download import cached_path
-from rosetta_lab.models.checkpoints.transfer import NotThereError
+from rosetta_lab.models.checkpoints.transfer import TRANSIENT, WAY_OUT, NotThereError
+from rosetta_lab.models.checkpoints.weights import Weights
 
 
 def load_from_hub(repository: str, names: Sequence[str], elsewhere: str | None = None) -> Weights:
@@ -24,15 +39,67 @@ def load_from_hub(repository: str, names: Sequence[str], elsewhere: str | None =
     Raises:
         RosettaError: see :func:`rosetta_lab.models.checkpoints.load_weights`.
     """
-    for name in names:
-        cached = try_to_load_from_cache(repository, name)
-        if isinstance(cached, str):
-            return load_weights(cached)
-    urls = [hf_hub_url(repository, name) for name in names] + ([elsewhere] if elsewhere else [])
+    for folder in (None, cache_dir() / "hub"):  # the library's own, which others fill as well
+        for name in names:
+            cached = try_to_load_from_cache(repository, name, folder)
+            if isinstance(cached, str):
+                return _load(Path(cached))
+    attempts = [partial(_load_from, repository, name) for name in names]
+    if elsewhere:
+        cached_elsewhere = cached_path(elsewhere, cache_dir()).is_file()
+        attempts.insert(0 if cached_elsewhere else len(names), partial(load_weights, elsewhere))
     refused: list[NotThereError] = []
-    for url in sorted(urls, key=lambda url: not cached_path(url, cache_dir()).is_file()):
+    for attempt in attempts:
         try:
-            return load_weights(url)
+            return attempt()
         except NotThereError as error:
             refused.append(error)
     raise refused[0]
+
+
+def _load_from(repository: str, name: str) -> Weights:
+    """Weights from a file that has to be downloaded.
+
+    Raises:
+        NotThereError: the hub has no such file, or not for everybody.
+        RosettaError: the hub is out of reach, or the file is not as expected.
+    """
+    url, cache = hf_hub_url(repository, name), cache_dir()
+    if is_offline():
+        raise RosettaError(
+            f"offline, and {url} is not in the cache folder {cache}.\n"
+            "Go online once, or download it elsewhere and pass weights=PATH."
+        )
+    try:
+        try:  # without a network, the download alone would try for half a minute
+            get_hf_file_metadata(url)
+        except Exception as error:
+            if _status(error) not in TRANSIENT:
+                raise
+        path = hf_hub_download(repository, name, cache_dir=cache / "hub")
+    except Exception as error:  # its releases use three HTTP libraries, each with its own errors
+        way_out = WAY_OUT.format(cache=cache)
+        status = _status(error)
+        if status and status not in TRANSIENT:
+            raise NotThereError(
+                f"{url} answers HTTP {status}: it has moved or wants a login (HF_TOKEN).\n{way_out}"
+            ) from error
+        reason = " ".join(str(error.__cause__ or error).split())[:200]
+        raise RosettaError(f"cannot download {url}: {reason}.\n{way_out}") from error
+    return _load(Path(path))
+
+
+def _status(error: Exception) -> int | None:
+    """What the server answered, where an error or its cause is about an answer."""
+    answers = (getattr(e, "response", None) for e in (error, error.__cause__))
+    return next((int(answer.status_code) for answer in answers if answer is not None), None)
+
+
+def _load(path: Path) -> Weights:
+    """Weights from a file in a folder of the library.
+
+    It is a link to a file that is named by the SHA-256 of its contents. Where the file is small or
+    links do not work, the name is another, and nothing tells what the contents should be.
+    """
+    stored = Path(os.readlink(path)).name if path.is_symlink() else ""
+    return load_weights(str(path), sha256=stored if re.fullmatch("[0-9a-f]{64}", stored) else None)

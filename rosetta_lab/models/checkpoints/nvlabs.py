@@ -6,10 +6,8 @@ module, and its attributes. The attributes are all that is used.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
-
-from torch import Tensor
 
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.models.checkpoints.arguments import (
@@ -20,11 +18,12 @@ from rosetta_lab.models.checkpoints.arguments import (
     variant,
 )
 from rosetta_lab.models.checkpoints.budget import Budget
-from rosetta_lab.models.checkpoints.pickles import Pickle
-from rosetta_lab.models.checkpoints.rules import Record, refusal
-from rosetta_lab.models.checkpoints.values import StoredTensor
+from rosetta_lab.models.checkpoints.rules import Record, damage, name_of, refusal
+from rosetta_lab.models.checkpoints.stored import StoredTensor
+from rosetta_lab.models.checkpoints.tensors import Numbers
 
 MAX_MODULES = 10_000  # a pickle can share one module so often that walking it never ends
+PER_MODULE = 500  # bytes
 POSITIONAL = ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels")
 # What a layer of an alias-free generator has; its padding and its filters' sizes follow from these.
 RECORDED = (
@@ -34,7 +33,9 @@ RECORDED = (
 )
 
 
-def read_nvlabs(pickle: Pickle) -> tuple[dict[str, Tensor], dict[str, Any], str]:
+def read_nvlabs(
+    root: Mapping[Any, Any], budget: Budget
+) -> tuple[dict[str, Numbers], dict[str, Any], str]:
     """Weights, constructor arguments and family of the moving-average generator ``G_ema``.
 
     A StyleGAN-XL with superresolution stages does not tell what its stem was made with. Of its
@@ -43,12 +44,11 @@ def read_nvlabs(pickle: Pickle) -> tuple[dict[str, Tensor], dict[str, Any], str]
     Raises:
         RosettaError: ``G_ema`` is not a generator of a known family.
     """
-    root: Any = pickle.root
     network = root["G_ema"]
     if not isinstance(network, Record):
         raise RosettaError("G_ema is not a network.\nExpected a pickle of the NVlabs tools.")
-    modules = dict(walk(network, pickle.budget))
-    state = state_dict(modules, pickle.budget)
+    modules = dict(walk(network, budget))
+    state = state_dict(modules, budget)
     given, clamps = _given(modules), _clamps(modules)
     if len(clamps) == 1:
         given["conv_clamp"] = clamps[0]
@@ -83,32 +83,42 @@ def walk(network: Record, budget: Budget) -> Iterator[tuple[str, dict[str, Any]]
             raise RosettaError(f"{where} is not a module.\nThe file is damaged or of another kind.")
         if "_parameters" not in module.state and module.args:  # what a noted call left behind
             raise refusal(f"{module.kind} as {where}")
-        budget.spend(len(name))
+        budget.spend(PER_MODULE + len(name))
         yield name, module.state
         children = module.state.get("_modules") or {}
-        queue += [(f"{name}.{k}" if name else k, m) for k, m in children.items() if m is not None]
+        for own, child in children.items():
+            if child is not None:
+                queue.append((joined(name, own), child))
     raise RosettaError(f"the network has more than {MAX_MODULES} modules.\nThe file is damaged.")
 
 
-def state_dict(modules: dict[str, dict[str, Any]], budget: Budget) -> dict[str, Tensor]:
+def joined(prefix: str, name: object) -> str:
+    """Full name of a part of the module ``prefix``."""
+    own = name_of(name)
+    if "." in own:
+        raise damage(f"{own} as the name of one part")
+    return name_of(f"{prefix}.{own}") if prefix else own
+
+
+def state_dict(modules: dict[str, dict[str, Any]], budget: Budget) -> dict[str, Numbers]:
     """Parameters and persistent buffers by their full names."""
     state = {}
     for prefix, attributes in modules.items():
-        transient = attributes.get("_non_persistent_buffers_set") or ()
+        transient = set(map(name_of, attributes.get("_non_persistent_buffers_set") or ()))
         buffers = attributes.get("_buffers") or {}
         own = {
             **(attributes.get("_parameters") or {}),
             **{name: value for name, value in buffers.items() if name not in transient},
         }
         for name, value in own.items():
-            full = f"{prefix}.{name}" if prefix else name
+            full = joined(prefix, name)
             if value is None:
                 continue
             if not isinstance(value, StoredTensor):
                 wanted = value.kind if isinstance(value, Record) else type(value).__name__
                 raise refusal(f"{wanted} as the tensor {full}")
-            budget.spend(len(full) + value.nbytes)
-            state[full] = value.tensor()
+            budget.spend(len(full))
+            state[full] = value.numbers(budget)
     return state
 
 
@@ -123,14 +133,14 @@ def _given(modules: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return given
 
 
-def _clamps(modules: dict[str, dict[str, Any]]) -> list[Any]:
+def _clamps(modules: dict[str, dict[str, Any]]) -> list[float | None]:
     """The different limits that the layers clamp to."""
-    clamps: list[Any] = []
+    clamps: dict[float | None, None] = {}
     for name, attributes in modules.items():
         if name.startswith("synthesis.") and "conv_clamp" in attributes:
-            clamp = plain(attributes["conv_clamp"])
-            clamps += [] if clamp in clamps else [clamp]
-    return clamps
+            clamp = _number(attributes["conv_clamp"])
+            clamps[clamp] = None
+    return list(clamps)
 
 
 def _recorded(modules: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -140,17 +150,16 @@ def _recorded(modules: dict[str, dict[str, Any]]) -> dict[str, Any]:
         return {}
     layers = {}
     for name in names:
-        attributes = modules[f"synthesis.{name}"]
-        layers[name] = {
-            key: _side(key, plain(attributes[key])) for key in RECORDED if key in attributes
-        }
+        attributes = modules[joined("synthesis", name)]
+        layers[name] = {key: _number(attributes[key]) for key in RECORDED if key in attributes}
     return {"recorded": layers}
 
 
-def _side(name: str, value: Any) -> Any:
-    """One number for a size (width, height) of a square."""
-    if isinstance(value, list):
-        if len(value) != 2 or value[0] != value[1]:
-            raise variant(name, value, "a square")
-        return value[0]
-    return value
+def _number(value: Any) -> float | None:
+    """A number, or the one number of a square's size (width, height)."""
+    found = plain(value, iter(range(3)))
+    if isinstance(found, list) and len(found) == 2 and found[0] == found[1]:
+        found = found[0]
+    if found is not None and not isinstance(found, int | float):
+        raise damage(f"{found!r} for a number, or the sides of a square")
+    return found

@@ -7,14 +7,11 @@ name, :class:`~rosetta_lab.models.checkpoints.rules.Rules` decide.
 
 from __future__ import annotations
 
-import mmap
 import pickletools
 import sys
-from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, cast
+from collections.abc import Callable
+from typing import IO, Protocol, cast
 
-from rosetta_lab.errors import RosettaError
 from rosetta_lab.models.checkpoints.budget import Budget
 from rosetta_lab.models.checkpoints.rules import (
     Buildable,
@@ -22,6 +19,8 @@ from rosetta_lab.models.checkpoints.rules import (
     Rules,
     Symbol,
     check_keys,
+    damage,
+    name_of,
     refusal,
 )
 
@@ -30,55 +29,52 @@ PUSHED = {  # opcodes whose argument is the value
     *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE"),
     *("BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
 }
+MAX_BITS = 512  # of a whole number; the states of random number generators have 128
+MAX_MEMO = 1 << 32  # exclusive, of the numbers under which values are remembered
+OLD_NAMES = {"__builtin__": "builtins", "copy_reg": "copyreg"}  # in protocols 0 to 2
+
+# Bytes that an opcode takes, less what its values do: a slot of the stack unless listed.
+SLOT, PAIR = 16, 128  # of a list that grows; of a dict or a set that grows
+COSTS = {
+    **dict.fromkeys(("MARK", "EMPTY_LIST", "EMPTY_DICT", "LIST", "DICT"), 128),
+    **dict.fromkeys(("EMPTY_SET", "FROZENSET"), 256),
+    **dict.fromkeys(("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"), 80),
+    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"), PAIR),
+    **dict.fromkeys(("GLOBAL", "STACK_GLOBAL", "REDUCE", "NEWOBJ", "NEWOBJ_EX", "INST"), 256),
+    **dict.fromkeys(("OBJ", "BINPERSID"), 256),
+}
 
 
-@dataclass(frozen=True)
-class Pickle:
-    """Result of :func:`read_pickle`.
+class Stream(Protocol):
+    """A file, or the map of one into memory."""
 
-    Attributes:
-        root: the value.
-        symbols: all globals that were named on the way.
-        budget: what may still be made of the value.
-    """
-
-    root: object
-    symbols: frozenset[Symbol]
-    budget: Budget
-
-
-def read_pickle(path: Path, rules: Rules) -> Pickle:
-    """Read the pickle at ``path`` without running anything in it.
-
-    Raises:
-        RosettaError: it asks for something outside ``rules``, or is damaged.
-    """
-    try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
-            machine = Machine(rules, Budget(path))
-            return Pickle(machine.run(view), frozenset(machine.symbols), machine.budget)
-    except RosettaError as error:
-        raise RosettaError(f"{path}: {error}") from error
-    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise RosettaError(
-            f"{path}: damaged or truncated: {reason}.\nDelete it and download it again."
-        ) from error
+    def read(self, size: int = -1, /) -> bytes: ...
+    def readline(self) -> bytes: ...
+    def tell(self) -> int: ...
 
 
 class Machine:
-    """The stack machine of the pickle protocols 0 to 5, without persistent ids and extensions."""
+    """The stack machine of the pickle protocols 0 to 5, without extensions.
 
-    def __init__(self, rules: Rules, budget: Budget) -> None:
-        self.rules, self.budget = rules, budget
+    Args:
+        rules: what the pickle may ask for.
+        budget: what may be made of it, charged before anything is made.
+        persistent: the value behind a persistent id; None where a format has none.
+    """
+
+    def __init__(
+        self, rules: Rules, budget: Budget, persistent: Callable[[object], object] | None = None
+    ) -> None:
+        self.rules, self.budget, self.persistent = rules, budget, persistent
         self.symbols: set[Symbol] = set()
         self.memo: dict[int, object] = {}
         self.stack: list[object] = []
         self.outer: list[list[object]] = []  # stacks below the marks
 
-    def run(self, stream: mmap.mmap) -> object:
-        """Interpret ``stream`` up to its STOP and return the value."""
+    def run(self, stream: Stream) -> object:
+        """Interpret ``stream`` up to its STOP, from where it stands, and return the value."""
         for opcode, arg, _ in pickletools.genops(cast(IO[bytes], stream)):
+            self.budget.spend(COSTS.get(opcode.name, SLOT))
             self.step(opcode.name, arg)
         return self.stack.pop()
 
@@ -87,11 +83,16 @@ class Machine:
         stack = self.stack
         match name:
             case _ if name in PUSHED:
+                if isinstance(arg, int) and arg.bit_length() > MAX_BITS:
+                    raise damage(f"a whole number of {arg.bit_length()} bits")
+                self.budget.spend(sys.getsizeof(arg))
                 stack.append(arg)
             case "GET" | "BINGET" | "LONG_BINGET":
                 stack.append(self.memo[int(str(arg))])
             case "PUT" | "BINPUT" | "LONG_BINPUT":
-                self.memo[int(str(arg))] = stack[-1]
+                if not 0 <= (number := int(str(arg))) < MAX_MEMO:
+                    raise damage("a memo without bounds")
+                self.memo[number] = stack[-1]
             case "MEMOIZE":
                 self.memo[len(self.memo)] = stack[-1]
             case "MARK":
@@ -103,15 +104,15 @@ class Machine:
                 empty = {"LIST": list, "DICT": dict, "TUPLE": tuple, "SET": set}
                 stack.append(empty[name.removeprefix("EMPTY_")]())
             case "TUPLE1" | "TUPLE2" | "TUPLE3":
-                self.push(tuple(self.take(int(name[-1]))))
-            case "TUPLE" | "LIST" | "FROZENSET":
+                stack.append(tuple(self.take(int(name[-1]))))
+            case "TUPLE" | "LIST":
                 items = self.above_mark()
-                if name == "FROZENSET":
-                    check_keys(items)
-                kinds = {"TUPLE": tuple, "LIST": list, "FROZENSET": frozenset}
-                self.push(kinds[name](items))
+                self.budget.spend(SLOT * len(items))
+                self.push(tuple(items) if name == "TUPLE" else items)
+            case "FROZENSET":
+                self.push(frozenset(self.keys(self.above_mark())))
             case "DICT":
-                self.push(_pairs(self.above_mark()))
+                self.push(self.pairs(self.above_mark()))
             case "SETITEM" | "SETITEMS":
                 items = self.take(2) if name == "SETITEM" else self.above_mark()
                 self.extend(dict, items)
@@ -123,21 +124,25 @@ class Machine:
             case "STACK_GLOBAL":
                 self.push(self.symbol(*self.take(2)))
             case "REDUCE":
-                self.push_made(self.rules.call(*self.take(2)))
+                kind, args = self.take(2)
+                self.make(self.rules.call, kind, args)
             case "NEWOBJ":
-                self.push_made(self.rules.instance(*self.take(2)))
+                kind, args = self.take(2)
+                self.make(self.rules.instance, kind, args)
             case "NEWOBJ_EX":
                 kind, args, kwargs = self.take(3)
-                self.push_made(self.rules.instance(kind, args if not kwargs else (args, kwargs)))
+                self.make(self.rules.instance, kind, args if not kwargs else (args, kwargs))
             case "INST":
                 symbol = self.symbol(*str(arg).split(" ", 1))
-                self.push_made(self.rules.call(symbol, tuple(self.above_mark())))
+                self.make(self.rules.call, symbol, tuple(self.above_mark()))
             case "OBJ":
                 kind, *rest = self.above_mark()
-                self.push_made(self.rules.call(kind, tuple(rest)))
+                self.make(self.rules.call, kind, tuple(rest))
             case "BUILD":
                 (state,) = self.take(1)
                 self.build(state)
+            case "BINPERSID" if self.persistent is not None:
+                self.push(self.persistent(*self.take(1)))
             case "POP" if stack:
                 stack.pop()
             case "POP" | "POP_MARK":
@@ -146,16 +151,18 @@ class Machine:
                 stack.append(stack[-1])
             case "PROTO" | "FRAME" | "STOP":
                 pass
-            case _:  # persistent ids, the extension registry, out-of-band buffers
+            case _:  # other persistent ids, the extension registry, out-of-band buffers
                 raise refusal(f"the opcode {name}")
 
     def push(self, value: object) -> None:
         self.stack.append(value)
 
-    def push_made(self, value: object) -> None:
-        """Push what a call has made: perhaps a copy of something large, of which few are needed."""
-        self.budget.spend(sys.getsizeof(value))
-        self.push(value)
+    def make(self, rule: Callable[[object, object], object], kind: object, args: object) -> None:
+        """Push what a rule makes of a call, which may hold copies of the arguments."""
+        for arg in args if isinstance(args, tuple) else ():
+            sized = isinstance(arg, list | tuple | set | frozenset | dict)
+            self.budget.spend(PAIR * len(arg) if sized else sys.getsizeof(arg))
+        self.push(rule(kind, args))
 
     def take(self, count: int) -> list[object]:
         """Pop ``count`` values, in the order in which they were pushed."""
@@ -171,25 +178,34 @@ class Machine:
         return values
 
     def symbol(self, module: object = "", name: object = "") -> Symbol:
-        if not isinstance(module, str) or not isinstance(name, str):
-            raise TypeError("a global whose name is no text")
-        symbol = Symbol(module, name)
+        module, name = name_of(module), name_of(name)
+        symbol = Symbol(OLD_NAMES.get(module, module), name)
         self.rules.check_name(symbol)
         self.symbols.add(symbol)
         return symbol
 
+    def keys(self, items: list[object]) -> list[object]:
+        """``items`` as members of a set."""
+        check_keys(items)
+        self.budget.spend(PAIR * len(items))
+        return items
+
+    def pairs(self, items: list[object]) -> dict[object, object]:
+        """Keys and values that alternate, as a dict."""
+        return dict(zip(self.keys(items[::2]), items[1::2], strict=True))
+
     def extend(self, kind: type, items: list[object]) -> None:
         """Put ``items`` into the container on top of the stack."""
         target = self.stack[-1]
+        self.budget.spend(SLOT * len(items))
         if isinstance(target, Record):
             target.items.extend(items)
         elif not isinstance(target, kind):
             raise TypeError(f"items for a {kind.__name__} given to something else")
         elif isinstance(target, dict):
-            target.update(_pairs(items))
+            target.update(self.pairs(items))
         elif isinstance(target, set):
-            check_keys(items)
-            target.update(items)
+            target.update(self.keys(items))
         elif isinstance(target, list):
             target.extend(items)
 
@@ -200,9 +216,3 @@ class Machine:
             target.build(state)
         elif not isinstance(target, dict):  # attributes of a dict subclass carry no weights
             raise TypeError("a state for something that has none")
-
-
-def _pairs(items: list[object]) -> dict[object, object]:
-    """Keys and values that alternate, as a dict."""
-    check_keys(items[::2])
-    return dict(zip(items[::2], items[1::2], strict=True))

@@ -19,7 +19,9 @@ from dataclasses import dataclass, field
 
 from rosetta_lab.errors import RosettaError
 
-NO_NETWORKS = sys.stdlib_module_names | {"numpy", "__builtin__"}
+NO_NETWORKS = sys.stdlib_module_names | {"numpy"}
+MAX_NAME = 500  # characters; those of real networks' tensors are below 200
+MAX_KEY = 1 << 60  # of whole numbers: from 2 ** 61 - 1 on, they can be chosen to share one hash
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,13 @@ class Symbol:
 class Buildable:
     """Base of values that take a state (BUILD)."""
 
+    __slots__ = ()
+
     def build(self, state: object) -> None:
         raise NotImplementedError
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False, slots=True)
 class Record(Buildable):
     """Stands for an object whose class was not imported.
 
@@ -58,6 +62,9 @@ class Record(Buildable):
 
     def build(self, state: object) -> None:
         self.state = state
+
+    def __repr__(self) -> str:  # of nothing that it holds, which may have no end
+        return f"<{self.kind}>"
 
 
 @dataclass(frozen=True)
@@ -117,16 +124,51 @@ def refusal(wanted: object) -> RosettaError:
     )
 
 
-def damage(what: str) -> RosettaError:
-    return RosettaError(f"damaged: the pickle holds {what}.\nDelete it and download it again.")
+def damage(what: str, where: str = "pickle") -> RosettaError:
+    return RosettaError(
+        f"damaged or truncated: the {where} holds {what}.\nDelete it and download it again."
+    )
+
+
+def explained(error: Exception, subject: str) -> RosettaError:
+    """What went wrong while ``subject`` was read, of whose contents nothing can be expected."""
+    if isinstance(error, RosettaError):
+        return RosettaError(f"{subject}: {error}")
+    if isinstance(error, MemoryError):
+        return RosettaError(
+            f"{subject}: refused: it takes more memory than a file of its size can need.\n"
+            "Get the checkpoint from its official source, and pass weights=PATH."
+        )
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    return RosettaError(
+        f"{subject}: damaged, truncated or not a checkpoint that is known ({reason}).\n"
+        "Delete it and download it again, or pass weights=PATH with another."
+    )
+
+
+def name_of(value: object) -> str:
+    """``value``, if it is a name: text without line breaks or invisible characters, not too long.
+
+    Raises:
+        RosettaError: it is something else, which nobody should join to other names or print.
+    """
+    if not isinstance(value, str):
+        raise damage(f"a {type(value).__name__} as a name")
+    if len(value) > MAX_NAME or not value.isprintable():
+        raise damage(f"{value[:40]!r}, {len(value)} characters long, as a name")
+    return value
 
 
 def check_keys(keys: Iterable[object]) -> None:
-    """Raise if a key of a dict or a member of a set is nested.
+    """Raise if a key of a dict or a member of a set is anything but text, a number or an object.
 
-    Tuples can share their parts so often that a hash never ends.
+    Tuples can share their parts so often that a hash never ends, and can be chosen so that many
+    have the same hash, as whole numbers can.
     """
     for key in keys:
-        parts = key if isinstance(key, tuple) else (key,)
-        if any(isinstance(part, tuple | frozenset) for part in parts):
-            raise damage("a key made of nested tuples")
+        if isinstance(key, int):
+            fine = -MAX_KEY < key < MAX_KEY
+        else:
+            fine = key is None or isinstance(key, str | bytes | float | Symbol | Record)
+        if not fine:
+            raise damage(f"a {type(key).__name__} as a key")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from torch import Tensor
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
 
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.models.checkpoints.budget import Budget
-from rosetta_lab.models.checkpoints.tensors import dense
+from rosetta_lab.models.checkpoints.rules import Record, name_of, refusal
+from rosetta_lab.models.checkpoints.stored import StoredTensor
+from rosetta_lab.models.checkpoints.tensors import Numbers
+
+Value = TypeVar("Value")
 
 # Where trainers put the network, best first: moving averages before what was being trained.
 NESTED = (
@@ -25,11 +27,8 @@ BIGGAN_ARGUMENTS = (
 )
 
 
-def find_state_dict(checkpoint: object, budget: Budget) -> dict[str, Tensor]:
-    """The state dict of ``checkpoint``, wherever it is nested, under the network's own names.
-
-    Prefixes of wrappers (``module.`` of DistributedDataParallel and the like) go. A network that
-    was trained as the ``backbone.`` of projection heads, as DINO's, comes without the heads.
+def find_state_dict(checkpoint: object, budget: Budget) -> dict[str, Numbers]:
+    """The state dict of ``checkpoint``, wherever it is nested, under the names that it has there.
 
     Args:
         checkpoint: contents of a file.
@@ -40,39 +39,73 @@ def find_state_dict(checkpoint: object, budget: Budget) -> dict[str, Tensor]:
     """
     entries = checkpoint
     for _ in range(4):
+        if isinstance(entries, Record):  # a whole module, which takes its class to rebuild
+            raise refusal(entries.kind)
         if not isinstance(entries, Mapping):
             break
-        tensors = {name: value for name, value in entries.items() if isinstance(value, Tensor)}
-        if tensors and 2 * len(tensors) > len(entries):
-            return _stripped(
-                {str(name): dense(v, str(name), budget) for name, v in tensors.items()}
-            )
+        count = sum(isinstance(v, StoredTensor) or _is_odd(v) for v in entries.values())
+        if count and 2 * count > len(entries):
+            return tensors_of(entries, budget)
         entries = next((entries[key] for key in NESTED if key in entries), None)
-    found = ", ".join(map(str, list(checkpoint)[:8])) if isinstance(checkpoint, Mapping) else ""
+    names = list(checkpoint)[:8] if isinstance(checkpoint, Mapping) else []
+    found = ", ".join(name_of(name) if isinstance(name, str) else "..." for name in names)
     raise RosettaError(
         f"no state dict in a {type(checkpoint).__name__} [{found[:200]}].\n"
         f"Expected names and tensors, or a dict with one of {', '.join(NESTED[:7])}, ..."
     )
 
 
-def _stripped(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    while True:
-        for wrapper in WRAPPERS:
-            inner = {name for name in state if name.startswith(wrapper)}
-            heads = {name for name in state if wrapper == "backbone." and name.startswith(HEADS)}
-            if inner and inner | heads == state.keys():
-                state = {name.removeprefix(wrapper): state[name] for name in state if name in inner}
-                break
-        else:
-            return state
+def tensors_of(entries: Mapping[Any, object], budget: Budget) -> dict[str, Numbers]:
+    """The tensors among ``entries``.
+
+    Raises:
+        RosettaError: one is sparse, quantised or the like.
+    """
+    state = {}
+    for name, value in entries.items():
+        if _is_odd(value):
+            raise RosettaError(
+                f"{name_of(name)} is made by {value!r}; expected a plain tensor of numbers.\n"
+                "Get a file with the bare state dict, or safetensors, and pass weights=PATH."
+            )
+        if isinstance(value, StoredTensor):
+            state[name_of(name)] = value.numbers(budget)
+    return state
 
 
-def is_biggan(state: Mapping[str, Tensor]) -> bool:
+def _is_odd(value: object) -> bool:
+    """Whether it stands for a tensor that is no plain row of numbers."""
+    return isinstance(value, Record) and value.kind.module == "torch._utils"
+
+
+def unwrapped(state: Mapping[str, Value]) -> Iterator[dict[str, Value]]:
+    """``state``, and again and again without the prefix of a wrapper, as long as it has one.
+
+    A wrapper (``module.`` of DistributedDataParallel and the like) is the beginning of every name.
+    A network that was trained as the ``backbone.`` of projection heads, as DINO's, comes without
+    the heads. Which of the results a network means by its own names, its names tell.
+    """
+    current = dict(state)
+    while current:
+        yield current
+        current = _without_wrapper(current)
+
+
+def _without_wrapper(state: Mapping[str, Value]) -> dict[str, Value]:
+    for wrapper in WRAPPERS:
+        inner = [name for name in state if name.startswith(wrapper)]
+        heads = [name for name in state if wrapper == "backbone." and name.startswith(HEADS)]
+        if inner and len(inner) + len(heads) == len(state):
+            return {name.removeprefix(wrapper): state[name] for name in inner}
+    return {}
+
+
+def is_biggan(state: Mapping[str, object]) -> bool:
     """Whether ``state`` has the names of the published BigGAN-deep."""
     return all(name in state for name in BIGGAN)
 
 
-def biggan_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def biggan_state(state: Mapping[str, Value]) -> dict[str, Value]:
     """Without the products that some files keep beside a spectrally normalised weight's factors."""
     return {name: value for name, value in state.items() if f"{name}_orig" not in state}
 

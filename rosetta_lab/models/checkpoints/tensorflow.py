@@ -8,19 +8,18 @@ of the function that builds it, which is not looked at.
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Set
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.models.checkpoints.arguments import plain, stylegan2_arguments
+from rosetta_lab.models.checkpoints.arguments import plain, stylegan2_arguments, variant
 from rosetta_lab.models.checkpoints.budget import Budget
-from rosetta_lab.models.checkpoints.pickles import Pickle
-from rosetta_lab.models.checkpoints.rules import Record, Symbol, refusal
+from rosetta_lab.models.checkpoints.rules import Record, Symbol, name_of, refusal
+from rosetta_lab.models.checkpoints.stored import PER_TENSOR
+from rosetta_lab.models.checkpoints.tensors import TAPS, Floats, Numbers, lowpass
 from rosetta_lab.models.checkpoints.values import ARRAY_CALLS, NDARRAY, Array
-from rosetta_lab.models.generators.layers import fir_kernel
 
 NETWORK = Symbol("dnnlib.tflib.network", "Network")
 EXPECTED = "Expected StyleGAN2 of version 4 or 5, skip architecture (configuration E or F)."
@@ -51,26 +50,31 @@ NEUTRAL = {
 }
 
 
-def read_tensorflow(pickle: Pickle) -> tuple[dict[str, Tensor], dict[str, Any], str]:
+def read_tensorflow(
+    root: tuple[object, ...], symbols: Set[Symbol], budget: Budget
+) -> tuple[dict[str, Numbers], dict[str, Any], str]:
     """Weights under the official PyTorch names, arguments of ``StyleGAN2``, and the family.
 
     Raises:
         RosettaError: the file names a global that no such file needs, or holds another network.
     """
-    strange = pickle.symbols - ARRAY_CALLS.keys() - {NETWORK, NDARRAY}
+    strange = symbols - ARRAY_CALLS.keys() - {NETWORK, NDARRAY}
     if strange:
         raise refusal(min(strange, key=str))
-    root = pickle.root
-    if not isinstance(root, tuple) or len(root) != 3:
+    if len(root) != 3:
         raise RosettaError(f"the pickle is not a tuple (G, D, Gs).\n{EXPECTED}")
     network = _state(root[2])
-    variables = _variables(network, pickle.budget)
+    variables = _variables(network, budget)
     version, function = network.get("version"), network.get("build_func_name")
     if version not in (4, 5) or function != "G_main":
         found = f"{reprlib.repr(function)} of version {reprlib.repr(version)}"
         raise RosettaError(f"the network is {found}.\n{EXPECTED}")
     given = _arguments(plain(network.get("static_kwargs")))
-    state = _convert(variables, given["img_resolution"], given.get("resample_filter"))
+    taps = given.get("resample_filter", TAPS)
+    if len(taps) != len(TAPS):
+        raise variant("resample_filter", taps, "4 taps")
+    arrays = _convert(variables, given["img_resolution"], lowpass(taps).floats())
+    state = {name: Numbers.of(array) for name, array in arrays.items()}
     return state, stylegan2_arguments(given, state), "stylegan2"
 
 
@@ -84,23 +88,25 @@ def _state(network: object) -> dict[str, Any]:
     return network.state
 
 
-def _variables(network: dict[str, Any], budget: Budget) -> dict[str, Tensor]:
+def _variables(network: dict[str, Any], budget: Budget) -> dict[str, Floats]:
     """All variables by name, those of a component below its key: ``mapping/Dense0/weight``."""
-    listed: list[tuple[str, Any]] = list(network.get("variables") or [])
-    for key, component in (network.get("components") or {}).items():
-        own = _state(component).get("variables") or []
-        listed += [(f"{key}/{name}", value) for name, value in own]
-    variables: dict[str, Tensor] = {}
-    for name, value in listed:
-        if name in variables:
-            raise RosettaError(f"the variable {name} occurs twice.\nThe file is damaged.")
-        if not isinstance(value, Array):
-            raise refusal(f"a {type(value).__name__} as the variable {name}")
-        budget.spend(value.nbytes)
-        array = value.numpy()
-        if not np.issubdtype(array.dtype, np.floating):
-            raise RosettaError(f"the variable {name} is {array.dtype}; expected floats.")
-        variables[name] = torch.from_numpy(array).float()
+    variables: dict[str, Floats] = {}
+    owners = {"": network} | {
+        f"{name_of(key)}/": _state(component)
+        for key, component in (network.get("components") or {}).items()
+    }
+    for prefix, owner in owners.items():
+        for own, value in owner.get("variables") or []:
+            name = name_of(f"{prefix}{name_of(own)}")
+            if name in variables:
+                raise RosettaError(f"the variable {name} occurs twice.\nThe file is damaged.")
+            if not isinstance(value, Array):
+                raise refusal(f"a {type(value).__name__} as the variable {name}")
+            budget.spend(PER_TENSOR + 2 * value.nbytes)
+            array = value.numpy()
+            if not np.issubdtype(array.dtype, np.floating):
+                raise RosettaError(f"the variable {name} is {array.dtype}; expected floats.")
+            variables[name] = array.astype("<f4")
     return variables
 
 
@@ -119,7 +125,8 @@ def _arguments(kwargs: dict[str, Any]) -> dict[str, Any]:
             continue
         if name not in neutral or value != neutral[name]:
             raise RosettaError(
-                f"the network was made with {name}={value!r:.60}, which is not implemented.\n"
+                f"the network was made with {name}={reprlib.repr(value)}, which is not "
+                "implemented.\n"
                 f"{EXPECTED}"
             )
     if "resample_kernel" in kwargs and kwargs["resample_kernel"] is None:
@@ -130,19 +137,17 @@ def _arguments(kwargs: dict[str, Any]) -> dict[str, Any]:
 class _Names:
     """Hands out variables by name and knows which are left."""
 
-    def __init__(self, variables: dict[str, Tensor]) -> None:
+    def __init__(self, variables: dict[str, Floats]) -> None:
         self.left = dict(variables)
 
-    def __call__(self, name: str) -> Tensor:
+    def __call__(self, name: str) -> Floats:
         try:
             return self.left.pop(name)
         except KeyError:
             raise RosettaError(f"the network has no variable {name}.\n{EXPECTED}") from None
 
 
-def _convert(
-    variables: dict[str, Tensor], resolution: int, taps: list[float] | None
-) -> dict[str, Tensor]:
+def _convert(variables: dict[str, Floats], resolution: int, fir: Floats) -> dict[str, Floats]:
     """Official PyTorch names and layouts for the TensorFlow ones."""
     take = _Names(variables)
     take.left.pop("lod", None)  # progressive growing, which StyleGAN2 no longer does
@@ -154,7 +159,6 @@ def _convert(
         state |= _dense(f"mapping.fc{index}", f"mapping/Dense{index}", take)
         index += 1
     state["synthesis.b4.const"] = take("synthesis/4x4/Const/const")[0]
-    fir = fir_kernel(taps or [1, 3, 3, 1])
     noise = 0
     for level in range(2, int(resolution).bit_length()):
         size = 2**level
@@ -171,31 +175,29 @@ def _convert(
         state[f"{block}.resample_filter"] = fir
     if take.left:
         raise RosettaError(f"the network has a variable {min(take.left)} too many.\n{EXPECTED}")
-    return {
-        name: value.clone(memory_format=torch.contiguous_format) for name, value in state.items()
-    }
+    return state
 
 
-def _dense(target: str, source: str, take: _Names) -> dict[str, Tensor]:
+def _dense(target: str, source: str, take: _Names) -> dict[str, Floats]:
     return {
-        f"{target}.weight": take(f"{source}/weight").t(),
+        f"{target}.weight": take(f"{source}/weight").T,
         f"{target}.bias": take(f"{source}/bias"),
     }
 
 
 def _modulated(
     target: str, source: str, take: _Names, *, mirror: bool = False
-) -> dict[str, Tensor]:
+) -> dict[str, Floats]:
     """A modulated convolution.
 
     TensorFlow correlates with the stored weight everywhere; our upsampling layer is a transposed
     convolution, hence the mirrored kernel. TensorFlow adds 1 to the style after its bias; ours
     keeps the 1 in the bias.
     """
-    weight = take(f"{source}/weight").permute(3, 2, 0, 1)  # (kh, kw, I, O) to (O, I, kh, kw)
+    weight = take(f"{source}/weight").transpose(3, 2, 0, 1)  # (kh, kw, I, O) to (O, I, kh, kw)
     return {
-        f"{target}.weight": weight.flip(2, 3) if mirror else weight,
+        f"{target}.weight": np.flip(weight, (2, 3)) if mirror else weight,
         f"{target}.bias": take(f"{source}/bias"),
-        f"{target}.affine.weight": take(f"{source}/mod_weight").t(),
+        f"{target}.affine.weight": take(f"{source}/mod_weight").T,
         f"{target}.affine.bias": take(f"{source}/mod_bias") + 1,
     }

@@ -17,6 +17,14 @@ from typing import Any, Literal, Union, Unpack, get_args, get_origin, get_type_h
 
 from rosetta_lab.errors import RosettaError
 
+MOST_LAYERS = 200
+LARGEST_NUMBER = 1 << 20
+# Those of which the time or the memory grows faster, or that no tensor's shape confirms.
+LARGEST = {
+    **{"img_resolution": 8192, "output_dim": 8192, "margin_size": 1000, "conv_kernel": 100},
+    **dict.fromkeys(("num_layers", "num_critical", "attention_layer_position"), MOST_LAYERS),
+}
+
 
 def open_arguments(
     kind: type, given: Mapping[str, Any], told: Mapping[str, Any], source: str
@@ -37,10 +45,10 @@ def open_arguments(
     declared = declared_types(kind)
     usable = {name: value for name, value in told.items() if name in declared}
     for name, value in usable.items():
-        if not fits(value, declared[name]):
+        if not fits(value, declared[name]) or not is_modest(value, name):
             raise RosettaError(
                 f"{source}: refused: the checkpoint tells {name}={reprlib.repr(value)}, expected "
-                f"{expected(declared[name])}.\n"
+                f"{expected(declared[name])} of the size that networks have.\n"
                 "The file is damaged or was tampered with: get it from its official source."
             )
     return _merged(given, usable)
@@ -97,6 +105,17 @@ def fits(value: object, declared: Any) -> bool:
     if declared is float:
         return type(value) is int or (isinstance(value, float) and math.isfinite(value))
     return declared in (int, bool, str, NoneType) and type(value) is declared
+
+
+def is_modest(value: object, name: str) -> bool:
+    """Whether no number in ``value``, nor its length, is larger than any network's."""
+    if isinstance(value, Mapping):
+        return len(value) <= MOST_LAYERS and all(is_modest(v, n) for n, v in value.items())
+    if isinstance(value, list | tuple):
+        return len(value) <= MOST_LAYERS and all(is_modest(item, name) for item in value)
+    if type(value) is int:
+        return 0 <= value <= LARGEST.get(name, LARGEST_NUMBER)
+    return not isinstance(value, float) or abs(value) <= LARGEST_NUMBER
 
 
 def expected(declared: Any) -> str:

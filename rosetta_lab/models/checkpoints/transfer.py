@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import errno
 import http.client
 import json
 import logging
@@ -12,12 +14,14 @@ import time
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 from urllib.request import Request, urlopen
 
 from tqdm import tqdm
 
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.files import atomic_write
+from rosetta_lab.files import atomic_write, unwritable
+from rosetta_lab.models.checkpoints.reading import LFS
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +33,36 @@ CHUNK = 1 << 18  # bytes
 # Statuses that may pass: request timeout, too many requests, and the server's own troubles.
 TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 
+# Of the disk, which no server can help with: no space, quota, size, read-only.
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
+# Parts of an address's query that say which file is meant; any other may be a key or a signature.
+TOLD = {"version", "revision", "ref", "id", "export", "format", "download", "dl", "raw"}
+
 WAY_OUT = "Or download it elsewhere and pass weights=PATH (cache folder: {cache})."
+
+
+def public(source: str) -> str:
+    """``source`` as it may be printed and stored: without user name, password and signatures."""
+    if not source.lower().startswith(("http://", "https://")):
+        return source
+    try:
+        parts = urlsplit(split_login(source)[0])
+        query = parse_qsl(parts.query, keep_blank_values=True)
+    except ValueError:
+        return "an address that cannot be read"
+    told = [(name, value) for name, value in query if name in TOLD]
+    kept = [urlencode(told)] if told else []
+    kept += ["..."] if len(told) < len(query) else []
+    return _printable(parts._replace(query="&".join(kept), fragment="").geturl(), 2000)
+
+
+def split_login(url: str) -> tuple[str, str | None]:
+    """An address without its user name and password, and these."""
+    scheme, _, rest = url.partition("://")
+    end = re.search(r"[/?#]|$", rest)
+    host, path = (rest[: end.start()], rest[end.start() :]) if end else (rest, "")
+    login, _, host = host.rpartition("@")
+    return f"{scheme}://{host}{path}", login or None
 
 
 class NotThereError(RosettaError):
@@ -51,6 +84,7 @@ def transfer(url: str, part: Path, cache: Path) -> None:
         RosettaError: the server refuses, gives something that is no checkpoint, or is out of reach.
     """
     way_out = WAY_OUT.format(cache=cache)
+    name = public(url)
     failures = 0
     started_with = _size(part)
     while True:
@@ -60,28 +94,38 @@ def transfer(url: str, part: Path, cache: Path) -> None:
             break
         except HTTPError as error:
             error.close()
-            reason = " ".join(f"HTTP {error.code} {error.reason}".split())
+            reason = f"HTTP {error.code} {_printable(error.reason)}"
             if error.code == 416:  # the partial file does not fit what the server has now
                 part.unlink(missing_ok=True)
             elif error.code not in TRANSIENT:
                 raise NotThereError(
-                    f"{url} answers {reason}: it has moved or wants a login.\n{way_out}"
+                    f"{name} answers {reason}: it has moved or wants a login.\n{way_out}"
                 ) from error
+        except (http.client.InvalidURL, ValueError) as error:
+            raise RosettaError(f"{name} is no address of a file.\n{way_out}") from error
         except (OSError, http.client.HTTPException) as error:
+            if isinstance(error, OSError) and error.errno in DISK:
+                raise unwritable(part, error) from error
             cause = error.reason if isinstance(error, URLError) else error
-            reason = str(cause) or type(cause).__name__
+            reason = _printable(cause) or type(cause).__name__
             if isinstance(cause, socket.gaierror) and _size(part) == started_with:
                 failures = RETRIES  # no network at all: waiting would only annoy
         failures = 1 if _size(part) > before else failures + 1
         if failures > RETRIES:
             raise RosettaError(
-                f"cannot download {url}: {reason}. What has arrived is kept; running again goes "
+                f"cannot download {name}: {reason}. What has arrived is kept; running again goes "
                 f"on from there.\n{way_out}"
             )
         pause = BACKOFF * 2 ** (failures - 1)
-        log.warning("%s: %s; trying again in %g s", url, reason, pause)
+        log.warning("%s: %s; trying again in %g s", name, reason, pause)
         time.sleep(pause)
     refuse_page(url, part)
+
+
+def _printable(text: object, length: int = 200) -> str:
+    """What somebody else says, in one line, without what a terminal would act upon."""
+    line = " ".join(str(text).split())[:length]
+    return "".join(c if c.isprintable() else "?" for c in line)
 
 
 def forget(part: Path) -> None:
@@ -90,18 +134,25 @@ def forget(part: Path) -> None:
 
 
 def _attempt(url: str, part: Path) -> None:
-    """One request; appends to ``part`` where the server agrees that it is the same file."""
+    """One request; appends to ``part`` where the server confirms that it is the same file.
+
+    The last byte of a complete part, which nobody has renamed yet, is asked for again: what the
+    file is now, only the server can tell.
+    """
     notes = _read_notes(part)
     total, validator = notes.get("total"), notes.get("validator")
-    offset = _size(part) if total is not None else 0
-    if offset and offset == total:  # complete, but not renamed: the last run was killed just then
-        return
-    headers = {"User-Agent": "rosetta_lab", "Accept-Encoding": "identity"}
+    offset = 0
+    if isinstance(total, int) and isinstance(validator, str) and _size(part) <= total:
+        offset = min(_size(part), total - 1)
+    address, login = split_login(url)
+    request = Request(address, headers={"User-Agent": "rosetta_lab", "Accept-Encoding": "identity"})
+    if login:  # not to where a redirection leads
+        coded = base64.b64encode(unquote(login).encode()).decode()
+        request.add_unredirected_header("Authorization", f"Basic {coded}")
     if offset:
-        headers["Range"] = f"bytes={offset}-"
-        if validator:
-            headers["If-Range"] = validator  # otherwise the server sends the new file whole
-    with urlopen(Request(url, headers=headers), timeout=TIMEOUT) as response:
+        request.add_header("Range", f"bytes={offset}-")
+        request.add_header("If-Range", str(validator))  # the server sends another file whole
+    with urlopen(request, timeout=TIMEOUT) as response:
         if response.status == 206:
             span = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers["Content-Range"] or "")
             if span is None or (int(span[1]), int(span[2])) != (offset, total):
@@ -109,8 +160,8 @@ def _attempt(url: str, part: Path) -> None:
                 raise ConnectionError("the file changed on the server")
         else:
             offset = 0
-            length = response.headers["Content-Length"]
-            total = int(length) if length else None
+            length = response.headers["Content-Length"] or ""
+            total = int(length) if length.isdecimal() else None
         if response.headers.get_content_type() == "text/html":
             raise _page(url)
         _refuse_full_disk(url, part, (total or 0) - offset)
@@ -123,7 +174,9 @@ def _attempt(url: str, part: Path) -> None:
             desc=part.name.removesuffix(".part"),
             disable=None,  # off where nobody looks at a terminal
         )
-        with part.open("ab" if offset else "wb") as file, progress:
+        with part.open("r+b" if offset else "wb") as file, progress:
+            file.seek(offset)
+            file.truncate()
             while chunk := response.read1(CHUNK):  # whatever has arrived, so that it is kept
                 file.write(chunk)
                 progress.update(len(chunk))
@@ -137,9 +190,10 @@ def refuse_page(url: str, path: Path) -> None:
         head = file.read(512).lstrip().lower()
     if re.match(rb"<(!doctype|html|\?xml|!--)", head):
         refusal = _page(url)
-    elif head.startswith(b"version https://git-lfs"):
+    elif head.startswith(LFS):
         refusal = RosettaError(
-            f"{url} gave a Git LFS pointer instead of the file.\nUse the link that downloads it."
+            f"{public(url)} gave a Git LFS pointer instead of the file.\n"
+            "Use the link that downloads it."
         )
     else:
         return
@@ -150,7 +204,7 @@ def refuse_page(url: str, path: Path) -> None:
 
 def _page(url: str) -> RosettaError:
     return RosettaError(
-        f"{url} gave a web page instead of a checkpoint: it has moved or wants a login.\n"
+        f"{public(url)} gave a web page instead of a checkpoint: it has moved or wants a login.\n"
         "Download it in a browser and pass weights=PATH."
     )
 
@@ -159,7 +213,8 @@ def _refuse_full_disk(url: str, part: Path, needed: int) -> None:
     free = shutil.disk_usage(part.parent).free
     if needed > free:
         raise RosettaError(
-            f"{url} needs {needed / 1e9:.1f} GB, but {part.parent} has {free / 1e9:.1f} GB left.\n"
+            f"{public(url)} needs {needed / 1e9:.1f} GB, but {part.parent} has {free / 1e9:.1f} GB "
+            "left.\n"
             "Set ROSETTA_CACHE to a folder with more room."
         )
 

@@ -6,19 +6,12 @@ wanted network costs nothing.
 
 from __future__ import annotations
 
-import io
 import math
 import re
-import reprlib
-import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from rosetta_lab.models.checkpoints.rules import (
     Buildable,
@@ -27,10 +20,10 @@ from rosetta_lab.models.checkpoints.rules import (
     Symbol,
     check_keys,
     damage,
+    name_of,
     refusal,
 )
-from rosetta_lab.models.checkpoints.tensors import dense
-from rosetta_lab.models.checkpoints.torch_files import explained
+from rosetta_lab.models.checkpoints.stored import SavedStorage, StoredTensor, whole_numbers
 
 NDARRAY = Symbol("numpy", "ndarray")
 IMPORTED = Symbol("dill._dill", "_import_module")
@@ -73,80 +66,17 @@ class Array(Buildable):
         return len(self.data) if isinstance(self.data, bytes | bytearray) else 0
 
     def numpy(self) -> npt.NDArray[np.generic]:
-        """The array, copied, in native byte order."""
+        """The array, copied, with the lowest byte of a number first."""
         if not isinstance(self.kind, ArrayType):
             raise damage("an array without a type")
         kind = self.kind.numpy()
         if not isinstance(self.data, bytes | bytearray):
             raise refusal("an array whose contents are not numbers")
-        shape = _whole_numbers(self.shape)
+        shape = whole_numbers(self.shape)
         if math.prod(shape) * kind.itemsize != len(self.data):
             raise damage(f"{len(self.data)} bytes for an array {shape} of {kind}")
-        flat = np.frombuffer(self.data, kind).astype(kind.newbyteorder("="))
+        flat = np.frombuffer(self.data, kind).astype(kind.newbyteorder("<"))
         return flat.reshape(shape, order="F" if self.fortran else "C")
-
-
-@dataclass(eq=False)
-class Storage:
-    """Bytes of ``torch.save(storage)``: a pickle of its own, read by torch's restricted reader."""
-
-    data: object
-
-    @property
-    def nbytes(self) -> int:
-        return len(self.data) if isinstance(self.data, bytes) else 0
-
-    @cached_property
-    def tensor(self) -> Tensor:
-        """All elements as one vector."""
-        if not isinstance(self.data, bytes):
-            raise damage("a tensor without bytes")
-        try:
-            with warnings.catch_warnings():  # typed storages are deprecated; these files have them
-                warnings.simplefilter("ignore")
-                stored = torch.load(io.BytesIO(self.data), map_location="cpu", weights_only=True)
-                if not isinstance(stored, torch.storage.TypedStorage):
-                    raise TypeError(f"a {type(stored).__name__}")
-                return torch.empty(0, dtype=stored.dtype).set_(stored)
-        except Exception as error:  # any kind, since the bytes may be anything
-            raise explained(error, "the bytes of a tensor") from error
-
-
-@dataclass(eq=False)
-class StoredTensor:
-    """A tensor as a view of a storage."""
-
-    storage: object
-    offset: object
-    size: object
-    stride: object
-
-    @property
-    def nbytes(self) -> int:
-        """What reading it costs: the whole storage."""
-        return self.storage.nbytes if isinstance(self.storage, Storage) else 0
-
-    def tensor(self) -> Tensor:
-        """The tensor, contiguous, after checking that the view lies inside the storage."""
-        if not isinstance(self.storage, Storage):
-            raise damage("a tensor without a storage")
-        elements = self.storage.tensor
-        (offset,) = _whole_numbers((self.offset,))
-        size, stride = _whole_numbers(self.size), _whole_numbers(self.stride)
-        count = math.prod(size)
-        last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=False))
-        if len(size) != len(stride) or (count and last >= len(elements)) or count > len(elements):
-            raise damage(
-                f"a tensor {size} with strides {stride} at {offset} in {len(elements)} elements"
-            )
-        return dense(elements.as_strided(size, stride, offset))
-
-
-def _whole_numbers(values: object) -> tuple[int, ...]:
-    """``values`` if they are whole numbers of 0 or more."""
-    if not isinstance(values, tuple) or not all(type(v) is int and v >= 0 for v in values):
-        raise damage(f"the shape {reprlib.repr(values)}")
-    return values
 
 
 def _new_tensor(
@@ -159,11 +89,20 @@ def _parameter(tensor: object, *_: object) -> object:
     return tensor
 
 
+def _with_attributes(make: object, _: object, args: object, *__: object) -> object:
+    """A tensor to which somebody gave attributes, which are left out."""
+    if not isinstance(make, Symbol) or make not in TENSOR_CALLS:
+        raise refusal(make)
+    if not isinstance(args, tuple):
+        raise TypeError("arguments that are no tuple")
+    return TENSOR_CALLS[make](*args)
+
+
 def _persistent(meta: object) -> object:
     """A network object of the NVlabs tools: keep class name and state, drop the source code."""
-    if not isinstance(meta, dict) or not isinstance(meta.get("class_name"), str):
-        raise TypeError("a persistent object without a class name")
-    return Record(Symbol("", meta["class_name"]), state=meta.get("state"))
+    if not isinstance(meta, dict):
+        raise TypeError("a persistent object without a description")
+    return Record(Symbol("", name_of(meta.get("class_name"))), state=meta.get("state"))
 
 
 def _ndarray(kind: object, *_: object) -> object:
@@ -193,17 +132,14 @@ def _dill_array(make: object, args: object, state: object, *_: object) -> object
 
 
 def _dill_type(name: object) -> object:
-    if not isinstance(name, str):
-        raise TypeError("a type without a name")
-    return Symbol("types" if name.endswith("Type") else "builtins", name)
+    text = name_of(name)
+    return Symbol("types" if text.endswith("Type") else "builtins", text)
 
 
 def _dill_attribute(module: object, name: object) -> object:
     """``_get_attr(_import_module(module), name)``: how dill before 0.3.5 spells some globals."""
-    if isinstance(module, Record) and module.kind == IMPORTED and isinstance(name, str):
-        match module.args:
-            case (str(path),):
-                return Symbol(path, name)
+    if isinstance(module, Record) and module.kind == IMPORTED and len(module.args) == 1:
+        return Symbol(name_of(module.args[0]), name_of(name))
     raise refusal(f"an attribute of a value of type {type(module).__name__}")
 
 
@@ -250,6 +186,13 @@ ARRAY_CALLS: dict[Symbol, Callable[..., object]] = {
     Symbol("numpy._core.numeric", "_frombuffer"): _from_buffer,
 }
 
+TENSOR_CALLS: dict[Symbol, Callable[..., object]] = {
+    Symbol("torch._utils", "_rebuild_tensor"): _new_tensor,
+    Symbol("torch._utils", "_rebuild_tensor_v2"): _new_tensor,
+    Symbol("torch._utils", "_rebuild_parameter"): _parameter,
+    Symbol("torch._utils", "_rebuild_parameter_with_state"): _parameter,
+}
+
 # Besides those that can be called.
 PLAIN_TYPES = ("bool", "bytes", "complex", "float", "int", "object", "str", "type")
 
@@ -257,9 +200,9 @@ RULES = Rules(
     calls={
         **ARRAY_CALLS,
         Symbol("torch_utils.persistence", "_reconstruct_persistent_obj"): _persistent,
-        Symbol("torch._utils", "_rebuild_tensor_v2"): _new_tensor,
-        Symbol("torch._utils", "_rebuild_parameter"): _parameter,
-        Symbol("torch.storage", "_load_from_bytes"): Storage,
+        **TENSOR_CALLS,
+        Symbol("torch._tensor", "_rebuild_from_type_v2"): _with_attributes,
+        Symbol("torch.storage", "_load_from_bytes"): SavedStorage,
         Symbol("collections", "OrderedDict"): _ordered_dict,
         Symbol("dnnlib.util", "EasyDict"): _ordered_dict,
         Symbol("dill._dill", "_create_array"): _dill_array,
@@ -272,19 +215,21 @@ RULES = Rules(
         Symbol("builtins", "frozenset"): _collection(frozenset),
     },
     names={NDARRAY, *(Symbol("builtins", name) for name in PLAIN_TYPES)},
-    # They occur in discriminators and feature networks, which nobody reads.
+    # They occur in discriminators, feature networks and notes of trainers, which nobody reads.
     stubs={
+        Symbol("argparse", "Namespace"),
         Symbol("collections", "defaultdict"),
         Symbol("functools", "partial"),
         *(Symbol("types", f"{kind}Type") for kind in ("Method", "Function", "Code", "Partial")),
         Symbol("pathlib", "PosixPath"),
         Symbol("torch", "device"),
         Symbol("torch", "Size"),
+        Symbol("torch.serialization", "_get_layout"),
         *(
             Symbol("dill._dill", f"_create_{what}")
             for what in ("function", "code", "cell", "ftype")
         ),
         IMPORTED,
     },
-    stub_packages=("timm.", "torch.nn.", "torchvision."),
+    stub_packages=("timm.", "torch._utils", "torch.nn.", "torchvision."),
 )

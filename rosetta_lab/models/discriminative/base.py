@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.models.preprocess import Preprocess
+from rosetta_lab.models.recording import Kept, OnMap, look
 
 
 class DiscriminativeModel(nn.Module):
@@ -41,6 +42,31 @@ class DiscriminativeModel(nn.Module):
         """Images (N, 3, H, W) in [0, 1] to the network's output."""
         output: Tensor = self.network(self.preprocess(images))
         return output
+
+    def maps(
+        self, images: Tensor, layers: Sequence[str], on_map: OnMap[Kept] | None = None
+    ) -> dict[str, Kept]:
+        """Activation maps of layers; the network is left after the last of them.
+
+        Args:
+            images: (N, 3, H, W) in [0, 1].
+            layers: exact names of modules, see :func:`rosetta_lab.models.units.resolve_layers`.
+            on_map: takes every layer's maps as soon as they are there, see :func:`look`; what it
+                returns is kept in their place.
+
+        Returns:
+            layer to maps (N, C, H, W), or to what ``on_map`` returned.
+
+        Raises:
+            RosettaError: a layer does not run, or more than once, or does not put out maps.
+        """
+        return look(self.network, layers, lambda: self(images), self.to_map, on_map, whole=False)[1]
+
+    def output_and_maps(
+        self, images: Tensor, layers: Sequence[str], on_map: OnMap[Kept] | None = None
+    ) -> tuple[Tensor, dict[str, Kept]]:
+        """The network's output, and :meth:`maps`, from one pass."""
+        return look(self.network, layers, lambda: self(images), self.to_map, on_map)
 
     @property
     def backbone(self) -> nn.Module:

@@ -1,11 +1,14 @@
-"""timm's and open_clip's published weights come through the project's own downloads."""
+"""timm's and open_clip's published weights: fetched from the hub, read by the project's readers."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import io
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,19 +38,34 @@ SMALL_CLIP = {
 DINOV2 = "vit_small_patch14_dinov2.lvd142m"
 
 
+COMMIT = "c0ffee" * 6 + "c0ff"
+
+
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
-    """A hub on this machine; the caches are empty."""
+    """A hub on this machine; the caches are empty; nobody waits before trying again."""
     monkeypatch.setenv("ROSETTA_CACHE", str(tmp_path / "cache"))
-    for name in ("ROSETTA_OFFLINE", "HF_HUB_OFFLINE"):
+    monkeypatch.delenv("ROSETTA_OFFLINE", raising=False)
+    for name in ("HF_HUB_OFFLINE", "HF_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    constants = "huggingface_hub.constants"
+    monkeypatch.setattr(f"{constants}.HF_HUB_OFFLINE", False)  # read from the environment at import
+    monkeypatch.setattr(f"{constants}.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("time.sleep", lambda _: None)
     with file_server() as server:
-        monkeypatch.setattr(
-            "rosetta_lab.models.checkpoints.hub.hf_hub_url",
-            lambda repository, name: f"{server.url}/{repository}/{name}",
-        )
+        template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(f"{constants}.ENDPOINT", server.url)
+        monkeypatch.setattr(f"{constants}.HUGGINGFACE_CO_URL_TEMPLATE", template)
+        server.missing = {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT}
         yield server
+
+
+def publish(hub: FileServer, repository: str, name: str, data: bytes, **options: Any) -> str:
+    """Serve a large file as the hub does; returns the path of its address."""
+    path = f"/{repository}/resolve/main/{name}"
+    etag = f'"{hashlib.sha256(data).hexdigest()}"'
+    hub.serve(path, data, **{"etag": etag, "headers": {"X-Repo-Commit": COMMIT}} | options)
+    return path
 
 
 def downloaded_by_the_hub(tmp_path: Path, repository: str, name: str, data: bytes) -> None:
@@ -76,7 +94,7 @@ def assert_same(network: nn.Module, expected: nn.Module) -> None:
 def test_timm(hub: FileServer) -> None:
     saved = TimmModel(TINY, "random", ["layer1"])
     data = save(saved.network.state_dict())
-    hub.serve(f"/timm/{TINY}/model.safetensors", data)
+    publish(hub, f"timm/{TINY}", "model.safetensors", data)
     loaded = TimmModel(TINY, "pretrained", ["layer1"])
     assert_same(loaded.network, saved.network)
     assert loaded.source == f"timm://{TINY}"
@@ -90,13 +108,10 @@ def test_timm(hub: FileServer) -> None:
 def test_open_clip(hub: FileServer) -> None:
     saved = OpenClipModel("RN50", "random", ["visual.layer1"], None, SMALL_CLIP)
     data = pickled(saved.network.state_dict())
-    path = "/timm/resnet50_clip.openai/open_clip_pytorch_model.bin"
-    hub.serve(path, data)
+    path = publish(hub, "timm/resnet50_clip.openai", "open_clip_pytorch_model.bin", data)
     loaded = OpenClipModel("RN50", "openai", ["visual.layer1"], None, SMALL_CLIP)
-    assert [asked for asked, *_ in hub.requests] == [
-        path.replace("pytorch_model.bin", "model.safetensors"),
-        path,
-    ]
+    assert hub.looks[0] == path.replace("pytorch_model.bin", "model.safetensors")
+    assert [asked for asked, *_ in hub.requests] == [path]
     assert_same(loaded.network, saved.network)
     assert loaded.source == "open_clip://RN50/openai"
     assert loaded.sha256 == hashlib.sha256(data).hexdigest()
@@ -113,15 +128,19 @@ def test_the_next_file_is_asked_for_where_the_hub_lacks_one(
 ) -> None:
     """The second time, offline, what was found is taken at once."""
     data = pickled(TimmModel(TINY, "random", ["layer1"]).network.state_dict())
-    hub.serve(f"/timm/{TINY}/pytorch_model.bin", data)
+    publish(hub, f"timm/{TINY}", "pytorch_model.bin", data)
     elsewhere = hub.serve("/elsewhere.pth", data)
     names = ["model.safetensors", "pytorch_model.bin"]
     assert load_from_hub(f"timm/{TINY}", names, elsewhere).source.endswith("pytorch_model.bin")
-    asked = [path.rsplit("/", 1)[-1] for path, *_ in hub.requests]
-    assert asked == names
+    asked = [path.rsplit("/", 1)[-1] for path in hub.looks]
+    assert list(dict.fromkeys(asked)) == names
     assert load_from_hub("timm/x", names, elsewhere).source == elsewhere
-    with pytest.raises(RosettaError, match=r"timm/x/model.safetensors answers HTTP 404"):
-        load_from_hub("timm/x", names)
+    for headers in (hub.missing, {}):  # a mirror may not say what it is that is missing
+        hub.missing = headers
+        with pytest.raises(
+            RosettaError, match=r"timm/x/resolve/main/model.safetensors answers HTTP 404"
+        ):
+            load_from_hub("timm/x", names)
     monkeypatch.setenv("ROSETTA_OFFLINE", "1")
     assert load_from_hub(f"timm/{TINY}", names, elsewhere).source.endswith("pytorch_model.bin")
     assert load_from_hub("timm/x", names, elsewhere).source == elsewhere
@@ -136,19 +155,80 @@ def test_timms_entry_says_where_else(hub: FileServer, monkeypatch: pytest.Monkey
 
 
 def test_a_busy_hub_is_no_reason_to_look_elsewhere(
+    hub: FileServer,
+) -> None:
+    """It is waited for."""
+    publish(hub, "timm/x", "a", pickled({"w": torch.ones(1)}), statuses=[503] * 99)
+    publish(hub, "timm/x", "b", pickled({"w": torch.zeros(1)}))
+    with pytest.raises(RosettaError, match=r"cannot download \S*timm/x/\S*a: .*503") as error:
+        load_from_hub("timm/x", ["a", "b"])
+    assert len(str(error.value).splitlines()) == 2
+    hub.files["/timm/x/resolve/main/a"].statuses[2:] = []
+    assert load_from_hub("timm/x", ["a", "b"]).state_dict["w"] == 1.0
+
+
+def test_a_network_that_is_not_there_is_told_of_at_once(
     hub: FileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rosetta_lab.models.checkpoints.transfer.RETRIES", 0)
-    hub.serve("/timm/x/a", b"", statuses=[503])
-    hub.serve("/timm/x/b", pickled({"w": torch.ones(1)}))
-    with pytest.raises(RosettaError, match="timm/x/a: HTTP 503"):
+    nowhere = "http://127.0.0.1:1/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", nowhere)
+    monkeypatch.setattr("time.sleep", lambda _: pytest.fail("waited"))
+    with pytest.raises(RosettaError, match=r"cannot download \S*timm/x/\S*a: .*refused") as error:
         load_from_hub("timm/x", ["a", "b"])
+    assert len(str(error.value).splitlines()) == 2 and "weights=PATH" in str(error.value)
+
+
+def test_downloads_lie_in_the_cache_and_are_checked(hub: FileServer, tmp_path: Path) -> None:
+    data = pickled({"w": torch.ones(1)})
+    path = publish(hub, "timm/x", "a", data, drops=[len(data) // 2])  # which it makes up for
+    source = Path(load_from_hub("timm/x", ["a"]).source)
+    assert tmp_path / "cache" in source.parents and source.read_bytes() == data
+    assert not (tmp_path / "hub").exists()
+    asked = len(hub.looks) + len(hub.requests)
+    assert load_from_hub("timm/x", ["a"]).sha256 == hashlib.sha256(data).hexdigest()
+    assert len(hub.looks) + len(hub.requests) == asked
+    source.resolve().write_bytes(data[:-1] + b"?")
+    with pytest.raises(RosettaError, match=f"expected {hashlib.sha256(data).hexdigest()}"):
+        load_from_hub("timm/x", ["a"])
+    publish(hub, "timm/y", "a", data[:-1] + b"!", etag=hub.files[path].etag)
+    with pytest.raises(RosettaError, match=f"expected {hashlib.sha256(data).hexdigest()}"):
+        load_from_hub("timm/y", ["a"])
+
+
+def test_endpoint_login_and_progress(hub: FileServer, tmp_path: Path) -> None:
+    """As a user sets them, before the library is imported; large files lie on other hosts."""
+    data = save({"w": torch.ones(1)})
+    hub.serve("/cdn", data)
+    large = {"X-Repo-Commit": COMMIT, "X-Linked-Etag": f'"{hashlib.sha256(data).hexdigest()}"'}
+    large |= {
+        "X-Linked-Size": str(len(data)),
+        "Location": hub.url.replace("127.0.0.1", "localhost"),
+    }
+    large["Location"] += "/cdn"
+    publish(hub, "timm/x", "a", b"", answer=302, etag=None, headers=large)
+    code = (
+        "from rosetta_lab.models.checkpoints.hub import load_from_hub\n"
+        "print(load_from_hub('timm/x', ['a']).sha256)"
+    )
+    environment = os.environ | {
+        "HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_secret", "HF_HOME": str(tmp_path / "home"),
+        "TQDM_POSITION": "-1",  # the library's own way to ask for bars where there is no terminal
+    }  # fmt: skip
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.split() == [hashlib.sha256(data).hexdigest()]
+    assert "100%" in run.stderr
+    to_hub = [login for login in hub.logins if login is not None]
+    assert to_hub and set(to_hub) == {"Bearer hf_secret"}
+    assert [path for path, *_ in hub.requests][-1] == "/cdn" and hub.logins[-1] is None
 
 
 def test_tags_name_a_file_or_a_repository(hub: FileServer) -> None:
     data = pickled({"w": torch.ones(1)})
-    hub.serve("/a/b/c.bin", data)
-    assert load_tag({"hf_hub": "a/b/c.bin"}).source == f"{hub.url}/a/b/c.bin"
+    publish(hub, "a/b", "c.bin", data)
+    assert load_tag({"hf_hub": "a/b/c.bin"}).source.endswith("/c.bin")
     url = hub.serve("/w.pt", data)
     assert load_tag({"url": url}).source == url
     assert load_tag({"url": url, "hf_hub": "no/such/"}).source == url

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from commands import call
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch import nn
@@ -168,15 +168,8 @@ def test_faces_are_mined_as_planned(tmp_path: Path) -> None:
     choice = ["gen=dcgan_faces", "disc=[resnet_fashion]", "num_images=40"]
     with initialize_config_dir(str(asset_root() / "conf"), version_base="1.3"):
         plan = make_plan(compose("plan", choice), "cpu")
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "rosetta_lab.mine", *choice, "page_images=2"),
-            *("hydra.run.dir=run", "trainer.enable_progress_bar=false"),
-        ],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
+    quiet = ["page_images=2", "hydra.run.dir=run", "trainer.enable_progress_bar=false"]
+    done = call("mine", *choice, *quiet, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "RANDOM" not in done.stdout + done.stderr
     mined = RosettaDictionary.load(tmp_path / "run")

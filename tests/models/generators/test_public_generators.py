@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
+from commands import call
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -152,13 +150,8 @@ def test_reference_layers_that_nobody_has() -> None:
 def test_offline_with_nothing_cached(tmp_path: Path) -> None:
     """One message: the URL, the cache folder, and the way out."""
     cache_folder = tmp_path / "empty cache"
-    done = subprocess.run(
-        [sys.executable, "-m", "rosetta_lab.mine", "gen=stylegan_xl", "num_images=2"],
-        cwd=tmp_path,
-        env={**os.environ, "ROSETTA_CACHE": str(cache_folder), "ROSETTA_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-    )
+    nothing = {"ROSETTA_CACHE": str(cache_folder), "ROSETTA_OFFLINE": "1"}
+    done = call("mine", "gen=stylegan_xl", "num_images=2", cwd=tmp_path, **nothing)
     said = done.stdout + done.stderr
     assert done.returncode == 1
     assert "Traceback" not in said
