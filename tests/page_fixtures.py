@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
+from matched import dictionary_of
 from torch import Tensor
 
-from rosetta_lab.dictionary.build import build_dictionary
 from rosetta_lab.dictionary.schema import ModelCard, RosettaDictionary
 from rosetta_lab.mine.page.examples import Examples
 from rosetta_lab.models.units import Layer, Unit
@@ -100,7 +100,7 @@ def synthetic(
         block = planted[start : start + size]
         home[block[:, None], block] = 0.9
         start, size = start + size, size % 4 + 1
-    dictionary = build_dictionary(
+    dictionary = dictionary_of(
         generator, models, tables, home, alive, models_alive,
         k_gen=3, k_disc=3, seed=3, num_images=1600,
         config={"gen": {"name": HOSTILE}, "disc": list(models)}, created="2025-01-01 12:00",

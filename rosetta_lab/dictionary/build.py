@@ -251,7 +251,9 @@ def _sort(
 def _meetings(rows: UnitIndex, columns: UnitIndex, pairs: Tensor) -> list[list[int]]:
     """Best buddies (P, 2) counted per pair of layers: generator layers by model layers."""
     ends = [torch.tensor([i.units(x.name).stop for x in i.layers]) for i in (rows, columns)]
-    places = [torch.bucketize(p, e, right=True) for p, e in zip(pairs.t(), ends, strict=True)]
+    places = [
+        torch.bucketize(p, e, right=True) for p, e in zip(pairs.t().contiguous(), ends, strict=True)
+    ]
     counts = torch.zeros(len(rows.layers), len(columns.layers), dtype=torch.long)
     counts.index_put_((places[0], places[1]), torch.ones(len(pairs), dtype=torch.long), True)
     found: list[list[int]] = counts.tolist()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, cast
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -43,9 +43,16 @@ class SumMetric(Metric):
         """This process's sums by name."""
         return {name: getattr(self, name) for name in self._defaults}
 
-    def added_up(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def added_up(self) -> Iterator[None]:
         """Context in which the states are those of all processes together."""
-        return cast(AbstractContextManager[None], self.sync_context(dist_sync_fn=all_reduce))
+        settings = self._to_sync, self._should_unsync
+        with self.sync_context(dist_sync_fn=all_reduce):
+            self._to_sync = self._should_unsync = False  # compute() would add them up again
+            try:
+                yield
+            finally:
+                self._to_sync, self._should_unsync = settings
 
     def load_sums(self, sums: Mapping[str, Tensor]) -> None:
         """Continue from sums that :meth:`sums` gave."""

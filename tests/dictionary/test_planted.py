@@ -137,7 +137,7 @@ def observer() -> Observer:
 @pytest.fixture(scope="module")
 def mined(observer: Observer) -> tuple[MiningResult, dict[str, UnitIndex]]:
     latents = Latents(IMAGES, 0, 4)
-    module = MiningModule(observer, latents.batch([0, 1]))
+    module = MiningModule(observer, latents.batch([0, 1]), IMAGES, keep_tables=True)
     trainer = L.Trainer(
         accelerator="cpu",
         logger=False,
@@ -146,7 +146,7 @@ def mined(observer: Observer) -> tuple[MiningResult, dict[str, UnitIndex]]:
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
-    trainer.validate(module, LatentDataModule(latents, 8), verbose=False)
+    trainer.validate(module, LatentDataModule(latents, 8, module.grouping), verbose=False)
     return module.result, {name: groups.index for name, groups in module.groups.items()}
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from matched import dictionary_of
 from reference import brute_force_buddies
 
-from rosetta_lab.dictionary.build import build_dictionary
 from rosetta_lab.dictionary.schema import ModelCard, RosettaDictionary
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.functional.matching import (
@@ -71,7 +71,7 @@ def small_dictionary(k_gen: int = 1, k_disc: int = 1) -> RosettaDictionary:
     second[4, 1] = 0.3
     own = torch.eye(5)
     own[0, 3] = own[3, 0] = 0.4  # 0 and 3 are one concept
-    return build_dictionary(
+    return dictionary_of(
         card("g", 5),
         {"a": card("a", 4), "b": card("b", 4)},
         {"a": first, "b": second},
@@ -98,7 +98,7 @@ def test_rosetta_neurons_by_hand() -> None:
 
 def test_dead_units_are_never_matched() -> None:
     table = torch.tensor([[0.0, -0.2], [-0.3, 0.0]])  # unit 1 of the model is dead: r = 0
-    dictionary = build_dictionary(
+    dictionary = dictionary_of(
         card("g", 2),
         {"a": card("a", 2)},
         {"a": table},
@@ -135,8 +135,8 @@ def test_dictionary_round_trip(tmp_path) -> None:
 
 
 def test_other_schema_is_refused(tmp_path) -> None:
-    (tmp_path / "dictionary.json").write_text('{"schema": "rosetta_lab.dictionary/2"}')
-    with pytest.raises(RosettaError, match=r"dictionary/2.*expected.*dictionary/1"):
+    (tmp_path / "dictionary.json").write_text('{"schema": "rosetta_lab.dictionary/9"}')
+    with pytest.raises(RosettaError, match=r"dictionary/9.*expected.*dictionary/1.*dictionary/2"):
         RosettaDictionary.load(tmp_path)
     with pytest.raises(RosettaError, match=r"No dictionary.*\n.*rosetta_lab\.mine"):
         RosettaDictionary.load(tmp_path / "nowhere")

@@ -56,9 +56,11 @@ def mine(
     **options,
 ) -> MiningResult:
     latents = Latents(images, 0, watch.source.generator.z_dim)
-    module = MiningModule(watch, latents.batch([0, 1, 2]), partial=partial, **options)
+    module = MiningModule(
+        watch, latents.batch([0, 1, 2]), images, partial=partial, keep_tables=True, **options
+    )
     done = {"done": partial.done} if partial else {}
-    data = LatentDataModule(latents, batch, **done)
+    data = LatentDataModule(latents, batch, module.grouping, **done)
     trainer(precision=precision).validate(module, data, verbose=False)
     return module.result
 
@@ -92,7 +94,7 @@ def test_planted_matches_are_recovered() -> None:
     """The model's `copy` layer shows the generator's late units 0 to 2 at another size."""
     watch = observer(a=ToyModel(12), b=ToyModel(5, seed=2))
     result = mine(watch)
-    module = MiningModule(watch, Latents(2, 0, 12).batch([0, 1]))
+    module = MiningModule(watch, Latents(2, 0, 12).batch([0, 1]), 2)
     index = {name: groups.index for name, groups in module.groups.items()}
     for channel in range(3):
         row = index["toy"].number(Unit("late", channel))
@@ -106,8 +108,8 @@ def test_planted_matches_are_recovered() -> None:
 def test_the_pilot_may_come_in_parts() -> None:
     watch = observer()
     latents = Latents(7, 0, 12)
-    whole = MiningModule(watch, latents.batch(list(range(7))))
-    parts = MiningModule(watch, latents.batch(list(range(7))), batch_size=3)
+    whole = MiningModule(watch, latents.batch(list(range(7))), 7)
+    parts = MiningModule(watch, latents.batch(list(range(7))), 7, batch_size=3)
     assert parts.shapes == whole.shapes
     for name, groups in whole.groups.items():
         torch.testing.assert_close(parts.groups[name].shift, groups.shift, atol=1e-7, rtol=1e-6)
@@ -341,7 +343,7 @@ def test_sweep_over_k_runs_the_networks_once(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     dictionaries = sorted((tmp_path / "sweep").glob("*/dictionary.json"))
     assert [json.loads(p.read_text())["k"] for p in dictionaries] == [1, 2, 3]
-    assert done.stdout.count("Correlation tables from the cache") == 2
+    assert done.stdout.count("Neighbours from the cache") == 2
     assert len(list((tmp_path / "cache" / "mining").glob("*.safetensors"))) == 1
 
 
