@@ -134,7 +134,8 @@ class MiningModule(L.LightningModule):
                 synced.enter_context(self._statistics(name).added_up())
             statistics = {name: self._statistics(name).compute() for name in self.groups}
             alive = {name: values["var"] > 0 for name, values in statistics.items()}
-            result = MiningResult({}, self._own(alive), statistics)
+            tables: dict[str, Tensor] = {}
+            result = MiningResult({}, self._own(alive, tables), statistics, tables=tables)
             for name in self.observer.others:
                 table = self._table(name)
                 with table.added_up():
@@ -142,10 +143,12 @@ class MiningModule(L.LightningModule):
         if self.trainer.is_global_zero:
             self.result = result
 
-    def _own(self, alive: Mapping[str, Tensor]) -> Neighbours:
+    def _own(self, alive: Mapping[str, Tensor], tables: dict[str, Tensor]) -> Neighbours:
         """Neighbours of the reference's units among themselves."""
         name = self.observer.reference
         r = self._table(name).compute()
+        if self.keep_tables:
+            tables[name] = r.cpu().clone()
         r.fill_diagonal_(-torch.inf)
         mask = alive[name].to(r.device)
         return on_cpu(neighbours(r, self.evidence.neighbours, mask, mask, {}))
