@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from rosetta_lab.invert.latent_code import seed_of
-from rosetta_lab.invert.module import Inverted
+from rosetta_lab.invert.optimise import Inverted
 from rosetta_lab.invert.problem import TargetBatch
 from rosetta_lab.invert.results import Results
 

@@ -14,11 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.invert.results import RESULT, Results
-from rosetta_lab.run.configs import follow_moves
+from rosetta_lab.run.configs import follow_moves, matters
 
-# What says how to run, not what to do
 log = logging.getLogger("rosetta_lab")
-HOW = ("resume", "logger", "batch_size", "objective", "reference", "hydra", "trainer")
 
 
 @dataclass
@@ -76,7 +74,7 @@ def read_arm(folder: Path) -> ComparedRun:
         raise RosettaError(f"{folder}: this is not a run folder (no .hydra/config.yaml in it).")
     cfg, words = OmegaConf.load(hydra / "config.yaml"), OmegaConf.load(hydra / "overrides.yaml")
     assert isinstance(cfg, DictConfig)
-    follow_moves(cfg)
+    cfg = follow_moves(cfg)
     overrides = {
         override.get_key_element().lstrip("+~"): override.get_value_element_as_str()
         for override in OverridesParser.create().parse_overrides([str(word) for word in words])
@@ -110,7 +108,7 @@ def read_arms(folders: Sequence[Path]) -> list[ComparedRun]:
     values = {
         key: [arm.overrides.get(key, _configured(arm.cfg, key)) for arm in arms]
         for key in keys
-        if key.split(".")[0] not in HOW
+        if matters(key)
     }
     differing = {key: column for key, column in values.items() if len(set(column)) > 1}
     for place, arm in enumerate(arms):

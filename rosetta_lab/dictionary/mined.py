@@ -46,12 +46,14 @@ class Mined:
         """How z is distributed, see :func:`rosetta_lab.data.latents.sample_z`."""
         return {str(key): value for key, value in self.config.gen.latent.items()}
 
-    def fill_in(self, cfg: DictConfig) -> None:
-        """Put the generator's own ``lr`` and the mining run's ``psi`` where a config has null."""
+    def filled_in(self, cfg: DictConfig) -> DictConfig:
+        """A copy with the generator's own ``lr`` and the mining run's ``psi`` in place of null."""
         own = {"lr": self.config.gen.get("lr", LR), "psi": self.config.psi}
+        cfg = cfg.copy()
         for key in own.keys() & cfg.keys():
             if cfg[key] is None:
                 cfg[key] = own[key]
+        return cfg
 
     def class_number(self, label: Any) -> Any:
         """The number of a class of this name; what is no class's name, as it is."""
@@ -131,8 +133,7 @@ def load_mined(source: str | Path, device: torch.device | str = "cpu") -> Mined:
     """
     folder = dictionary_folder(source)
     dictionary = RosettaDictionary.load(folder)
-    config = OmegaConf.create(dictionary.config)
-    follow_moves(config)
+    config = follow_moves(OmegaConf.create(dictionary.config))
     check_targets(config.gen, Generator)
     check_targets(config.disc, DiscriminativeModel, Preprocess)
     generator = load_generator(config.gen, config.seed).to(device)

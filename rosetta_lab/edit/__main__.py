@@ -7,9 +7,9 @@ from typing import get_args
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from rosetta_lab.dictionary.mined import load_mined
+from rosetta_lab.dictionary.mined import Mined, load_mined
 from rosetta_lab.dictionary.pairs import generator_units
 from rosetta_lab.edit.arms import (
     EditArm,
@@ -23,20 +23,20 @@ from rosetta_lab.edit.edits import compose
 from rosetta_lab.edit.numbers import edit_table
 from rosetta_lab.edit.page.index import write_edits
 from rosetta_lab.edit.problem import Editing
-from rosetta_lab.edit.recipe import NOT_IN_RECIPES, RECIPE, with_recipe
+from rosetta_lab.edit.recipe import with_recipe, write_recipe
 from rosetta_lab.edit.setup import (
     add_selectivity,
     chosen_units,
+    filled_in,
     load_sources,
     random,
 )
 from rosetta_lab.errors import check_choice, check_count
-from rosetta_lab.files import atomic_write
 from rosetta_lab.functional.agreement import Normalization
 from rosetta_lab.invert.sources import reference
 from rosetta_lab.invert.units import OwnUnits, SeenUnits, own_units, target_units
 from rosetta_lab.run.app import entry_point
-from rosetta_lab.run.trainer import make_trainer
+from rosetta_lab.run.trainer import make_trainer, one_device
 
 
 @entry_point("edit")
@@ -46,9 +46,21 @@ def main(cfg: DictConfig) -> EditRun:
     check_count("steps", cfg.steps)
     if cfg.normalization is not None:
         check_choice("normalization", cfg.normalization, get_args(Normalization))
-    trainer = make_trainer(cfg, folder, bar=False)
-    mined = load_mined(cfg.dictionary, trainer.strategy.root_device)
-    mined.fill_in(cfg)
+    with one_device(make_trainer(cfg, folder, bar=False)) as device:
+        mined = load_mined(cfg.dictionary, device)
+        cfg = filled_in(cfg, mined)
+        run = edit_images(cfg, mined)
+    run.save(folder)
+    recipe = write_recipe(folder, cfg)
+    page = write_edits(folder, run, cfg, mined.dictionary)
+    print(edit_table(run))
+    print(f"Look at it: {page.resolve()}")
+    print(f"Do it again: python -m rosetta_lab.edit recipe={recipe}")
+    return run
+
+
+def edit_images(cfg: DictConfig, mined: Mined) -> EditRun:
+    """The edit that a config asks for, its controls, and figures of all of them."""
     edit = compose(instantiate(entry) for entry in cfg.edit.values())
     sources, space, pictures = load_sources(cfg, mined, "w+" if edit.strength else "z")
     edited, kept = chosen_units(cfg, mined)
@@ -59,7 +71,7 @@ def main(cfg: DictConfig) -> EditRun:
         how |= {"seed": cfg.seed, "distribution": mined.latent}
         return Editing(mined.generator, edit, units, others, low, cfg.loss, **how)
 
-    def optimise(editing: Editing) -> EditArm:
+    def optimised(editing: Editing) -> EditArm:
         how = {key: cfg[key] for key in ("steps", "lr", "rampup", "rampdown")}
         return run_arm(editing, sources, cfg.frames, cfg.trainer.enable_progress_bar, **how)
 
@@ -67,23 +79,16 @@ def main(cfg: DictConfig) -> EditRun:
     others = target_units(cfg, mined, kept, how)
     editing = pose(target_units(cfg, mined, edited, how), others)
     run = EditRun(edit, sources, own_images(editing, sources), pictures)
-    run.arms["rosetta"] = optimise(editing)
+    run.arms["rosetta"] = optimised(editing)
     run.maps = example_maps(editing, sources, run.arms["rosetta"])
     if cfg.controls:
-        run.arms["random units"] = optimise(pose(own_units(mined, random(cfg, mined, edited), how)))
-        run.arms["activations"] = direct_arm(
-            pose(own_units(mined, generator_units(edited))), sources
-        )
+        alike = pose(own_units(mined, random(cfg, mined, edited), how))
+        run.arms["random units"] = optimised(alike)
+        own = pose(own_units(mined, generator_units(edited)))
+        run.arms["activations"] = direct_arm(own, sources)
     if cfg.concepts is not None or cfg.neurons is not None:
         add_selectivity(cfg, mined, run, editing)
     run.measure(mined.classifier(cfg.classifier))
-    run.save(folder)
-    recipe = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in NOT_IN_RECIPES])
-    atomic_write(folder / RECIPE, OmegaConf.to_yaml(recipe, resolve=True).encode())
-    page = write_edits(folder, run, cfg, mined.dictionary)
-    print(edit_table(run))
-    print(f"Look at it: {page.resolve()}")
-    print(f"Do it again: python -m rosetta_lab.edit recipe={folder / RECIPE}")
     return run
 
 

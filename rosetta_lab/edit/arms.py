@@ -18,8 +18,8 @@ from rosetta_lab.edit.figures import picture_figures, strength
 from rosetta_lab.edit.problem import Editing
 from rosetta_lab.files import atomic_write, save_tensors
 from rosetta_lab.invert.figures import known
-from rosetta_lab.invert.module import InversionModule
 from rosetta_lab.invert.objective import Evaluation
+from rosetta_lab.invert.optimise import optimise
 from rosetta_lab.invert.sources import Sources
 from rosetta_lab.invert.units import OwnUnits
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
@@ -112,7 +112,7 @@ def run_arm(editing: Editing, sources: Sources, frames: int, progress: bool, **h
         sources: what to edit.
         frames: how many pictures to keep on the way, about.
         progress: show a progress bar.
-        how: ``steps``, ``lr`` and so on of :class:`InversionModule`.
+        how: ``steps``, ``lr`` and so on of :func:`rosetta_lab.invert.optimise.optimise`.
     """
     kept: list[Tensor] = []
     every = max(1, -(-int(how["steps"]) // frames)) if frames else 0
@@ -121,10 +121,8 @@ def run_arm(editing: Editing, sources: Sources, frames: int, progress: bool, **h
         if every and step % every == 0:
             kept.append(evaluation.images.detach().clamp(0.0, 1.0))
 
-    found = InversionModule(editing, progress=progress, listeners=[keep], **how).predict_step(
-        sources
-    )
-    _, objective = editing(sources)
+    code, objective = editing(sources)
+    found = optimise((code, objective), listeners=[keep], progress=progress, **how)
     figures: list[dict[str, float]] = [{} for _ in sources.ids]
     for name, latent in (("agreement_before", sources.latent), ("agreement", found.latent)):
         with torch.no_grad():

@@ -15,7 +15,6 @@ from rosetta_lab.functional.agreement import (
     TargetMaps,
 )
 from rosetta_lab.invert.latent_code import LatentCode, MeanLatents, Space, random_z
-from rosetta_lab.invert.module import Problem
 from rosetta_lab.invert.objective import Objective
 from rosetta_lab.invert.sources import Sources, in_space
 from rosetta_lab.invert.units import OwnUnits, SeenUnits
@@ -76,7 +75,7 @@ class Editing:
         ]
         return before, after
 
-    def __call__(self, sources: Sources) -> Problem:
+    def __call__(self, sources: Sources) -> tuple[LatentCode, Objective]:
         code = self.code(sources)
         agreements = [self.edited.agreement(self.targets(sources)[1])]
         if self.kept is not None:

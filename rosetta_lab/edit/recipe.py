@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
@@ -9,16 +11,16 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 from rosetta_lab.dictionary.mined import check_targets
 from rosetta_lab.edit.edits import Edit
 from rosetta_lab.errors import RosettaError
+from rosetta_lab.files import atomic_write
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.models.perceptual import Perceptual
-from rosetta_lab.run.configs import follow_moves
+from rosetta_lab.run.configs import NO_RESULT, follow_moves, without
 
 RECIPE = "recipe.yaml"
-NOT_IN_RECIPES = ("logger", "trainer", "experiments", "resume", "recipe")
 
 
 def with_recipe(cfg: DictConfig) -> DictConfig:
-    """The config, with what a recipe says in the place of what was asked.
+    """A config with what its recipe says in the place of what was asked.
 
     Raises:
         RosettaError: there is no such recipe, or it asks for something that is no edit.
@@ -31,7 +33,7 @@ def with_recipe(cfg: DictConfig) -> DictConfig:
             raise RosettaError(
                 f"recipe={cfg.recipe}: it holds no edit.\nName the recipe.yaml of an edit's folder."
             )
-        follow_moves(recipe)
+        recipe = follow_moves(recipe)
         check_targets(recipe, Edit, Perceptual, DiscriminativeModel)
         # These stand instead of, not beside, the defaults.
         whole = {key: recipe.pop(key) for key in ("edit", "perceptual") if key in recipe}
@@ -43,3 +45,10 @@ def with_recipe(cfg: DictConfig) -> DictConfig:
     for key, entry in whole.items():
         merged[key] = entry
     return merged
+
+
+def write_recipe(folder: Path, cfg: DictConfig) -> Path:
+    """Write what an edit's result depends on, for ``recipe=FILE``."""
+    path = folder / RECIPE
+    atomic_write(path, OmegaConf.to_yaml(without(cfg, NO_RESULT), resolve=True).encode())
+    return path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -10,7 +9,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor
 
-from rosetta_lab.data.images import ImageFolder, Target
+from rosetta_lab.data.images import ImageFolder
 from rosetta_lab.dictionary.mined import Mined
 from rosetta_lab.dictionary.pairs import Pairs, generator_units, matched_pairs
 from rosetta_lab.edit.arms import (
@@ -19,13 +18,21 @@ from rosetta_lab.edit.arms import (
 )
 from rosetta_lab.edit.problem import Editing
 from rosetta_lab.invert.latent_code import Space
-from rosetta_lab.invert.module import InversionModule
+from rosetta_lab.invert.optimise import optimise
 from rosetta_lab.invert.pivotal_tuning import TUNED
-from rosetta_lab.invert.problem import Inversion, TargetBatch
+from rosetta_lab.invert.problem import Inversion, one_batch
 from rosetta_lab.invert.sources import Sources, from_file, from_seeds, reference
 from rosetta_lab.invert.units import own_units
 from rosetta_lab.models.checkpoints import load_into, load_weights
 from rosetta_lab.run.configs import plain
+
+
+def filled_in(cfg: DictConfig, mined: Mined) -> DictConfig:
+    """A copy of a run's config with what it leaves to the mining run."""
+    cfg = mined.filled_in(cfg)
+    if cfg.images is not None:
+        cfg.inversion = mined.filled_in(cfg.inversion)
+    return cfg
 
 
 def load_sources(
@@ -38,7 +45,6 @@ def load_sources(
     generator, how = mined.generator, cfg.inversion
     label = mined.class_number(cfg.latent.label)
     if cfg.images is not None:
-        mined.fill_in(how)
         folder = ImageFolder(cfg.images, generator.resolution)
         inversion = Inversion(
             generator,
@@ -51,12 +57,10 @@ def load_sources(
             classifier=mined.classifier(cfg.classifier),
             distribution=mined.latent,
         )
-        module = InversionModule(
-            inversion, how.steps, how.lr, progress=cfg.trainer.enable_progress_bar
-        )
-        targets = [folder[place] for place in range(len(folder))]
-        pictures = torch.stack([target.image for target in targets])
-        return from_images(targets, module), how.space, pictures
+        batch = one_batch([folder[place] for place in range(len(folder))])
+        progress = cfg.trainer.enable_progress_bar
+        found = optimise(inversion(batch), how.steps, how.lr, progress=progress)
+        return Sources(batch.ids, found.latent, found.class_weights), how.space, batch.images
     if cfg.latent.file is not None:
         path = Path(cfg.latent.file)
         sources, space = from_file(generator, path, cfg.space)
@@ -106,15 +110,3 @@ def add_selectivity(cfg: DictConfig, mined: Mined, run: EditRun, editing: Editin
         if arm.latent is not None:
             rows = strengths.selectivity(run.sources, arm.latent, edited)
             arm.figures = [{**a, **b} for a, b in zip(arm.figures, rows, strict=True)]
-
-
-def from_images(targets: Sequence[Target], module: InversionModule) -> Sources:
-    """Pictures, inverted first, in the inversion's space."""
-    batch = TargetBatch(
-        [target.id for target in targets],
-        torch.stack([target.image for target in targets]),
-        [target.label for target in targets],
-        [target.truth for target in targets],
-    )
-    found = module.predict_step(batch)
-    return Sources(batch.ids, found.latent, found.class_weights)

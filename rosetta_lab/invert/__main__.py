@@ -8,6 +8,7 @@ from typing import Any
 
 import lightning as L
 from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from rosetta_lab.data.images import BrokenImage
@@ -33,21 +34,13 @@ def main(cfg: DictConfig) -> float | None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     trainer = make_trainer(cfg, folder, bar=False)  # the module's own bar counts steps
     mined = load_mined(cfg.dictionary, trainer.strategy.root_device)
+    cfg = mined.filled_in(cfg)
     inversion = load_inversion(cfg, mined)
     targets = load_targets(cfg, mined.generator)
     results = Results(folder)
-    data = SharedOut(targets, cfg.batch_size, results, settings(cfg))
-    module = RecordedInversion(
-        inversion,
-        load_judge(cfg, inversion.classifier, mined.device),
-        results,
-        cfg.pti,
-        steps=cfg.steps,
-        lr=cfg.lr,
-        rampup=cfg.rampup,
-        rampdown=cfg.rampdown,
-        progress=cfg.trainer.enable_progress_bar and trainer.is_global_zero,
-    )
+    data: SharedOut = instantiate(cfg.datamodule)(targets, results, settings(cfg))
+    judge = load_judge(cfg, inversion.classifier, mined.device)
+    module: RecordedInversion = instantiate(cfg.module)(inversion, judge, results)
     trainer.predict(module, data, return_predictions=False)
     trainer.strategy.barrier()
     if not trainer.is_global_zero:

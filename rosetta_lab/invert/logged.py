@@ -1,4 +1,4 @@
-"""What loggers are told of a run of inversions."""
+"""What loggers are told of a run of inversions, while it runs and afterwards."""
 
 from __future__ import annotations
 
@@ -11,16 +11,34 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from PIL import Image
 
 from rosetta_lab.invert.figures import LOSS, judged, means
+from rosetta_lab.invert.objective import Evaluation
+from rosetta_lab.invert.optimise import losses
 from rosetta_lab.invert.results import IMAGE, TARGET, Results
 
+MEAN_LOSS = "mean_loss/"  # over all images; LOSS is that of a batch
 KEY_IMAGES = 8  # pictures that stand by themselves in W&B
 TABLE_IMAGES = 500  # rows of W&B's table; results.csv has them all
+
+
+def log_losses(loggers: Iterable[Logger], evaluation: Evaluation, step: int) -> None:
+    """Give loggers the parts of a loss, means over the images of the batch at hand, at once.
+
+    Args:
+        loggers: write them to their files without delay.
+        evaluation: of the batch.
+        step: counts over batches: that within the batch, after all of the batches before. The first
+            process logs; where several share the batches out, those of the others are missing.
+    """
+    scalars = {f"{LOSS}{part}": float(loss.mean()) for part, loss in losses(evaluation).items()}
+    for logger in loggers:
+        logger.log_metrics(scalars, step)
+        logger.save()
 
 
 def log_curves(
     loggers: Iterable[Logger], results: Results, records: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Give loggers the mean course of every part of the loss, and the mean figures.
+    """Give loggers the mean course over all images of every part of the loss, and the mean figures.
 
     W&B also gets pictures, and a table of images with their figures. The last step has the mean
     figures by their own names, so they are the run's summary there.
@@ -30,7 +48,7 @@ def log_curves(
     mean = {name: value for name, value in means(records).items() if not name.startswith(LOSS)}
     for logger in loggers:
         for step in range(len(courses["total"])):
-            scalars = {f"{LOSS}{part}": float(course[step]) for part, course in courses.items()}
+            scalars = {f"{MEAN_LOSS}{part}": float(c[step]) for part, c in courses.items()}
             logger.log_metrics(scalars, step)
         logger.log_metrics(mean, len(courses["total"]))
         if isinstance(logger, WandbLogger):

@@ -25,7 +25,6 @@ from rosetta_lab.invert.latent_code import (
     spread_over_slots,
 )
 from rosetta_lab.invert.latent_files import LATENT, RESULTS, read_latents
-from rosetta_lab.invert.module import Problem
 from rosetta_lab.invert.objective import Objective
 from rosetta_lab.invert.units import RosettaUnits
 from rosetta_lab.models.base import Generator
@@ -35,12 +34,21 @@ from rosetta_lab.models.perceptual import Perceptual
 
 @dataclass
 class TargetBatch:
-    """Images to invert at the same time: names, images (N, 3, R, R) in [0, 1], what is known."""
+    """Images to invert at the same time.
+
+    Attributes:
+        ids: their names.
+        images: (N, 3, R, R) in [0, 1].
+        labels: their classes, where known.
+        truth: what else is known of each.
+        number: of the batch among all of the data's.
+    """
 
     ids: list[str]
     images: Tensor
     labels: list[int | None]
     truth: list[dict[str, float]]
+    number: int = 0
 
 
 class TargetBatches(Dataset[TargetBatch]):
@@ -68,18 +76,25 @@ class TargetBatches(Dataset[TargetBatch]):
 
     def __getitem__(self, index: int) -> TargetBatch:
         found: list[Target] = []
-        start = self.batches[index] * self.batch_size
+        number = self.batches[index]
+        start = number * self.batch_size
         for place in range(start, min(start + self.batch_size, len(self.targets))):
             try:
                 found.append(self.targets[place])
             except BrokenImage:  # told at the end, when it is known what has no result
                 continue
-        return TargetBatch(
-            [target.id for target in found],
-            torch.stack([target.image for target in found]) if found else torch.empty(0, 3, 1, 1),
-            [target.label for target in found],
-            [target.truth for target in found],
-        )
+        return one_batch(found, number)
+
+
+def one_batch(targets: Sequence[Target], number: int = 0) -> TargetBatch:
+    """Targets of one size as a batch, perhaps an empty one."""
+    return TargetBatch(
+        [target.id for target in targets],
+        torch.stack([target.image for target in targets]) if targets else torch.empty(0, 3, 1, 1),
+        [target.label for target in targets],
+        [target.truth for target in targets],
+        number,
+    )
 
 
 class Inversion:
@@ -142,7 +157,7 @@ class Inversion:
         self.means = MeanLatents(generator, psi=psi, seed=seed, **self.distribution)
         self.slots = slots(generator)
 
-    def __call__(self, batch: TargetBatch) -> Problem:
+    def __call__(self, batch: TargetBatch) -> tuple[LatentCode, Objective]:
         device = next(self.generator.parameters()).device
         images = batch.images.to(device)
         c = self.class_weights(batch.labels, images)

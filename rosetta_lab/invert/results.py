@@ -18,8 +18,9 @@ from rosetta_lab.data.images import write_image
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import atomic_write
 from rosetta_lab.invert.latent_files import LATENT, RESULTS
-from rosetta_lab.invert.module import Inverted
+from rosetta_lab.invert.optimise import Inverted
 from rosetta_lab.invert.problem import TargetBatch
+from rosetta_lab.run.configs import same_results
 
 log = logging.getLogger("rosetta_lab")
 RESULT, IMAGE = "result.json", "inverted.png"
@@ -126,13 +127,13 @@ class Results:
         )
 
     def claim(self, settings: str) -> None:
-        """Note what the results depend on, or compare with what was noted.
+        """Note the settings of a run, in YAML; where some are noted, the results must be the same.
 
         Raises:
             RosettaError: the folder holds results of other settings.
         """
         note = self.folder / SETTINGS
-        others = note.is_file() and note.read_text() != settings
+        others = note.is_file() and not same_results(note.read_text(), settings)
         if others and any(self.root.rglob(RESULT)):
             raise RosettaError(
                 f"{self.folder} holds results of other settings (see {SETTINGS} in it).\n"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from omegaconf import DictConfig
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -15,7 +15,8 @@ from rosetta_lab.data.latents import Shard, as_is
 from rosetta_lab.invert.judge import Judge
 from rosetta_lab.invert.latent_code import LatentCode
 from rosetta_lab.invert.latent_files import metadata
-from rosetta_lab.invert.module import InversionModule, Inverted
+from rosetta_lab.invert.module import InversionModule
+from rosetta_lab.invert.optimise import Inverted
 from rosetta_lab.invert.pivotal_tuning import TUNED, pivotal_tuning
 from rosetta_lab.invert.problem import Inversion, TargetBatch, TargetBatches
 from rosetta_lab.invert.results import TUNED_IMAGE, Results
@@ -28,10 +29,10 @@ class SharedOut(L.LightningDataModule):
         targets: see :mod:`rosetta_lab.data.images`; with ``ids``.
         batch_size: of a process, at most: with few targets every process has some.
         results: which go to the folder of the first process from :meth:`setup` on.
-        settings: what the results depend on.
+        settings: of the run, see :meth:`Results.claim`.
     """
 
-    def __init__(self, targets: Any, batch_size: int, results: Results, settings: str) -> None:
+    def __init__(self, targets: Any, results: Results, settings: str, batch_size: int) -> None:
         super().__init__()
         self.batches = TargetBatches(targets, batch_size)
         self.results, self.settings = results, settings
@@ -59,25 +60,42 @@ class SharedOut(L.LightningDataModule):
 
 
 class RecordedInversion(InversionModule):
-    """Writes every image's result as soon as it is there."""
+    """Writes every image's result as soon as it is there.
+
+    Args:
+        inversion: poses the problems.
+        judge: of the results.
+        results: where they go.
+        pti: arguments of :func:`pivotal_tuning`; without ``steps`` there is none.
+        how: see :class:`InversionModule`.
+    """
 
     def __init__(
-        self, inversion: Inversion, judge: Judge, results: Results, pti: DictConfig, **how: Any
+        self,
+        inversion: Inversion,
+        judge: Judge,
+        results: Results,
+        pti: Mapping[str, Any],
+        **how: Any,
     ) -> None:
         super().__init__(inversion, **how)
         self.inversion, self.judge, self.results, self.pti = inversion, judge, results, pti
 
-    def predict_step(self, batch: TargetBatch, batch_idx: int = 0) -> Inverted | None:  # type: ignore[override]
+    def number(self, batch: TargetBatch, batch_idx: int) -> int:
+        return batch.number
+
+    def predict_step(self, batch: TargetBatch, batch_idx: int) -> Inverted | None:
         if all(map(self.results.done, batch.ids)):  # what is left of the batch are broken files
             return None
-        inverted = super().predict_step(batch)
+        inverted = super().predict_step(batch, batch_idx)
+        assert inverted is not None
         targets = batch.images.to(inverted.images)
         figures = self.judge(
             inverted.images, targets, batch.truth, inverted.starts, inverted.class_weights
         )
         notes = metadata(self.inversion.generator, self.inversion.space)
         for place, name in enumerate(batch.ids):
-            if self.pti.steps and not self.results.done(name):
+            if self.pti["steps"] and not self.results.done(name):
                 figures[place] |= self.tune(inverted, place, name, targets[place, None])
             self.results.write(batch, inverted, figures, [place], notes)
         return inverted
@@ -90,9 +108,7 @@ class RecordedInversion(InversionModule):
         c = None if inverted.class_weights is None else inverted.class_weights[one].clone()
         inversion, latent = self.inversion, inverted.latent[one].clone()
         code = LatentCode(inversion.generator, inversion.space, latent, c, inversion.psi)
-        tuned = pivotal_tuning(
-            code, target, inversion.perceptual, **{str(k): v for k, v in self.pti.items()}
-        )
+        tuned = pivotal_tuning(code, target, inversion.perceptual, **self.pti)
         with torch.no_grad():
             image = tuned.to_unit_range(tuned.synthesize(code(), inversion.psi))
         self.results.add(name, TUNED, tuned.state_dict(), TUNED_IMAGE, image[0])

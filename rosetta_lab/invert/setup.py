@@ -18,17 +18,11 @@ from rosetta_lab.invert.problem import Inversion
 from rosetta_lab.invert.units import RosettaUnits
 from rosetta_lab.models.base import Generator
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
-from rosetta_lab.run.configs import plain
-
-WATCHING = ("logger", "trainer", "experiments", "resume")  # config that says nothing of the result
+from rosetta_lab.run.configs import WATCHING, plain, without
 
 
 def load_inversion(cfg: DictConfig, mined: Mined) -> Inversion:
-    """What poses the problems, as a run's config asks for it.
-
-    What the config leaves to the mining run is filled in.
-    """
-    mined.fill_in(cfg)
+    """What poses the problems, as a run's config, see :meth:`Mined.filled_in`, asks for it."""
     check_choice("normalization", cfg.normalization, get_args(Normalization))
     pairs = matched_pairs(
         mined.dictionary,
@@ -63,8 +57,10 @@ def load_judge(
 
 
 def settings(cfg: DictConfig) -> str:
-    """What the results depend on."""
-    asked = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in WATCHING])
+    """What a run was asked to do, in YAML; of its trainer only a precision that was asked for."""
+    asked = without(cfg, (*WATCHING, "trainer"))
+    if precision := cfg.trainer.get("precision"):
+        asked.trainer = {"precision": precision}
     return OmegaConf.to_yaml(asked, resolve=True)
 
 

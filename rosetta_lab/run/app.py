@@ -43,9 +43,8 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
         @functools.wraps(main)
         def guarded(cfg: DictConfig) -> Any:
             quiet()
-            follow_moves(cfg)
             try:
-                return main(cfg)
+                return main(follow_moves(cfg))
             except (RosettaError, InstantiationException) as error:
                 # Hydra wraps what a constructor raises.
                 mistake = error if isinstance(error, RosettaError) else error.__cause__

@@ -1,13 +1,18 @@
-"""Configs as plain values, where runs write, and classes that have moved since."""
+"""Configs as plain values, what of them results depend on, where runs write, moved classes."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
+
+Configured = TypeVar("Configured", bound=DictConfig | ListConfig)
 
 # Modules that stored recipes, runs and users' own configs may name, and where they are now.
 MOVED = {
@@ -16,6 +21,18 @@ MOVED = {
     "rosetta_lab.sweep": "rosetta_lab.compare.sweep",
     "rosetta_lab.wandb_logger": "rosetta_lab.run.loggers",
 }
+
+
+# Keys of how a run is started, watched and wired: what it does stands elsewhere.
+WATCHING = ("datamodule", "hydra", "logger", "module", "recipe", "resume")
+# With them, all keys on which no result depends (beyond rounding), but for PRECISION.
+NO_RESULT = (*WATCHING, "batch_size", "objective", "reference", "trainer")
+PRECISION = "trainer.precision"
+
+
+def matters(key: str) -> bool:
+    """Whether a result depends on a config's key, such as ``loss.l2``."""
+    return key == PRECISION or key.split(".")[0] not in NO_RESULT
 
 
 def run_folder(command: str, resume: str | None) -> str:
@@ -36,9 +53,30 @@ def plain(value: Any) -> Any:
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
-def follow_moves(config: Any) -> None:
-    """Let every ``_target_`` within a config that names a class's former place name its new one."""
-    _follow(config, OmegaConf.to_container(config, resolve=False))
+def without(cfg: DictConfig, keys: Sequence[str]) -> DictConfig:
+    """A copy of a config that lacks some of its keys."""
+    return OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in keys])
+
+
+def same_results(one: str, other: str) -> bool:
+    """Whether runs with these settings, in YAML, have the same results."""
+    try:
+        return one == other or _decisive(one) == _decisive(other)
+    except (YAMLError, OmegaConfBaseException):  # of a file that is damaged, or no settings
+        return False
+
+
+def _decisive(settings: str) -> dict[str, Any]:
+    found: Any = OmegaConf.to_container(follow_moves(OmegaConf.create(settings)), resolve=False)
+    precision = found.get("trainer", {}).get("precision")
+    return {key: value for key, value in found.items() if matters(key)} | {PRECISION: precision}
+
+
+def follow_moves(config: Configured) -> Configured:
+    """A copy of a config in which every ``_target_`` names the present place of its class."""
+    found: Configured = config.copy()  # type: ignore[assignment]
+    _follow(found, OmegaConf.to_container(found, resolve=False))
+    return found
 
 
 def _follow(config: Any, bare: Any) -> None:

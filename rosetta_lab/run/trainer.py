@@ -2,31 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import lightning as L
+import torch
 from hydra.utils import instantiate
 from lightning.pytorch.accelerators import MPSAccelerator
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import WandbLogger
 from omegaconf import DictConfig
 
-from rosetta_lab.errors import RosettaError
+from rosetta_lab.errors import RosettaError, check_choice
 from rosetta_lab.run.configs import plain
 from rosetta_lab.run.precision import set_matmul_precision
+
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")  # those that leave weights as they are
+
+
+class Bar(TQDMProgressBar):
+    """Lightning's bar; what a module logs for it is shown while it validates, too."""
+
+    def on_validation_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any, **how: Any
+    ) -> None:
+        super().on_validation_batch_end(trainer, pl_module, *args, **how)
+        self.val_progress_bar.set_postfix(trainer.progress_bar_metrics)
 
 
 def make_trainer(cfg: DictConfig, folder: Path, *, bar: bool = True) -> L.Trainer:
     """The Lightning trainer of a run: its loggers, a progress bar, nothing that writes elsewhere.
 
     Args:
-        cfg: with ``trainer`` (arguments of ``lightning.Trainer``), ``logger`` (by name), and
-            ``matmul_precision`` unless it is the highest.
+        cfg: with ``trainer`` (arguments of ``lightning.Trainer``; those with a ``_target_``, such
+            as more callbacks, are made), ``logger`` (by name), and ``matmul_precision`` unless it
+            is the highest.
         folder: the run folder.
         bar: show Lightning's progress bar, unless the config turns it off.
 
     Raises:
-        RosettaError: the accelerator is an Apple GPU.
+        RosettaError: the accelerator is an Apple GPU, or the precision one of other weights.
     """
     accelerator, apple = cfg.trainer.get("accelerator", "auto"), MPSAccelerator.is_available()
     if accelerator == "mps" or (accelerator == "gpu" and apple):
@@ -35,23 +52,42 @@ def make_trainer(cfg: DictConfig, folder: Path, *, bar: bool = True) -> L.Traine
             "that sums over images need.\nUse trainer.accelerator=cpu."
         )
     set_matmul_precision(cfg.get("matmul_precision", "highest"))
-    loggers = [instantiate(entry) for entry in (cfg.logger or {}).values()]
+    loggers = [instantiate(entry) for entry in (cfg.get("logger") or {}).values()]
     for logger in loggers:
         if isinstance(logger, WandbLogger):  # its dashboards group, filter and plot by settings
             logger.log_hyperparams(plain(cfg))
-    bar = bar and cfg.trainer.enable_progress_bar
-    bars: list[L.Callback] = [TQDMProgressBar(refresh_rate=1)] if bar else []
-    return L.Trainer(
-        logger=loggers,
-        callbacks=bars,
-        default_root_dir=folder,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        # Latents are shared out by our own sampler, which never repeats an image.
-        use_distributed_sampler=False,
+    arguments: dict[str, Any] = instantiate(cfg.trainer, _convert_="all")
+    bar = bar and arguments["enable_progress_bar"]
+    bars: list[L.Callback] = [Bar(refresh_rate=1)] if bar else []
+    trainer = L.Trainer(
         **{
-            **cfg.trainer,
+            "default_root_dir": folder,
+            "enable_checkpointing": False,
+            "enable_model_summary": False,
+            # Latents are shared out by our own sampler, which never repeats an image.
+            "use_distributed_sampler": False,
+            **arguments,
             "accelerator": "cpu" if accelerator == "auto" and apple else accelerator,
             "enable_progress_bar": bar,
-        },
+            "logger": loggers,
+            "callbacks": [*bars, *arguments.get("callbacks", [])],
+        }
     )
+    check_choice("trainer.precision", trainer.precision, PRECISIONS)
+    return trainer
+
+
+@contextmanager
+def one_device(trainer: L.Trainer) -> Iterator[torch.device]:
+    """The device and, within, the precision of a trainer, for work that it does not run itself.
+
+    Raises:
+        RosettaError: it has several devices.
+    """
+    if trainer.world_size > 1:
+        raise RosettaError(
+            f"trainer.devices={trainer.num_devices}, trainer.num_nodes={trainer.num_nodes}: this "
+            "command works on one device.\nUse trainer.devices=1, or [N] for the GPU of number N."
+        )
+    with trainer.precision_plugin.forward_context():
+        yield trainer.strategy.root_device

@@ -24,7 +24,7 @@ from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.pages.document import PAGE_NAME
 from rosetta_lab.run.app import entry_point
 from rosetta_lab.run.configs import plain
-from rosetta_lab.run.trainer import make_trainer
+from rosetta_lab.run.trainer import make_trainer, one_device
 from rosetta_lab.visualize.page.atlas import write_index, write_view
 from rosetta_lab.visualize.view import (
     Seen,
@@ -46,23 +46,27 @@ def main(cfg: DictConfig) -> Path:
         raise RosettaError(f"shown={cfg.shown}: expected 1 to images={cfg.images}.")
     if cfg.matches in (None, "none"):
         raise RosettaError(f"matches={cfg.matches}: name a model of the dictionary, or all.")
-    device = make_trainer(cfg, folder, bar=False).strategy.root_device
-    mined = load_mined(cfg.dictionary, device)
+    with one_device(make_trainer(cfg, folder, bar=False)) as device:
+        page = write_pages(cfg, folder, load_mined(cfg.dictionary, device))
+    print(f"Look at it: {page.resolve()}")
+    return page
+
+
+def write_pages(cfg: DictConfig, folder: Path, mined: Mined) -> Path:
+    """Look at what a config asks for, one concept or neuron, or all concepts."""
     subjects = choose(mined.dictionary, cfg.concept, cfg.neuron)
     tour = Tour(cfg, mined)
-    if cfg.concept == "all":
-        home = mined.folder if mined.folder.is_dir() and mined.folder != EMBEDDED else folder
-        for subject in subjects:
-            write_view(home / ATLAS, tour(subject), cfg, mined.dictionary, subjects)
-        page = write_index(home / ATLAS, subjects, mined.dictionary, cfg.shown)
-        if (shown := home / PAGE_NAME).is_file():
-            linked = link_atlas(
-                shown.read_text(encoding="utf-8"), [subject.number for subject in subjects]
-            )
-            atomic_write(shown, linked.encode())
-    else:
-        page = write_view(folder, tour(subjects[0]), cfg, mined.dictionary)
-    print(f"Look at it: {page.resolve()}")
+    if cfg.concept != "all":
+        return write_view(folder, tour(subjects[0]), cfg, mined.dictionary)
+    home = mined.folder if mined.folder.is_dir() and mined.folder != EMBEDDED else folder
+    for subject in subjects:
+        write_view(home / ATLAS, tour(subject), cfg, mined.dictionary, subjects)
+    page = write_index(home / ATLAS, subjects, mined.dictionary, cfg.shown)
+    if (shown := home / PAGE_NAME).is_file():
+        linked = link_atlas(
+            shown.read_text(encoding="utf-8"), [subject.number for subject in subjects]
+        )
+        atomic_write(shown, linked.encode())
     return page
 
 

@@ -20,8 +20,8 @@ from rosetta_lab.dictionary.statistics import Statistics
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.functional.agreement import TargetMaps
 from rosetta_lab.invert.latent_code import LatentCode
-from rosetta_lab.invert.module import InversionModule
 from rosetta_lab.invert.objective import Objective
+from rosetta_lab.invert.optimise import optimise
 from rosetta_lab.invert.sources import Sources
 from rosetta_lab.invert.units import OwnUnits, SeenUnits
 from rosetta_lab.models.base import Generator
@@ -216,7 +216,7 @@ def approach(
         target: the latent of one image.
         starts: where to begin; they become the result.
         loss: weights of ``activation``, ``latent_l1`` and ``latent_l2``.
-        how: arguments of :class:`InversionModule`.
+        how: see :func:`rosetta_lab.invert.optimise.optimise`.
     """
     count = len(starts)
     asked = [
@@ -226,7 +226,7 @@ def approach(
     objective = Objective(loss, agreement=units.agreement(asked))
     with torch.no_grad():
         before = objective(starts)
-    found = InversionModule(lambda _: (starts, objective), **how).predict_step(None)
+    found = optimise((starts, objective), **how)
     with torch.no_grad():
         after = objective(starts)
     agreement = torch.stack([-before.parts["activation"], -after.parts["activation"]], dim=1)

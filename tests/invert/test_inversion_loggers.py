@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import pytest
 import torch
 import wandb
@@ -17,15 +20,24 @@ from inversion_fixtures import STEPS, write_results
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from omegaconf import OmegaConf
 from PIL import Image
+from small_generator import generator  # noqa: F401  a fixture
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.data import DataLoader
 from wandb_log import items, records
 
 from rosetta_lab.data.images import SAMPLES
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.invert.figures import objective
+from rosetta_lab.invert.latent_code import LatentCode, random_z
 from rosetta_lab.invert.logged import KEY_IMAGES, log_curves
+from rosetta_lab.invert.module import InversionModule
+from rosetta_lab.invert.objective import Evaluation, Objective
+from rosetta_lab.invert.optimise import Problem
 from rosetta_lab.invert.results import IMAGE, TARGET, Results
 from rosetta_lab.run.loggers import FinishRun, wandb_logger, wandb_offline
+
+# The fixture of the small generator is imported by name.
+# ruff: noqa: F811
 
 IDS = [f"{place:05d}_coat" for place in range(10)]
 
@@ -47,12 +59,86 @@ def test_csv_and_tensorboard_hold_the_same_scalars(tmp_path: Path) -> None:
     log_curves(loggers, results, list(results.records(IDS)))
     with (tmp_path / "csv" / "metrics.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    total = [float(row["loss/total"]) for row in rows if row["loss/total"]]
+    total = [float(row["mean_loss/total"]) for row in rows if row["mean_loss/total"]]
     assert total == pytest.approx(mean_course(results, "total"))
     assert float(rows[-1]["psnr"]) == pytest.approx(14.5)
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
-    assert [e.value for e in events.Scalars("loss/total")] == pytest.approx(total)
+    assert [e.value for e in events.Scalars("mean_loss/total")] == pytest.approx(total)
     assert [(e.step, e.value) for e in events.Scalars("ssim")] == [(STEPS, pytest.approx(0.45))]
+
+
+READ = """
+import json, sys
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+events = EventAccumulator(sys.argv[1]).Reload()
+found = {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+print(json.dumps(found))
+"""
+
+
+def read_events(folder: Path) -> dict[str, list[list[float]]]:
+    """Steps and values of every scalar in TensorBoard's files, as another process sees them."""
+    command = [sys.executable, "-c", READ, str(folder)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+
+
+def test_losses_are_in_the_files_while_it_runs(generator, tmp_path: Path, monkeypatch) -> None:
+    """Looked at in the middle of the second of two batches; later nothing is there twice."""
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path))  # restored afterwards
+    loggers = [
+        CSVLogger(tmp_path, "", "csv"),
+        TensorBoardLogger(tmp_path, "", "tensorboard"),
+        wandb_logger(str(tmp_path), project="p", offline=True),
+    ]
+    losses: list[list[float]] = []  # of every step
+    midway: dict[str, list[list[float]]] = {}
+    rows: list[dict[str, str]] = []
+
+    def pose(batch: torch.Tensor) -> Problem:
+        z = random_z(generator, [f"{number} of {int(batch)}" for number in range(3)], 0)
+        only = Objective({"l2": 1.0, "latent_l2": 0.1}, torch.zeros(3, 3, 8, 8).double())
+
+        def watched(code: LatentCode) -> Evaluation:
+            if len(losses) == STEPS + 25:
+                midway.update(read_events(tmp_path / "tensorboard"))
+                with (tmp_path / "csv" / "metrics.csv").open(newline="") as stream:
+                    rows.extend(csv.DictReader(stream))
+            evaluation = only(code)
+            losses.append([float(x.mean()) for x in (evaluation.parts["l2"], evaluation.total)])
+            return evaluation
+
+        return LatentCode(generator, "w", generator.map(z, torch.eye(3).double())), watched
+
+    trainer = L.Trainer(
+        accelerator="cpu",
+        logger=loggers,
+        log_every_n_steps=10,
+        inference_mode=False,
+        enable_progress_bar=False,
+        default_root_dir=tmp_path,
+    )
+    module = InversionModule(pose, STEPS)
+    trainer.predict(module, DataLoader(torch.arange(2), batch_size=None))
+    steps = [0, 10, 20, 30, 39, 40, 50, 60]
+    for place, name in enumerate(("loss/l2", "loss/total")):
+        expected = [[step, pytest.approx(losses[step][place], rel=1e-6)] for step in steps]
+        assert midway[name] == expected
+        assert [[int(row["step"]), float(row[name])] for row in rows] == expected
+
+    results = write_results(tmp_path, IDS, figures)
+    log_curves(loggers, results, list(results.records(IDS)))
+    wandb.finish()
+    told = read_events(tmp_path / "tensorboard")
+    assert [step for step, _ in told["loss/total"]] == [*steps, 70, 79]
+    for name, points in told.items():
+        assert len({step for step, _ in points}) == len(points), name
+    with (tmp_path / "csv" / "metrics.csv").open(newline="") as stream:
+        cells = [(k, row["step"]) for row in csv.DictReader(stream) for k in row if row[k]]
+    assert len({c for c in cells if c[0] != "step"}) == sum(k != "step" for k, _ in cells)
+    (log,) = tmp_path.rglob("*.wandb")
+    history = [items(r.history.item) for r in records(log) if r.HasField("history")]
+    steps_of = [row["trainer/global_step"] for row in history if "loss/total" in row]
+    assert steps_of == [*steps, 70, 79]
 
 
 def test_the_objective_is_a_mean_figure() -> None:
@@ -95,7 +181,7 @@ def test_an_offline_run_holds_numbers_and_pictures_wherever_it_is_moved(
     (run,) = (r.run for r in found if r.WhichOneof("record_type") == "run")
     assert (run.run_group, run.display_name) == ("a sweep", "an arm")
     history = [items(r.history.item) for r in found if r.HasField("history")]
-    total = [row["loss/total"] for row in history if "loss/total" in row]
+    total = [row["mean_loss/total"] for row in history if "mean_loss/total" in row]
     assert total == pytest.approx(mean_course(Results(moved), "total"))
     summary: dict[str, Any] = {}
     for row in history:  # an offline run's summary is the last value of everything

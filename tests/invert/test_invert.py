@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -80,6 +81,30 @@ def test_results_of_other_settings_are_refused(whole: Path) -> None:
     done = run(f"resume={whole}", "steps=7", cwd=whole.parent)
     assert done.returncode == 1
     assert "holds results of other settings" in done.stdout + done.stderr
+
+
+def test_another_batch_size_and_precision_of_products(whole: Path, tmp_path: Path) -> None:
+    """Of these two, results depend on the second; that on the first is no reason to refuse."""
+    folder = Path(shutil.copytree(whole, tmp_path / "run"))
+    settings = folder / "settings.yaml"
+    assert "batch_size: 2\n" in settings.read_text()
+    for name in ("bag_orange", "coat_red", "sneaker_blue"):
+        shutil.rmtree(folder / "results" / name)
+    kept = {name: done.stat().st_mtime_ns for name, done in results(folder).items()}
+    other = ["batch_size=3", "trainer.log_every_n_steps=1", "logger=[]", "objective=ssim"]
+    done = run(f"resume={folder}", *other, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "batch_size: 3\n" in settings.read_text()
+    for name, place in results(folder).items():
+        if name in kept:
+            assert place.stat().st_mtime_ns == kept[name]
+        a, b = (
+            load_file(p / "latent.safetensors")["latent"] for p in (place, results(whole)[name])
+        )
+        assert torch.allclose(a, b, atol=1e-4)
+    assert len(results(folder)) == 8
+    done = run(f"resume={folder}", "matmul_precision=high", cwd=tmp_path)
+    assert done.returncode == 1 and "holds results of other settings" in done.stdout
 
 
 def test_killed_three_times_and_resumed(whole: Path, tmp_path: Path) -> None:
@@ -166,7 +191,7 @@ def test_a_process_writes_to_the_first_ones_folder(tmp_path: Path) -> None:
     first.claim("steps: 1")
     (first.root / ".new_x").mkdir(parents=True)  # the first process is at work
     targets = ImageFolder(SAMPLES, 8)
-    data = SharedOut(targets, 8, Results(tmp_path / "mine"), "steps: 1")
+    data = SharedOut(targets, Results(tmp_path / "mine"), "steps: 1", 8)
     data.trainer = Other(tmp_path / "first")  # type: ignore[assignment]
     data.setup("predict")
     assert data.results.root == first.root and (first.root / ".new_x").is_dir()

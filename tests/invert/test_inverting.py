@@ -233,7 +233,7 @@ class Targets(list[Target]):
 
 
 def recorded(generator: Generator, folder: Path, pti: int = 0) -> RecordedInversion:
-    options = OmegaConf.create({"steps": pti, "lr": 1e-2, "l2": 1.0})
+    options = {"steps": pti, "lr": 1e-2, "l2": 1.0}
     return RecordedInversion(inversion(generator), Judge([]), Results(folder), options, steps=2)
 
 
@@ -243,9 +243,9 @@ def test_a_broken_image_costs_no_second_run_of_its_batch(
     module = recorded(generator, tmp_path)
     broken = TargetBatches(Targets(), 3)[0]
     assert broken.ids == ["one", "three"]
-    assert module.predict_step(broken) is not None
+    assert module.predict_step(broken, 0) is not None
     monkeypatch.setattr(module, "pose", lambda _: pytest.fail("done already"))
-    assert module.predict_step(broken) is None
+    assert module.predict_step(broken, 0) is None
 
 
 def test_a_tuned_image_is_written_before_the_next_is_tuned(
@@ -262,7 +262,7 @@ def test_a_tuned_image_is_written_before_the_next_is_tuned(
     monkeypatch.setattr(run, "pivotal_tuning", interrupted)
     module = recorded(generator, tmp_path, pti=1)
     with pytest.raises(KeyboardInterrupt):
-        module.predict_step(batch())
+        module.predict_step(batch(), 0)
     assert done == [[False] * 3, [True, False, False], [True, True, False]]
     assert module.results.read("one")["tuned_psnr"] > 0.0
     # An edit of it starts from the generator as it was tuned.

@@ -17,7 +17,7 @@ from toy import ToyModel
 from rosetta_lab.data.images import make_ids
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.invert.judge import Judge, true_errors
-from rosetta_lab.invert.module import Inverted
+from rosetta_lab.invert.optimise import Inverted
 from rosetta_lab.invert.problem import TargetBatch
 from rosetta_lab.invert.results import Results
 from rosetta_lab.models.perceptual import LayerPerceptual
