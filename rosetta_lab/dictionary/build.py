@@ -136,6 +136,10 @@ def _matches(units: UnitIndex, judged: Judged, row: int, accepted: bool) -> list
                 round(float(scores[key][place]), 6) for key in ("position", "centred", "shuffled")
             )
             match.q = _rounded(float(judged.q[place]))
+        if "low" in scores:
+            match.r_low, match.r_high = (
+                round(float(scores[key][place]), 6) for key in ("low", "high")
+            )
         found.append(match)
     return sorted(found, key=lambda match: -match.r)
 
@@ -202,6 +206,7 @@ def _null(found: Found) -> dict[str, Any]:
 
     return {
         "draws": draws,
+        "max_fdr": found.max_fdr,
         "candidates": len(found.candidates),
         "accepted_best_buddies": {name: int(j.kept.sum()) for name, j in models.items()},
         "shuffled_rosetta_neurons": mean(map(len, found.decoys)),

@@ -55,6 +55,7 @@ class Found:
             null.
         decoys: candidates among shuffled images, draw by draw.
         decoys_kept: those of them that would be accepted.
+        max_fdr: the highest false discovery rate that is accepted.
     """
 
     models: dict[str, Judged]
@@ -63,6 +64,7 @@ class Found:
     q: dict[int, float]
     decoys: list[list[int]]
     decoys_kept: list[list[int]]
+    max_fdr: float
 
 
 def judge(matching: Matching, k_rows: int, k_columns: int, max_fdr: float) -> Judged:
@@ -103,7 +105,7 @@ def find(matchings: Mapping[str, Matching], k_rows: int, k_columns: int, max_fdr
         scores = mean_of_best([judged.buddies for judged in every], candidates)
         chance = [mean_of_best(d, units) for d, units in zip(draws, decoys, strict=True)]
         q = dict(zip(candidates, q_values(scores, chance).tolist(), strict=True))
-    return Found(models, candidates, rosetta, q, decoys, passing)
+    return Found(models, candidates, rosetta, q, decoys, passing, max_fdr)
 
 
 def common(buddies: Sequence[BestBuddies]) -> list[int]:

@@ -14,7 +14,7 @@ from rosetta_lab.errors import RosettaError, check_choice
 from rosetta_lab.models.units import UnitIndex
 
 Pairs = dict[str, Tensor]  # model name to numbers of units, generator and model (P, 2)
-Pool = Literal["rosetta", "best_buddies"]
+Pool = Literal["rosetta", "accepted", "best_buddies", "rejected", "decoys"]
 
 
 def matched_pairs(
@@ -31,8 +31,10 @@ def matched_pairs(
     Args:
         dictionary: where they were matched.
         matches: ``all``, ``none`` (or None), the name of a model, or several names.
-        pool: ``best_buddies``: every mutual nearest neighbour of a chosen model; ``rosetta``: only
-            those of Rosetta neurons, which have one in every model.
+        pool: ``best_buddies``: every mutual nearest neighbour of a chosen model; ``accepted`` and
+            ``rejected``: those that pass the dictionary's null, and those that fail it;
+            ``rosetta``: only those of Rosetta neurons, which have an accepted one in every model;
+            ``decoys``: the best buddies of shuffled images, which mean nothing.
         concepts: only Rosetta neurons of these concepts; None for all.
         neurons: only these Rosetta neurons; None for all.
         layers: only generator units of these layers; None for all.
@@ -52,14 +54,8 @@ def matched_pairs(
     generator = dictionary.generator.units
     if concepts is not None or neurons is not None:
         pool = "rosetta"
-    if pool == "best_buddies":
-        found = dictionary.buddies
-        pairs = {name: found[name][:, :2] for name in names if name in found}
-        if len(pairs) < len(names):
-            raise RosettaError(
-                f"This dictionary does not hold the best buddies of {names[0]}.\n"
-                "Mine it again, or choose pool=rosetta."
-            )
+    if pool != "rosetta":
+        pairs = {name: _pool(dictionary, name, pool) for name in names}
     else:
         chosen = _neurons(dictionary, concepts, neurons)
         pairs = {}
@@ -91,6 +87,28 @@ def matched_pairs(
     return pairs
 
 
+def _pool(dictionary: RosettaDictionary, name: str, pool: Pool) -> Tensor:
+    """Pairs (P, 2) with one model, matched by the others or not."""
+    if name not in dictionary.buddies:
+        raise RosettaError(
+            f"This dictionary does not hold the best buddies of {name}.\n"
+            "Mine it again, or choose pool=rosetta."
+        )
+    every = dictionary.buddies[name][:, :2]
+    known = dictionary.evidence.get(name)
+    if pool == "best_buddies" or (pool == "accepted" and known is None):
+        return every  # without a null, all of them are accepted
+    if known is None:
+        raise RosettaError(
+            f"pool={pool}: this dictionary was mined without a null.\n"
+            "Mine it again with null=shuffled, or choose pool=best_buddies."
+        )
+    if pool == "decoys":
+        return known["decoys"]
+    accepted = known["q"] <= dictionary.summary["null"]["max_fdr"]
+    return every[accepted if pool == "accepted" else ~accepted]
+
+
 def _names(dictionary: RosettaDictionary, matches: str | Sequence[str] | None) -> list[str]:
     if matches is None or matches == "none":
         return []
@@ -119,7 +137,12 @@ def _within(dictionary: RosettaDictionary, k: int) -> RosettaDictionary:
             f"k={k}: this dictionary does not tell how near its best buddies are.\n"
             "Mine it again, or leave k out."
         )
-    buddies = {name: rows[rows[:, 2] <= k] for name, rows in dictionary.buddies.items()}
+    near_enough = {name: rows[:, 2] <= k for name, rows in dictionary.buddies.items()}
+    buddies = {name: rows[near_enough[name]] for name, rows in dictionary.buddies.items()}
+    evidence = {
+        name: {key: x if key == "decoys" else x[near_enough[name]] for key, x in known.items()}
+        for name, known in dictionary.evidence.items()
+    }
     generator = dictionary.generator.units
     neurons = []
     for neuron in dictionary.neurons:
@@ -133,7 +156,7 @@ def _within(dictionary: RosettaDictionary, k: int) -> RosettaDictionary:
         if not all(matches.values()):
             matches = {name: [] for name in matches}
         neurons.append(replace(neuron, matches=matches))
-    return replace(dictionary, neurons=neurons, buddies=buddies)
+    return replace(dictionary, neurons=neurons, buddies=buddies, evidence=evidence)
 
 
 def _neurons(

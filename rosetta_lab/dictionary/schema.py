@@ -60,6 +60,8 @@ class Match:
         r_centred: r of what is left when each position's mean is removed.
         r_shuffled: r with shuffled images, of one draw.
         q: the least false discovery rate at which the match is accepted, by its centred r.
+        r_low: lower end of r's 95 % interval, by the jackknife over parts of the images.
+        r_high: its upper end.
     """
 
     layer: str
@@ -69,6 +71,8 @@ class Match:
     r_centred: float | None = None
     r_shuffled: float | None = None
     q: float | None = None
+    r_low: float | None = None
+    r_high: float | None = None
 
     @property
     def unit(self) -> Unit:

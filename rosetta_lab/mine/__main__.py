@@ -33,7 +33,6 @@ from rosetta_lab.run.trainer import make_trainer
 
 log = logging.getLogger("rosetta_lab")
 PILOT_IMAGES = 16
-KEPT = 32  # neighbours of every unit, so that a sweep over K runs the networks once
 WATCHING = ("logger", "experiments", "resume")  # config that says nothing of the result
 
 
@@ -107,14 +106,7 @@ def mine(
         "disc": plain(cfg.disc),
         "precision": str(trainer.precision),
     }
-    evidence = Evidence(
-        cfg.null,
-        cfg.draws,
-        cfg.blocks,
-        "centred" if cfg.center == "position" else "r",
-        max(KEPT, cfg.k_gen, cfg.k_disc),
-        cfg.control == "shuffled",
-    )
+    evidence = Evidence.of(cfg)
     key = fingerprint(
         observer, latents, cfg.psi, cfg.correlation, configs, cfg.batch_size, evidence
     )

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Literal, cast, get_args
 
 import lightning as L
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rosetta_lab.data.latents import LatentBatch
 from rosetta_lab.errors import RosettaError, check_choice
 from rosetta_lab.functional.neighbours import Neighbours, neighbours, on_cpu
-from rosetta_lab.metrics.activations import ActivationBatch, UnitGroups
+from rosetta_lab.metrics.activations import UnitGroups
 from rosetta_lab.metrics.correlation import (
     BatchMeanCorrelation,
     CorrelationTable,
@@ -25,6 +24,7 @@ from rosetta_lab.metrics.matching import Matching, match
 from rosetta_lab.mine.null import Evidence, parts_of
 from rosetta_lab.mine.partial import PartialSums
 from rosetta_lab.mine.result import MiningResult
+from rosetta_lab.mine.sums import add_up, look, sums_of
 from rosetta_lab.models.observer import Observer
 from rosetta_lab.models.units import Layer
 
@@ -67,25 +67,16 @@ class MiningModule(L.LightningModule):
         check_choice("correlation", correlation, get_args(Correlation))
         self.observer, self.pilot = observer, pilot
         self.partial, self.keep_tables = partial, keep_tables
-        self.evidence = evidence or Evidence()
-        if correlation == "batch_mean":  # averages of batches have no sums to hold against
-            self.evidence = replace(self.evidence, null="none", blocks=1)
+        self.evidence = evidence or Evidence("none" if correlation == "batch_mean" else "shuffled")
         self.shapes, means = pilot_run(observer, pilot, batch_size or len(pilot))
         self.groups = {name: UnitGroups(own, means[name]) for name, own in self.shapes.items()}
         self.grouping = self.evidence.grouping(images, classes, self.groups)
-        blocks, name = self.grouping.blocks, observer.reference
-        pairings = 1 + self.grouping.draws - (self.evidence.shuffle and self.grouping.draws > 0)
-        self.statistics = nn.ModuleDict(
-            {n: UnitStatistics(g, pairings > 1, blocks) for n, g in self.groups.items()}
-        )
-        own = self.groups[name]
-        self.tables = nn.ModuleDict(
-            {
-                n: BatchMeanCorrelation(own, g)
-                if correlation == "batch_mean"
-                else CorrelationTable(own, g, *((1, 1) if n == name else (pairings, blocks)))
-                for n, g in self.groups.items()
-            }
+        self.statistics, self.tables = sums_of(
+            self.groups,
+            observer.reference,
+            self.evidence,
+            self.grouping,
+            batch_mean=correlation == "batch_mean",
         )
         self.result: MiningResult | None = None
 
@@ -99,25 +90,14 @@ class MiningModule(L.LightningModule):
             )
 
     def validation_step(self, batch: LatentBatch, batch_idx: int) -> None:
-        rows = self.groups[self.observer.reference]
-        batches = {
-            name: ActivationBatch(own, {}, self.groups.values() if own is rows else [rows])
-            for name, own in self.groups.items()
-        }
-
-        def condense(model: str, layer: str, maps: Tensor) -> None:
-            check_finite(model, layer, maps)
-            batches[model].add(layer, maps)  # and let go: a batch's maps would not fit together
-
-        self.observer(batch, condense)
-        own, block = batches[self.observer.reference], self.grouping.block(int(batch.index[0]))
+        reference = self.observer.reference
+        batches = look(self.observer, batch, self.groups, check_finite)
         orders = {k: v.to(self.device) for k, v in self.grouping.orders(batch.index.cpu()).items()}
         if self.evidence.shuffle and orders:
             orders[0] = orders.pop(self.grouping.draws)
-        own.reorder(orders)
-        for name, activations in batches.items():
-            self._statistics(name).update(activations, block)
-            self._table(name).update(own, activations, 0 if activations is own else block)
+        batches[reference].reorder(orders)
+        block = self.grouping.block(int(batch.index[0]))
+        add_up(batches, reference, self.statistics, self.tables, block)
         if self.partial is not None:
             self.partial.advance(
                 len(batch),

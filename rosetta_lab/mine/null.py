@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
+from omegaconf import DictConfig
 from torch import Tensor
 
 from rosetta_lab.data.grouping import Grouping
@@ -15,6 +16,7 @@ from rosetta_lab.metrics.activations import UnitGroups
 from rosetta_lab.metrics.matching import Criterion
 
 Kind = Literal["shuffled", "within_class", "none"]
+KEPT = 32  # neighbours of every unit, so that a sweep over K runs the networks once
 FEW_UNITS = 400  # below, one draw of decoys shows no small false discovery rate
 BLOCK_BYTES, MOST_BLOCKS, FEWEST_IMAGES = 2**30, 20, 50  # of sums kept apart; images of a block
 SPLITS = 3  # of the blocks into halves
@@ -43,9 +45,27 @@ class Evidence:
     neighbours: int = 32
     shuffle: bool = False
 
+    @classmethod
+    def of(cls, cfg: DictConfig) -> Evidence:
+        """What a run's config asks for."""
+        averaged = cfg.correlation == "batch_mean"  # such averages have no sums to hold against
+        return cls(
+            "none" if averaged else cfg["null"],
+            cfg.draws,
+            1 if averaged else cfg.blocks,
+            "centred" if cfg.center == "position" else "r",
+            max(KEPT, cfg.k_gen, cfg.k_disc),
+            cfg.control == "shuffled",
+        )
+
     def __post_init__(self) -> None:
         check_choice("null", self.null, get_args(Kind))
         check_choice("criterion", self.criterion, get_args(Criterion))
+
+    @property
+    def spare(self) -> int:
+        """Draws that are no decoys."""
+        return int(self.shuffle)
 
     def grouping(self, images: int, classes: int, groups: Mapping[str, UnitGroups]) -> Grouping:
         """How a run's images are paired and parted.
@@ -61,14 +81,14 @@ class Evidence:
             few = min(len(own.index) for own in groups.values()) < FEW_UNITS
             draws = (3 if few else 1) if self.draws is None else self.draws
         stride = max(1, classes) if self.null == "within_class" else 1
-        draws = max(0, min(draws, images // stride - 1 - self.shuffle))
+        draws = max(0, min(draws, images // stride - 1 - self.spare))
         rows = len(next(iter(groups.values())).index)
         columns = sum(len(own.index) for own in groups.values())
         most = BLOCK_BYTES // (8 * rows * columns * (1 + draws))
         blocks = min(MOST_BLOCKS, most, images // FEWEST_IMAGES)
         return Grouping(
             images,
-            draws + (self.shuffle and draws > 0),
+            draws + (self.spare if draws else 0),
             stride,
             max(1, blocks if self.blocks is None else min(self.blocks, images // (2 * stride))),
         )

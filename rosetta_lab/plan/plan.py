@@ -6,7 +6,6 @@ contents, while the bytes of every tensor that would exist are counted. Weights 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,12 +14,13 @@ from omegaconf import DictConfig
 
 from rosetta_lab.data.latents import LatentBatch
 from rosetta_lab.errors import RosettaError
+from rosetta_lab.mine.sums import look
 from rosetta_lab.models.load import load_latents
 from rosetta_lab.models.meta import observer_without_memory, shapes_without_memory
 from rosetta_lab.models.observer import Observer
 from rosetta_lab.models.units import Layer
 from rosetta_lab.plan.memory import MemoryMeter, available_memory
-from rosetta_lab.plan.rehearsal import Timing, correlate, measure_time, metrics_of
+from rosetta_lab.plan.rehearsal import Sums, Timing, make_sums, measure_time
 
 # Share of the free memory that measuring may fill: allocators and convolutions take some uncounted.
 MEASURING = 0.9
@@ -50,7 +50,7 @@ class MemoryPlan:
         weights: of all models, float32.
         sums: behind the tables and statistics, float64, from the first batch to the last.
         batch: beside these, at most, while one batch is generated, looked at and correlated.
-        tables: the finished tables, float32.
+        tables: of one model at a time, float32, when all images are seen.
         working: copies of the largest block while the tables are made from the sums.
     """
 
@@ -135,7 +135,7 @@ class Plan:
             "seconds": self.seconds,
             "images_per_second": self.images_per_second,
             # In the cache folder: what an interrupted run goes on from, what a finished one leaves.
-            "disk": {"unfinished": self.memory.sums, "finished": self.memory.tables},
+            "disk": {"unfinished": self.memory.sums},
         }
 
 
@@ -156,7 +156,9 @@ def make_plan(cfg: DictConfig, device: str | None = None, measure: float = 0.0) 
     latents = load_latents(cfg, observer.source.generator)
     shapes = shapes_without_memory(cfg, observer)
     size = min(cfg.batch_size, len(latents))
-    memory = plan_memory(observer, shapes, latents.batch(list(range(size))))
+    classes = len(latents.classes)
+    sums = make_sums(cfg, shapes, observer.reference, classes, "meta")
+    memory = plan_memory(observer, sums, latents.batch(list(range(size))), cfg.save_tables)
     entries = {cfg.gen.name: cfg.gen, **cfg.disc}
     models = [
         ModelPlan(
@@ -172,8 +174,10 @@ def make_plan(cfg: DictConfig, device: str | None = None, measure: float = 0.0) 
     usable = int(MEASURING * available)
     with_sums, alone = (memory.room(usable, size, sums) for sums in (True, False))
     if measure and alone:
-        metrics = metrics_of(shapes, observer.reference, device) if with_sums else None
-        timing = measure_time(cfg, metrics, device, min(size, with_sums or alone), measure)
+        there = None
+        if with_sums:
+            there = make_sums(cfg, shapes, observer.reference, classes, device)
+        timing = measure_time(cfg, there, device, min(size, with_sums or alone), measure)
     return Plan(models, len(latents), size, device, available, memory, timing)
 
 
@@ -193,29 +197,32 @@ def chosen_device(device: str | None) -> str:
 
 
 def plan_memory(
-    observer: Observer, shapes: Mapping[str, list[Layer]], batch: LatentBatch
+    observer: Observer, sums: Sums, batch: LatentBatch, keep_tables: bool = False
 ) -> MemoryPlan:
     """Run one batch without memory.
 
     Args:
         observer: on the ``meta`` device.
-        shapes: of its layers.
+        sums: likewise.
         batch: as many latents as a run has at a time.
+        keep_tables: whether whole tables are kept.
     """
-    name = observer.reference
-    metrics = metrics_of(shapes, name, "meta")
-    states = [s for _, *pair in metrics.values() for m in pair for s in m.sums().values()]
     with MemoryMeter() as meter:
         meter.count((*observer.parameters(), *observer.buffers()))
         weights = meter.live
-        meter.count(states)
-        sums = meter.live - weights
-        correlate(metrics, observer(batch).maps, name)
-    units = {n: len(group.index) for n, (group, *_) in metrics.items()}
+        meter.count(sums.states())
+        summed = meter.live - weights
+        sums.add(look(observer, batch, sums.groups))
+    units = {name: len(own.index) for name, own in sums.groups.items()}
+    rows, draws = units[sums.reference], sums.grouping.draws
+    kinds = 1 if draws == 0 else 3 + 2 * draws  # r; by position, centred; two for each shuffle
+    sizes = {name: max(map(len, own.units.values())) for name, own in sums.groups.items()}
+    block = sizes[sums.reference] * max(sizes.values())
     return MemoryPlan(
         weights=weights,
-        sums=sums,
-        batch=meter.peak - weights - sums,
-        tables=4 * units[name] * sum(units.values()),
-        working=8 * WORKING_COPIES * max(state.numel() for state in states),
+        sums=summed,
+        batch=meter.peak - weights - summed,
+        # One model at a time, and a copy to find neighbours in.
+        tables=4 * rows * ((kinds + 1) * max(units.values()) + keep_tables * sum(units.values())),
+        working=8 * (WORKING_COPIES + draws) * block,
     )

@@ -9,16 +9,16 @@ from time import perf_counter
 
 import torch
 from omegaconf import DictConfig
-from torch import Tensor
+from torch import Tensor, nn
 
-from rosetta_lab.metrics.activations import UnitGroups, condense_batch
-from rosetta_lab.metrics.correlation import CorrelationTable, UnitStatistics
+from rosetta_lab.data.grouping import Grouping
+from rosetta_lab.metrics.activations import ActivationBatch, UnitGroups, condense_batch
+from rosetta_lab.mine.null import Evidence
+from rosetta_lab.mine.sums import add_up, sums_of
 from rosetta_lab.models.load import load_latents, load_observer
 from rosetta_lab.models.meta import random_weights
 from rosetta_lab.models.observer import Observation
 from rosetta_lab.models.units import Layer
-
-Metrics = Mapping[str, tuple[UnitGroups, UnitStatistics, CorrelationTable]]
 
 
 @dataclass(frozen=True)
@@ -45,31 +45,55 @@ class Timing:
         return num_images * per_image + batches * (self.accumulation or 0.0)
 
 
-def metrics_of(shapes: Mapping[str, list[Layer]], reference: str, device: str) -> Metrics:
-    """Every model's units, statistics and table against those of the model ``reference``."""
+@dataclass(frozen=True)
+class Sums:
+    """A run's sums on a device: groups of units, statistics and tables by model."""
+
+    groups: dict[str, UnitGroups]
+    reference: str
+    grouping: Grouping
+    statistics: nn.ModuleDict
+    tables: nn.ModuleDict
+
+    def states(self) -> list[Tensor]:
+        """Every sum."""
+        metrics = [*self.statistics.values(), *self.tables.values()]
+        return [value for metric in metrics for value in metric.sums().values()]  # type: ignore[operator]
+
+    def add(self, batches: Mapping[str, ActivationBatch]) -> None:
+        """One batch into all sums, as ``MiningModule.validation_step``."""
+        index = torch.arange(batches[self.reference].images)
+        if self.grouping.draws:
+            orders = {draw: index.roll(draw) for draw in range(1, self.grouping.draws + 1)}
+            batches[self.reference].reorder(orders)
+        add_up(batches, self.reference, self.statistics, self.tables)
+
+
+def make_sums(
+    cfg: DictConfig, shapes: Mapping[str, list[Layer]], reference: str, classes: int, device: str
+) -> Sums:
+    """The sums of a run, at zero.
+
+    Args:
+        cfg: of the run.
+        shapes: of every model's layers, the reference's first.
+        reference: name of the model whose units are the rows.
+        classes: that the images have in turn.
+        device: where the sums are.
+    """
     groups = {
         name: UnitGroups(layers, torch.zeros(sum(layer.channels for layer in layers)))
         for name, layers in shapes.items()
     }
+    evidence = Evidence.of(cfg)
+    grouping = evidence.grouping(cfg.num_images, classes, groups)
     with torch.device(device):
-        return {
-            name: (group, UnitStatistics(group), CorrelationTable(groups[reference], group))
-            for name, group in groups.items()
-        }
-
-
-def correlate(metrics: Metrics, maps: Mapping[str, Mapping[str, Tensor]], reference: str) -> None:
-    """One batch of activation maps into all sums, as ``MiningModule.validation_step``."""
-    batches = condense_batch(
-        {name: group for name, (group, *_) in metrics.items()}, reference, maps
-    )
-    for name, (_, statistics, table) in metrics.items():
-        statistics.update(batches[name])
-        table.update(batches[reference], batches[name])
+        made = sums_of(groups, reference, evidence, grouping, cfg.correlation == "batch_mean")
+    return Sums(groups, reference, grouping, *made)
 
 
 def measure_time(
-    cfg: DictConfig, metrics: Metrics | None, device: str, limit: int, seconds: float
+    cfg: DictConfig, sums: Sums | None, device: str, limit: int, seconds: float
 ) -> Timing:
     """Seconds on real tensors, with random weights.
 
@@ -79,41 +103,46 @@ def measure_time(
 
     Args:
         cfg: of the run.
-        metrics: on the device; None times the networks alone.
+        sums: on the device; None times the networks alone.
         device: where.
         limit: images at a time, at most.
         seconds: to repeat each measurement for.
     """
     observer = load_observer(random_weights(cfg)).to(device)
-    latents, name = load_latents(cfg, observer.source.generator), observer.reference
+    latents = load_latents(cfg, observer.source.generator)
 
-    def look(images: int) -> Callable[[], Observation]:
+    def show(images: int) -> Callable[[], Observation]:
         batch = latents.batch(list(range(images)))
         return lambda: observer(batch)
 
     images = 1
-    work = look(images)
+    work = show(images)
     work()  # the first of a shape takes longer
     while images < limit and timed(work, device) < seconds:
         images = min(2 * images, limit)
-        work = look(images)
+        work = show(images)
         work()
     forward = typical(work, device, seconds) / images
-    if metrics is None:
+    if sums is None:
         return Timing(images, forward, None, None)
     maps = work().maps
     # Warms up; also, only sums that were written to once have got their memory from the system.
-    correlate(metrics, maps, name)
-    update = typical(lambda: correlate(metrics, maps, name), device, seconds)
-    accumulation = typical(lambda: accumulate(metrics), device, seconds)
+    correlate(sums, maps)
+    update = typical(lambda: correlate(sums, maps), device, seconds)
+    accumulation = typical(lambda: accumulate(sums), device, seconds)
     return Timing(images, forward, max(0.0, update - accumulation) / images, accumulation)
 
 
-def accumulate(metrics: Metrics) -> None:
-    """Add something to every sum, as a batch of any size does."""
-    for _, *pair in metrics.values():
-        for value in (v for metric in pair for v in metric.sums().values()):
-            value.add_(torch.zeros_like(value, dtype=torch.float32))
+def correlate(sums: Sums, maps: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """One batch of activation maps into all sums."""
+    sums.add(condense_batch(sums.groups, sums.reference, maps))
+
+
+def accumulate(sums: Sums) -> None:
+    """Add something to every sum of a block, as a batch of any size does."""
+    for value in sums.states():
+        part = value[0] if value.dim() > 3 else value  # those with blocks of images
+        part.add_(torch.zeros_like(part, dtype=torch.float32))
 
 
 def typical(work: Callable[[], object], device: str, seconds: float) -> float:

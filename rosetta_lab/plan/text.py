@@ -15,15 +15,15 @@ def plan_text(plan: Plan) -> str:
         "weights": memory.weights,
         "sums (float64)": memory.sums,
         f"one batch of {plan.batch_size}": memory.batch,
-        "after the last batch: tables (float32)": memory.tables,
+        "after the last batch: a model's tables": memory.tables,
         "  and copies while they are made": memory.working,
         "at most at a time": memory.peak,
         f"free on {plan.device}": plan.available,
     }
     lines += ["Memory", *(f"  {what:<40}{size / GIGA:>10.2f} GB" for what, size in parts.items())]
     lines.append(
-        f"Disk: {memory.tables / GIGA:.2f} GB of tables in the cache folder, until then up to "
-        f"{memory.sums / GIGA:.2f} GB of sums (cache=false: none)"
+        f"Disk: until it is finished up to {memory.sums / GIGA:.2f} GB of sums in the cache "
+        "folder, then some MB of neighbours (cache=false: none)"
     )
     return "\n".join([*lines, time_line(plan), *([] if plan.fits else [warning(plan)])])
 
