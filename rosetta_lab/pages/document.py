@@ -1,119 +1,81 @@
-"""The frame of a static page that opens from disk: its policy, style and one script."""
+"""Static pages that open from disk: templates with autoescape, a strict policy, one script at most.
+
+Python makes plain data, the templates show it. Names from outside (layers, models, classes, files,
+a configuration) are escaped there, every one of them. :class:`Markup` is only what this package
+makes itself: its style sheets, its scripts and its charts.
+"""
 
 from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from html import escape
-from string import Template
+from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from omegaconf import OmegaConf
 
 import rosetta_lab
+from rosetta_lab.files import atomic_write
 from rosetta_lab.pages.colormap import css_gradient
-from rosetta_lab.pages.templates import read_template
 
 PAGE_NAME = "index.html"
 
-
-def document(
-    *,
-    eyebrow: str,
-    title: str,
-    head: str,
-    sections: Mapping[str, str],
-    footer: str,
-    script: str | None = None,
-    data: Any = None,
-) -> str:
-    """A page as HTML.
-
-    Args:
-        eyebrow: kind of page; plain text.
-        title: plain text.
-        head: HTML under the title.
-        sections: heading (plain text) to HTML; empty ones are left out.
-        footer: HTML.
-        script: name of the template with the page's only script; None for a page without.
-        data: what the script works on, anything that JSON can hold.
-    """
-    code = read_template(script) if script else ""
-    return Template(read_template("document.html")).substitute(
-        html_head=html_head(title, ["page.css", "gallery.css"], code),
-        eyebrow=escape(eyebrow),
-        title=escape(title),
-        heat=css_gradient(),
-        head=head,
-        sections="".join(
-            f'<section aria-labelledby="section-{place}"><h2 id="section-{place}">'
-            f"{escape(heading)}</h2>{html}</section>"
-            for place, (heading, html) in enumerate(sections.items())
-            if html
-        ),
-        footer=footer,
-        # Inside a script element nothing but "<" can end the element or open a comment.
-        data=json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
-        script=code,
-    )
+TEMPLATES = Environment(
+    loader=PackageLoader("rosetta_lab.pages"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+TEMPLATES.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
 
 
-def html_head(
-    title: str, styles: Sequence[str], script: str, version: str = rosetta_lab.__version__
-) -> str:
-    """A page up to its body, with a policy that allows no other script than the page's.
+def write_document(path: Path, template: str, **values: Any) -> Path:
+    """Write a page, whole or not at all.
 
     Args:
-        title: plain text.
-        styles: names of the style sheets' templates.
-        script: the page's only script; its text.
-        version: of rosetta_lab that made what is shown.
+        path: where to.
+        template: its name in ``templates/``.
+        values: what it shows.
+
+    Returns:
+        The path.
     """
-    return Template(read_template("head.html")).substitute(
-        title=escape(title),
-        version=escape(version),
-        script_hash=b64encode(sha256(script.encode()).digest()).decode(),
-        style="".join(read_template(name) for name in styles),
-    )
+    atomic_write(path, TEMPLATES.get_template(template).render(values).encode())
+    return path
 
 
-def facts(values: Mapping[str, str]) -> str:
-    """Large numbers: name to value, both plain text."""
-    items = (
-        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
-        for name, value in values.items()
-    )
-    return f'<dl class="facts">{"".join(items)}</dl>'
+def asset(name: str) -> Markup:
+    """A style sheet or a script of ``templates/``, as it is."""
+    assert TEMPLATES.loader is not None
+    return Markup(TEMPLATES.loader.get_source(TEMPLATES, name)[0])
 
 
-def table(label: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of plain text; the first cell of a row names it."""
-    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in heads)
-    body = "".join(
-        f'<tr><th scope="row">{escape(first)}</th>'
-        + "".join(f"<td>{escape(cell)}</td>" for cell in cells)
-        + "</tr>"
-        for first, *cells in rows
-    )
-    return (
-        f'<div class="wide numbers" role="region" aria-label="{escape(label)}" tabindex="0">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
+def digest(script: str) -> str:
+    """What a Content-Security-Policy calls the one script that it allows."""
+    return f"sha256-{b64encode(sha256(script.encode()).digest()).decode()}"
 
 
-def plot(caption: str, svg: str) -> str:
-    """A drawing with a caption (plain text) that scrolls by itself where it is too wide."""
-    return (
-        f"<figure><figcaption>{escape(caption)}</figcaption>"
-        f'<div class="wide" role="region" aria-label="{escape(caption)}" tabindex="0">{svg}</div>'
-        "</figure>"
-    )
+def thousands(value: int) -> str:
+    """A count, for people: ``1,600``."""
+    return f"{value:,}"
+
+
+def counted(value: int, noun: str) -> str:
+    """A count of something: ``1 image``, ``1,600 images``."""
+    return f"{value:,} {noun}" + ("" if value == 1 else "s")
 
 
 def config_text(cfg: Any) -> str:
-    """A configuration as escaped JSON."""
+    """A configuration as JSON to read."""
     plain = OmegaConf.to_container(cfg) if OmegaConf.is_config(cfg) else cfg
-    text = json.dumps(plain, indent=2, ensure_ascii=False, default=str)
-    return f"<pre><code>{escape(text)}</code></pre>"
+    return json.dumps(plain, indent=2, ensure_ascii=False, default=str)
+
+
+TEMPLATES.filters.update(digest=digest, thousands=thousands, counted=counted, config=config_text)
+TEMPLATES.globals.update(
+    asset=asset, heat=css_gradient(), page_name=PAGE_NAME, version=rosetta_lab.__version__
+)

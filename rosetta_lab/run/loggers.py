@@ -61,6 +61,8 @@ def wandb_logger(
         name = name or swept(hydra) or hydra.job.override_dirname or None
         group = group or Path(hydra.sweep.dir).name
     name = name and name[:LONGEST_NAME]
+    if how.get("offline"):  # W&B has read the environment already, and would ask for a login
+        how = {"mode": "offline", **how}
     return WandbLogger(save_dir=save_dir, name=name, group=group, id=run_id(staging), **how)
 
 

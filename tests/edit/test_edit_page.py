@@ -8,69 +8,22 @@ from pathlib import Path
 import pytest
 import torch
 from inversion_fixtures import HOSTILE_ID
-from omegaconf import OmegaConf
-from page_fixtures import HOSTILE, cards
+from page_fixtures import HOSTILE
 from PIL import Image
+from sample_pages import IDS, edit_page, edit_run
 from selenium import webdriver
 from static_pages import check_links, check_page
 
-from rosetta_lab.dictionary.schema import RosettaDictionary
-from rosetta_lab.edit.arms import EditArm, EditRun
+from rosetta_lab.edit.arms import EditArm
 from rosetta_lab.edit.edits import Composed, Shift, Suppress, Zoom
 from rosetta_lab.edit.numbers import arm_means, asked_figures, asked_words, edit_table
-from rosetta_lab.edit.page.index import write_edits
 from rosetta_lab.edit.page.pictures import map_pictures, write_animation, write_grid
-from rosetta_lab.invert.sources import Sources
-
-IDS = [HOSTILE_ID, "seed_1"]
-CONFIG = OmegaConf.create(
-    {
-        "edit": {"zoom": {"factor": 1.5}, "copy_paste": {"dx": 0.25}},
-        "steps": 20,
-        "concepts": [0, 3],
-        "neurons": None,
-        "layers": [HOSTILE],
-        "dictionary": HOSTILE,
-    }
-)
-
-
-def dictionary() -> RosettaDictionary:
-    generator, models = cards(1, "embedded", 0)
-    return RosettaDictionary(generator, models, [], [], seed=0, num_images=8, k=1)
-
-
-def edit_run() -> EditRun:
-    """Two images, three ways to edit, two units with maps of different sizes."""
-    random = torch.Generator().manual_seed(0)
-
-    def noise(*size: int) -> torch.Tensor:
-        return torch.rand(*size, generator=random)
-
-    run = EditRun(
-        Shift(), Sources(IDS, noise(2, 4), None), noise(2, 3, 16, 16), noise(2, 3, 16, 16)
-    )
-    for name in ("rosetta", "random units", "activations"):
-        searched = name != "activations"
-        run.arms[name] = EditArm(
-            noise(2, 3, 16, 16),
-            noise(2, 4) if searched else None,
-            {"activation": noise(2, 20), "total": noise(2, 20)} if searched else {},
-            [noise(2, 3, 16, 16) for _ in range(4)] if searched else [],
-            [{"moved_share": 0.75, "hue_change": float("nan")}, {"moved_share": 0.25}],
-        )
-    for size in (4, 16):
-        maps = [noise(2, size, size) for _ in range(3)]
-        run.maps.append((f"{HOSTILE} · {size}", maps[0], maps[1], maps[2]))
-    return run
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("edit with spaces & signs #1")
-    run = edit_run()
-    run.save(folder)
-    assert write_edits(folder, run, CONFIG, dictionary()) == folder / "index.html"
+    assert edit_page(folder) == folder / "index.html"
     return folder
 
 
@@ -86,7 +39,7 @@ def test_the_page_loads_whole_and_reads_well(driver: webdriver.Chrome, folder: P
     assert driver.execute_script("return document.title") == (
         "Zoom, then copy paste through generator_fashion"
     )
-    assert driver.execute_script("return document.scripts.length") == 2  # its own two, empty
+    assert driver.execute_script("return document.scripts.length") == 0
 
 
 def test_every_figure_is_in_the_csv_file(folder: Path) -> None:

@@ -1,17 +1,16 @@
-"""The gallery of inverted images: what the page's script shows, and its controls."""
+"""The gallery of inverted images: what the page's script shows, and the choices above it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from rosetta_lab.invert.figures import AFTER, Figure
-from rosetta_lab.invert.page.differences import DIFFERENCE, LARGEST, write_difference
+from rosetta_lab.invert.page.differences import DIFFERENCE, write_difference
 from rosetta_lab.invert.results import IMAGE, TARGET, TUNED_IMAGE, Results
 
 
@@ -85,49 +84,39 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.5g}")
 
 
-def gallery(data: Mapping[str, Any]) -> str:
-    """The controls, as HTML; without the script there is only a word about the files."""
-    runs, figures, baselines = data["runs"], data["figures"], data["baselines"]
+@dataclass
+class Menu:
+    """A choice above the gallery.
+
+    Attributes:
+        name: in the page's address.
+        title: beside it.
+        options: value and text of each.
+        chosen: value of the one to begin with.
+    """
+
+    name: str
+    title: str
+    options: list[tuple[str, str]]
+    chosen: str = ""
+
+
+def gallery_menus(data: Mapping[str, Any]) -> list[Menu]:
+    """The choices that there are for what :func:`gallery_data` gave."""
+    runs, baselines = data["runs"], data["baselines"]
     classes = sorted({label for _, label, _ in data["items"] if label})
-    comparing = baselines is not None
     sorts = [("given", "order of the data"), ("name", "name")]
-    sorts += [(name, title) for name, title, *_ in figures]
+    sorts += [(name, title) for name, title, *_ in data["figures"]]
     first = next((place for place, base in enumerate(baselines or ()) if place != base), 0)
-    controls = [
-        _menu("view", "Show", [("pictures", "pictures"), ("table", "table")]),
-        _menu("sort", "Sort by", sorts),
-        _menu("order", "Order", [("best", "best first"), ("worst", "worst first")]),
-        _menu("by", "Of what", [("gain", "gain"), ("value", "value")]) if comparing else "",
-        _menu("run", "Run", [(str(i), name) for i, (name, _) in enumerate(runs)], str(first))
-        if len(runs) > 1
-        else "",
-        _menu("label", "Class", [("", "all"), *((name, name) for name in classes)])
-        if len(classes) > 1
-        else "",
-        '<label>Search<input type="search" name="q" placeholder="name" autocomplete="off" '
-        'spellcheck="false"></label>',
-        '<p><button type="reset">Reset</button><span id="status" role="status"></span></p>',
+    menus = [
+        Menu("view", "Show", [("pictures", "pictures"), ("table", "table")]),
+        Menu("sort", "Sort by", sorts),
+        Menu("order", "Order", [("best", "best first"), ("worst", "worst first")]),
     ]
-    return (
-        '<div class="legend"><p>Difference maps show the mean over the three colours of the '
-        "absolute difference.</p>"
-        f'<p class="scale"><span>0</span><i></i><span>{LARGEST} and more</span>'
-        "of the whole range from black to white</p></div>"
-        f'<form class="tools" id="tools" hidden>{"".join(controls)}</form>'
-        '<noscript><p class="note">The gallery needs JavaScript. The figures are in the CSV file '
-        "beside this page, the pictures in the folders of the results.</p></noscript>"
-        '<div id="gallery"></div><nav class="pages" id="pages" aria-label="Pages" hidden>'
-        '<button type="button" value="-1">Previous</button><span id="place"></span>'
-        '<button type="button" value="1">Next</button></nav>'
-    )
-
-
-def _menu(
-    name: str, title: str, options: Sequence[tuple[str, str]], chosen: str | None = None
-) -> str:
-    listed = "".join(
-        f'<option value="{escape(value)}"{" selected" if value == chosen else ""}>'
-        f"{escape(text)}</option>"
-        for value, text in options
-    )
-    return f'<label>{title}<select name="{name}">{listed}</select></label>'
+    if baselines is not None:
+        menus.append(Menu("by", "Of what", [("gain", "gain"), ("value", "value")]))
+    if len(runs) > 1:
+        menus.append(Menu("run", "Run", [(str(i), r[0]) for i, r in enumerate(runs)], str(first)))
+    if len(classes) > 1:
+        menus.append(Menu("label", "Class", [("", "all"), *((name, name) for name in classes)]))
+    return menus

@@ -1,28 +1,26 @@
-"""The dictionary as a static page: ``index.html`` and one picture per Rosetta neuron.
-
-It opens from disk, without a server or the network. Names from outside (layers, models, captions,
-the configuration) are escaped, and the page's own policy allows no other script than the page's.
-"""
+"""The dictionary as a static page: ``index.html`` and one picture per Rosetta neuron."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from html import escape
+from dataclasses import dataclass
 from pathlib import Path
-from string import Template
+from typing import TypeVar
 
 import torch
 
-from rosetta_lab.dictionary.schema import RosettaDictionary
+from rosetta_lab.dictionary.schema import ModelCard, RosettaDictionary
 from rosetta_lab.files import atomic_write
-from rosetta_lab.mine.page import overview
-from rosetta_lab.mine.page.concepts import concepts, image_name
+from rosetta_lab.mine.page.concepts import cards, entries, image_name, layer_groups
 from rosetta_lab.mine.page.examples import Examples
 from rosetta_lab.mine.page.sprites import SpriteMaker
-from rosetta_lab.pages.colormap import css_gradient
-from rosetta_lab.pages.document import PAGE_NAME, html_head
-from rosetta_lab.pages.templates import read_template
+from rosetta_lab.pages.charts import histograms, meetings
+from rosetta_lab.pages.document import PAGE_NAME, thousands, write_document
+
+UNKNOWN = "\u2013"
+T = TypeVar("T")
 
 
 def write_page(dictionary: RosettaDictionary, examples: Examples, folder: Path) -> Path:
@@ -43,9 +41,30 @@ def write_page(dictionary: RosettaDictionary, examples: Examples, folder: Path) 
             sprite = maker.draw(neuron)
             atomic_write(folder / image_name(number), sprite.webp())
             captions.append([examples.captions[place] for place in sprite.columns])
-    path = folder / PAGE_NAME
-    atomic_write(path, _page(dictionary, maker, captions).encode())
-    return path
+    best = [found[0].r for n in dictionary.neurons for found in n.matches.values()]
+    best += [neuron.score for neuron in dictionary.neurons]
+    summary, models = dictionary.summary, dictionary.discriminative
+    own = [layer.name for layer in dictionary.generator.layers]
+    return write_document(
+        folder / PAGE_NAME,
+        "dictionary.html.j2",
+        dictionary=dictionary,
+        models=[_model_row(card, dictionary) for card in cards(dictionary)],
+        untrained=[c.name for c in cards(dictionary) if c.weights.get("source") == "random"],
+        histograms=histograms(_ordered(summary.get("histogram", {}), models)),
+        meetings={
+            name: meetings(counts, own, [layer.name for layer in models[name].layers])
+            for name, counts in _ordered(summary.get("meetings", {}), models).items()
+        },
+        entries=entries(dictionary, captions),
+        layer_groups=layer_groups(dictionary),
+        lowest=math.floor(min(best, default=0.0) * 20) / 20,
+        highest=math.ceil(max(best, default=1.0) * 20) / 20,
+        examples=len(maker.gallery),
+        columns=maker.columns,
+        rows=maker.rows,
+        ratio=maker.cell[1] / maker.cell[0],
+    )
 
 
 @contextmanager
@@ -59,24 +78,28 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _page(dictionary: RosettaDictionary, maker: SpriteMaker, captions: list[list[str]]) -> str:
-    script = read_template("page.js")
-    title = f"Rosetta neurons of {dictionary.generator.name}"
-    return Template(read_template("page.html")).substitute(
-        html_head=html_head(title, ["page.css"], script, dictionary.rosetta_lab),
-        title=escape(title),
-        script=script,
-        columns=maker.columns,
-        rows=maker.rows,
-        ratio=f"{maker.cell[1] / maker.cell[0]:.4g}",
-        heat=css_gradient(),
-        k=dictionary.k,
-        lead=overview.lead(dictionary),
-        warning=overview.warning(dictionary),
-        facts=overview.facts(dictionary),
-        table=overview.table(dictionary),
-        histograms=overview.histograms(dictionary),
-        meetings=overview.meetings(dictionary),
-        concepts=concepts(dictionary, captions, maker.columns, len(maker.gallery)),
-        provenance=overview.provenance(dictionary),
-    )
+def _ordered(values: Mapping[str, T], names: Iterable[str]) -> dict[str, T]:
+    """What is known of models, in their order."""
+    return {name: values[name] for name in names if name in values}
+
+
+@dataclass
+class ModelRow:
+    """A model in the overview's table.
+
+    Attributes:
+        card: of it.
+        numbers: layers, units, dead units, best buddies, mean best r.
+    """
+
+    card: ModelCard
+    numbers: list[str]
+
+
+def _model_row(card: ModelCard, dictionary: RosettaDictionary) -> ModelRow:
+    best = [n.matches[card.name][0].r for n in dictionary.neurons if card.name in n.matches]
+    counts = [len(card.layers), len(card.units)]
+    for key in ("dead_units", "best_buddies"):
+        counts.append(dictionary.summary.get(key, {}).get(card.name))
+    numbers = [UNKNOWN if count is None else thousands(count) for count in counts]
+    return ModelRow(card, [*numbers, f"{sum(best) / len(best):.2f}" if best else UNKNOWN])

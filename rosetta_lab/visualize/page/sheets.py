@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from html import escape
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -59,47 +59,42 @@ def _small(images: Tensor) -> Tensor:
     ).clamp(0.0, 1.0)  # fmt: skip
 
 
-def sheet_html(source: str, seen: Seen, dictionary: RosettaDictionary, heads: Sequence[str]) -> str:
-    """A sheet's rows beside what they show.
+@dataclass
+class Sheet:
+    """A sheet's picture, and what stands beside its rows.
+
+    Attributes:
+        picture: its address.
+        names: of the images.
+        heads: what the rows of images are, from above.
+        units: model, unit, and r with the generator's unit above (None for the generator's).
+    """
+
+    picture: str
+    names: list[str]
+    heads: tuple[str, ...]
+    units: list[tuple[str, Unit, float | None]]
+
+
+def describe(picture: str, seen: Seen, dictionary: RosettaDictionary, *heads: str) -> Sheet:
+    """What a sheet shows.
 
     Args:
-        source: address of its picture.
+        picture: its address.
         seen: what is on it.
         dictionary: with the units' r.
-        heads: what the rows of images are, from above; plain text.
+        heads: what the rows of images are, from above.
     """
-    columns, rows = len(seen.names), len(heads) + len(seen.maps)
-    names = "".join(f"<span>{escape(name)}</span>" for name in seen.names)
-    drawn = [
-        f'<div class="row"><p><b>{escape(head)}</b></p>{_strip(source, place, head)}'
-        + (f'<div class="captions">{names}</div>' if place == len(heads) - 1 else "")
-        + "</div>"
-        for place, head in enumerate(heads)
-    ]
     r = {
         (neuron.unit, name, match.unit): match.r
         for neuron in dictionary.neurons
         for name, matches in neuron.matches.items()
         for match in matches
     }
-    own = dictionary.generator.name
+    units: list[tuple[str, Unit, float | None]] = []
     current = None
-    for place, (model, unit) in enumerate(seen.maps, start=len(heads)):
-        current = unit if model == own else current
-        score = "" if current is None or model == own else f"<i>{r[current, model, unit]:.2f}</i>"
-        drawn.append(
-            f'<div class="row"><p><b>{escape(model)}</b>{score}'
-            f"<code>{escape(unit.layer)} · <b>{unit.channel}</b></code></p>"
-            f"{_strip(source, place, f'Heatmaps of {model}')}</div>"
-        )
-    return (
-        f'<div style="--columns: {columns}; --rows: {rows}; --ratio: 1; max-width: '
-        f'{270 + 150 * columns}px">{"".join(drawn)}</div>'
-    )
-
-
-def _strip(source: str, row: int, text: str) -> str:
-    return (
-        f'<span class="strip" style="--y: {row}"><img src="{escape(source)}" '
-        f'alt="{escape(text)}" loading="lazy"></span>'
-    )
+    for model, unit in seen.maps:
+        own = model == dictionary.generator.name
+        current = unit if own else current
+        units.append((model, unit, None if current is None or own else r[current, model, unit]))
+    return Sheet(picture, seen.names, heads, units)
