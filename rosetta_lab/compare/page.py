@@ -16,13 +16,13 @@ from rosetta_lab.invert.page.gallery import Shown, gallery_data, gallery_menus, 
 from rosetta_lab.invert.page.index import incomparable
 from rosetta_lab.pages.charts import (
     Interval,
-    distributions,
     figure_column,
     intervals,
     parallel,
     parameter_column,
 )
 from rosetta_lab.pages.document import PAGE_NAME, write_document
+from rosetta_lab.pages.histograms import distributions
 
 HISTOGRAMS = 6  # runs with a common baseline of which every figure's histogram is drawn at most
 

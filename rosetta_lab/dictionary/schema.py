@@ -145,6 +145,11 @@ class RosettaDictionary:
     buddies: dict[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
     evidence: dict[str, dict[str, Tensor]] = field(default_factory=dict, compare=False, repr=False)
 
+    @property
+    def candidates(self) -> list[RosettaNeuron]:
+        """All that the paper's rule finds: the Rosetta neurons, then what is matched by place."""
+        return [*self.neurons, *self.position_only]
+
     def to_json(self) -> dict[str, Any]:
         """The dictionary as plain JSON values, see ``SCHEMA``."""
 
@@ -173,7 +178,7 @@ class RosettaDictionary:
                     },
                     **{key: value for key, value in _known(neuron).items() if key in OF_NEURON},
                 }
-                for neuron in [*self.neurons, *self.position_only]
+                for neuron in self.candidates
             ],
             "concepts": [asdict(concept) for concept in self.concepts],
             "summary": self.summary,

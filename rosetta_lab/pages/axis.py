@@ -6,7 +6,7 @@ Names come from outside; all text is escaped where elements are made, in :func:`
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from markupsafe import Markup, escape
@@ -134,3 +134,8 @@ def axis(
 def numbered(low: float, high: float) -> list[tuple[float, str]]:
     """Marks at round numbers."""
     return [(value, number(value)) for value in ticks(low, high)]
+
+
+def line(points: Sequence[tuple[float, float]], kind: str) -> Markup:
+    """A line through points, of a kind that the style sheet knows."""
+    return element("polyline", class_=kind, points=" ".join(f"{x:.1f},{y:.1f}" for x, y in points))

@@ -18,6 +18,7 @@ from rosetta_lab.pages.axis import (
     axis,
     breadth,
     element,
+    line,
     number,
     numbered,
     svg,
@@ -27,73 +28,30 @@ from rosetta_lab.pages.axis import (
 
 POINTS = 200  # of a course that are drawn
 WRITTEN = 8  # values of a parameter that are written out at most
-BINS = 24  # of a distribution; an even number, so that zero lies between two
 
 
-# Histograms
-
-
-def histograms(named: Mapping[str, Sequence[int]]) -> dict[str, Markup]:
-    """Best buddies by r, a histogram for each name, all on the same scales.
+def growth(places: Sequence[float], named: Mapping[str, Sequence[float]], title: str) -> Markup:
+    """Counts that grow with something: a line for each name, which stands at its end.
 
     Args:
-        named: pairs per bin, equal bins over [-1, 1]. Only the bins in use are drawn, in whole
-            steps of four.
+        places: along the horizontal axis, increasing.
+        named: counts at these places.
+        title: of the horizontal axis.
     """
-    if not named:
-        return {}
-    used = [place for counts in named.values() for place, count in enumerate(counts) if count]
-    bins = max(map(len, named.values()))
-    first, last = (min(used) // 4 * 4, -(-(max(used) + 1) // 4) * 4) if used else (0, bins)
-    edges = [-1.0 + 2.0 * place / bins for place in range(first, last + 1)]
-    marks = [(edge, f"{edge:.1f}".replace("-", "\u2212")) for edge in edges[::4]]
-    shown = {name: counts[first:last] for name, counts in named.items()}
-    return _histograms(edges, shown, marks, ("r", "pairs"), "r from {:.2f} to {:.2f}: {:,}")
-
-
-def distributions(named: Mapping[str, Tensor]) -> dict[str, Markup]:
-    """Images by their gain (N,), a histogram for each name, all on the same scales.
-
-    The outermost bins hold what lies outside, so that a few extremes do not squeeze the rest.
-    """
-    limit = max(float(values.abs().quantile(0.98)) for values in named.values()) or 1.0
-    edges = [limit * (2 * place / BINS - 1) for place in range(BINS + 1)]
-    shown = {}
-    for name, values in named.items():
-        places = ((values.double() / limit + 1.0) * BINS / 2).floor().clamp(0, BINS - 1).long()
-        shown[name] = places.bincount(minlength=BINS).tolist()
-    marks = [(end, number(end)) for end in (-limit, 0.0, limit)]
-    return _histograms(edges, shown, marks, ("gain", "images"), "{:+.3g} to {:+.3g}: {:,}")
-
-
-def _histograms(
-    edges: Sequence[float],
-    named: Mapping[str, Sequence[int]],
-    marks: Sequence[tuple[float, str]],
-    titles: tuple[str, str],
-    tip: str,
-) -> dict[str, Markup]:
-    """Histograms of counts per bin: a column for each bin with something in it."""
-    left, right, top, bottom = 50.0, 288.0, 10.0, 120.0
-    most = max(max(counts) for counts in named.values()) or 1
-    x, y = Scale(edges[0], edges[-1], left, right), Scale(0, most, bottom, top)
-    heights = [(0.0, ""), *((float(n), f"{n:,}") for n in sorted({most // 2, most} - {0}))]
-    axes = [axis(y, heights, left, upright=True, reach=right, title=titles[1])]
-    axes.append(axis(x, marks, bottom, title=titles[0]))
-    drawn = {}
-    for name, counts in named.items():
-        columns = [
-            element(
-                "rect", element("title", tip.format(low, high, count)),
-                class_="bar" if low + high > 0 else "bar worse",
-                x=x(low) + 0.5, y=y(count), width=x(high) - x(low) - 1, height=bottom - y(count),
-            )
-            for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
-            if count
-        ]  # fmt: skip
-        label = f"{name}: {sum(counts):,} {titles[1]} by {titles[0]}"
-        drawn[name] = svg(right + 8, bottom + 36, label, [*axes, *columns])
-    return drawn
+    left, right, top, bottom = 50.0, 330.0, 10.0, 150.0
+    most = max(max(counts) for counts in named.values()) or 1.0
+    x, y = Scale(0.0, places[-1], left, right), Scale(0.0, most, bottom, top)
+    parts = [
+        axis(y, [(v, number(v)) for v in ticks(0.0, most)], left, upright=True, reach=right),
+        axis(x, [(v, f"{v:,.0f}") for v in ticks(0.0, places[-1])], bottom, title=title),
+    ]
+    for kind, (name, counts) in zip(
+        ("growth", "growth second", "chance"), named.items(), strict=True
+    ):
+        points = [(x(place), y(count)) for place, count in zip(places, counts, strict=True)]
+        text = element("text", f"{name}: {counts[-1]:,.4g}", x=right + 8, y=points[-1][1] + 4)
+        parts += [line(points, kind), text]
+    return svg(right + 190, bottom + 36, f"Counts by {title}", parts)
 
 
 # Rows and tables of named values

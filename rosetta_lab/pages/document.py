@@ -69,13 +69,20 @@ def counted(value: int, noun: str) -> str:
     return f"{value:,} {noun}" + ("" if value == 1 else "s")
 
 
+def percent(value: float) -> str:
+    """A rate, for people: ``0.64 %``."""
+    return f"{100 * value:.2g} %"
+
+
 def config_text(cfg: Any) -> str:
     """A configuration as JSON to read."""
     plain = OmegaConf.to_container(cfg) if OmegaConf.is_config(cfg) else cfg
     return json.dumps(plain, indent=2, ensure_ascii=False, default=str)
 
 
-TEMPLATES.filters.update(digest=digest, thousands=thousands, counted=counted, config=config_text)
+TEMPLATES.filters.update(
+    digest=digest, thousands=thousands, counted=counted, percent=percent, config=config_text
+)
 TEMPLATES.globals.update(
     asset=asset, heat=css_gradient(), page_name=PAGE_NAME, version=rosetta_lab.__version__
 )

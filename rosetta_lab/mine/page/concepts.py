@@ -49,9 +49,9 @@ def cards(dictionary: RosettaDictionary) -> list[ModelCard]:
 
 
 def entries(dictionary: RosettaDictionary, captions: Sequence[list[str]]) -> list[Entry]:
-    """All neurons, with the captions of what their pictures show."""
+    """All neurons, then what is matched by place; with captions of what their pictures show."""
     found = []
-    for number, neuron in enumerate(dictionary.neurons):
+    for number, neuron in enumerate(dictionary.candidates):
         scores = [neuron.score, *(neuron.matches[name][0].r for name in dictionary.discriminative)]
         places = " ".join(f"{model}.{layer}" for model, layer in _places(neuron, dictionary))
         words = " ".join(f"{score:.4g}" for score in scores)

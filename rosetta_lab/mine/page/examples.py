@@ -40,7 +40,7 @@ def collect_examples(
 ) -> Examples:
     """Run the first ``count`` latents once more and keep the maps that the page shows."""
     wanted: dict[str, dict[str, set[int]]] = {}  # channels by model and layer
-    for neuron in dictionary.neurons:
+    for neuron in dictionary.candidates:
         best = {name: matches[0].unit for name, matches in neuron.matches.items()}
         for name, unit in {observer.reference: neuron.unit, **best}.items():
             wanted.setdefault(name, {}).setdefault(unit.layer, set()).add(unit.channel)

@@ -7,17 +7,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
+from markupsafe import Markup
 
 from rosetta_lab.dictionary.schema import ModelCard, RosettaDictionary
 from rosetta_lab.files import atomic_write
 from rosetta_lab.mine.page.concepts import cards, entries, image_name, layer_groups
 from rosetta_lab.mine.page.examples import Examples
 from rosetta_lab.mine.page.sprites import SpriteMaker
-from rosetta_lab.pages.charts import histograms, meetings
+from rosetta_lab.pages.charts import growth, meetings
 from rosetta_lab.pages.document import PAGE_NAME, thousands, write_document
+from rosetta_lab.pages.histograms import histograms
 
 UNKNOWN = "\u2013"
 T = TypeVar("T")
@@ -37,7 +39,7 @@ def write_page(dictionary: RosettaDictionary, examples: Examples, folder: Path) 
     maker = SpriteMaker(dictionary, examples)
     captions = []
     with _one_thread():
-        for number, neuron in enumerate(dictionary.neurons):
+        for number, neuron in enumerate(dictionary.candidates):
             sprite = maker.draw(neuron)
             atomic_write(folder / image_name(number), sprite.webp())
             captions.append([examples.captions[place] for place in sprite.columns])
@@ -51,7 +53,11 @@ def write_page(dictionary: RosettaDictionary, examples: Examples, folder: Path) 
         dictionary=dictionary,
         models=[_model_row(card, dictionary) for card in cards(dictionary)],
         untrained=[c.name for c in cards(dictionary) if c.weights.get("source") == "random"],
+        null=summary.get("null"),
+        stability=summary.get("stability"),
         histograms=histograms(_ordered(summary.get("histogram", {}), models)),
+        content=_content(summary.get("null"), models),
+        growth=_growth(summary.get("stability")),
         meetings={
             name: meetings(counts, own, [layer.name for layer in models[name].layers])
             for name, counts in _ordered(summary.get("meetings", {}), models).items()
@@ -83,13 +89,42 @@ def _ordered(values: Mapping[str, T], names: Iterable[str]) -> dict[str, T]:
     return {name: values[name] for name in names if name in values}
 
 
+def _content(null: Mapping[str, Any] | None, models: Iterable[str]) -> dict[str, Markup]:
+    """r less each position's mean, of best buddies and of those of shuffled images, by model."""
+    if null is None:
+        return {}
+    found, shuffled, lowest = (
+        _ordered(null[key], models)
+        for key in ("centred_histogram", "shuffled_histogram", "thresholds")
+    )
+    return histograms(found, shuffled, lowest)
+
+
+def _growth(stability: Mapping[str, Any] | None) -> Markup | None:
+    """How many Rosetta neurons so many images show."""
+    if stability is None:
+        return None
+    course = stability["course"]
+    names = {
+        "rosetta": "Rosetta neurons",
+        "candidates": "by the paper's rule",
+        "shuffled": "by chance",
+    }
+    return growth(
+        [float(point["images"]) for point in course],
+        {name: [float(point[key]) for point in course] for key, name in names.items()},
+        "images",
+    )
+
+
 @dataclass
 class ModelRow:
     """A model in the overview's table.
 
     Attributes:
         card: of it.
-        numbers: layers, units, dead units, best buddies, mean best r.
+        numbers: layers, units, dead units, best buddies, accepted ones, those of shuffled images,
+            mean best r.
     """
 
     card: ModelCard
@@ -98,8 +133,12 @@ class ModelRow:
 
 def _model_row(card: ModelCard, dictionary: RosettaDictionary) -> ModelRow:
     best = [n.matches[card.name][0].r for n in dictionary.neurons if card.name in n.matches]
-    counts = [len(card.layers), len(card.units)]
+    counts: list[int | None] = [len(card.layers), len(card.units)]
     for key in ("dead_units", "best_buddies"):
         counts.append(dictionary.summary.get(key, {}).get(card.name))
+    null = dictionary.summary.get("null", {})
+    counts.append(null.get("accepted_best_buddies", {}).get(card.name))
+    shuffled = null.get("shuffled_best_buddies", {}).get(card.name)
+    counts.append(None if shuffled is None else round(shuffled))
     numbers = [UNKNOWN if count is None else thousands(count) for count in counts]
     return ModelRow(card, [*numbers, f"{sum(best) / len(best):.2f}" if best else UNKNOWN])
