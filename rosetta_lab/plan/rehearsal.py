@@ -13,8 +13,7 @@ from torch import Tensor
 
 from rosetta_lab.metrics.activations import UnitGroups, condense_batch
 from rosetta_lab.metrics.correlation import CorrelationTable, UnitStatistics
-from rosetta_lab.models.load import load_latents, load_observer
-from rosetta_lab.models.meta import random_weights
+from rosetta_lab.models.load import load_latents, load_observer, random_weights
 from rosetta_lab.models.observer import Observation
 from rosetta_lab.models.units import Layer
 
