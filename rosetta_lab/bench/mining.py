@@ -138,7 +138,7 @@ def _shifted(layers: list[Layer], maps: dict[str, Tensor], groups: UnitGroups) -
 
 def run(cfg: DictConfig) -> MiningBenchmark:
     """Time the three ways on ``num_images`` images (the slow one on ``reference_images``)."""
-    apply_overrides(cfg)
+    cfg = apply_overrides(cfg)
     observer = load_observer(cfg)
     latents = load_latents(cfg, observer.source.generator)
     own, others = observer.reference, observer.others
@@ -152,7 +152,10 @@ def run(cfg: DictConfig) -> MiningBenchmark:
     pilot = latents.batch(list(range(cfg.reference_images)))
     seen = observer(pilot)  # also warms up
     layers = observer.shapes(seen)
-    groups = {n: UnitGroups(layers[n], pilot_mean(layers[n], seen.maps[n])) for n in layers}
+    groups = {
+        name: UnitGroups(layers[name], torch.cat([pilot_mean(maps) for maps in found.values()]))
+        for name, found in seen.maps.items()
+    }
     del seen
     ours_batches = batches(cfg.num_images, cfg.batch_size)
     slow_batches = batches(cfg.reference_images, 1)  # more would not fit into memory

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import lightning as L
 from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 import rosetta_lab
@@ -18,7 +19,7 @@ from rosetta_lab.dictionary.evidence import find
 from rosetta_lab.dictionary.schema import RosettaDictionary
 from rosetta_lab.files import save_tensors
 from rosetta_lab.mine.cache import SumsCache, fingerprint
-from rosetta_lab.mine.module import MiningModule
+from rosetta_lab.mine.module import MiningModule, shapes_of
 from rosetta_lab.mine.null import Evidence
 from rosetta_lab.mine.page.examples import collect_examples
 from rosetta_lab.mine.page.index import write_page
@@ -28,19 +29,18 @@ from rosetta_lab.mine.summary import summary_table
 from rosetta_lab.models.load import apply_overrides, load_latents, load_observer
 from rosetta_lab.models.observer import Observer
 from rosetta_lab.run.app import entry_point
-from rosetta_lab.run.configs import plain
+from rosetta_lab.run.configs import WATCHING, plain, without
 from rosetta_lab.run.trainer import make_trainer
 
 log = logging.getLogger("rosetta_lab")
 PILOT_IMAGES = 16
-WATCHING = ("logger", "experiments", "resume")  # config that says nothing of the result
 
 
 @entry_point("mine")
 def main(cfg: DictConfig) -> RosettaDictionary | None:
     started = time.monotonic()
     folder = Path(HydraConfig.get().runtime.output_dir)
-    apply_overrides(cfg)
+    cfg = apply_overrides(cfg)
 
     observer = load_observer(cfg)
     latents = load_latents(cfg, observer.source.generator)
@@ -68,7 +68,7 @@ def main(cfg: DictConfig) -> RosettaDictionary | None:
         stability=stability.of_units if stability else None,
         seed=cfg.seed,
         num_images=cfg.num_images,
-        config={key: value for key, value in plain(cfg).items() if key not in WATCHING},
+        config=plain(without(cfg, WATCHING)),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         rosetta_lab=rosetta_lab.__version__,
     )
@@ -107,28 +107,26 @@ def mine(
         "precision": str(trainer.precision),
     }
     evidence = Evidence.of(cfg)
+    batch_size = cfg.datamodule.batch_size
     key = fingerprint(
-        observer, latents, cfg.psi, cfg.correlation, configs, cfg.batch_size, evidence
+        observer, latents, cfg.psi, cfg.module.correlation, configs, batch_size, evidence
     )
     cache = SumsCache(key) if cfg.cache else None
-    pilot = latents.batch(list(range(min(PILOT_IMAGES, len(latents)))))
-    module = MiningModule(
+    module: MiningModule = instantiate(cfg.module)(
         observer,
-        pilot,
+        shapes_of(observer, latents.batch([0])),
+        latents.batch(list(range(min(PILOT_IMAGES, len(latents))))),
         len(latents),
-        cfg.correlation,
-        evidence,
-        cache.partial if cache else None,
-        cfg.batch_size,
-        len(latents.classes),
-        cfg.save_tables,
+        evidence=evidence,
+        partial=cache.partial if cache else None,
+        classes=len(latents.classes),
     )
-    result = cache.load(cfg.save_tables) if cache else None
+    result = cache.load(module.keep_tables) if cache else None
     if result is not None:
         log.info("Neighbours from the cache: %s", cache.path if cache else "")
         return result, module
     done = {"done": cache.partial.done} if cache else {}
-    data = LatentDataModule(latents, cfg.batch_size, module.grouping, **done)
+    data: LatentDataModule = instantiate(cfg.datamodule)(latents, grouping=module.grouping, **done)
     trainer.validate(module, data, verbose=False)
     if cache and module.result is not None:
         cache.save(module.result)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Literal, cast, get_args
@@ -34,13 +36,15 @@ Correlation = Literal["pooled", "batch_mean"]
 class MiningModule(L.LightningModule):
     """Runs images through the models and correlates every generator unit with every other unit.
 
-    ``trainer.validate`` is the pass over the images; ``result`` holds the tables afterwards.
+    ``trainer.validate`` is the pass over the images; ``result`` holds the tables afterwards. While
+    it runs, loggers and the progress bar get what :meth:`progress` says.
 
     Args:
         observer: the models and their layers.
-        pilot: the first latents of the run. They show the layers' shapes, and their mean
-            activation is subtracted from every unit before anything is summed, which keeps float32
-            products accurate for units whose mean is far from zero.
+        shapes: of the layers, see :func:`shapes_of`.
+        pilot: the first latents of the run. Before the pass, they are looked at for the mean
+            activation that is subtracted from every unit before anything is summed, which keeps
+            float32 products accurate for units whose mean is far from zero.
         images: how many images the run has.
         correlation: ``pooled`` (paper, Eq. 2) or ``batch_mean`` (the published reference code),
             which has no null.
@@ -54,6 +58,7 @@ class MiningModule(L.LightningModule):
     def __init__(
         self,
         observer: Observer,
+        shapes: Mapping[str, list[Layer]],
         pilot: LatentBatch,
         images: int,
         correlation: Correlation = "pooled",
@@ -65,11 +70,14 @@ class MiningModule(L.LightningModule):
     ) -> None:
         super().__init__()
         check_choice("correlation", correlation, get_args(Correlation))
-        self.observer, self.pilot = observer, pilot
+        self.observer, self.shapes, self.pilot = observer, dict(shapes), pilot
+        self.images, self.batch_size = images, batch_size or len(pilot)
         self.partial, self.keep_tables = partial, keep_tables
         self.evidence = evidence or Evidence("none" if correlation == "batch_mean" else "shuffled")
-        self.shapes, means = pilot_run(observer, pilot, batch_size or len(pilot))
-        self.groups = {name: UnitGroups(own, means[name]) for name, own in self.shapes.items()}
+        self.groups = {
+            name: UnitGroups(own, torch.zeros(sum(layer.channels for layer in own)))
+            for name, own in shapes.items()
+        }
         self.grouping = self.evidence.grouping(images, classes, self.groups)
         self.statistics, self.tables = sums_of(
             self.groups,
@@ -79,15 +87,24 @@ class MiningModule(L.LightningModule):
             batch_mean=correlation == "batch_mean",
         )
         self.result: MiningResult | None = None
+        self.seen = self.started_with = 0  # images of this process
+        self.started = time.monotonic()
+
+    def setup(self, stage: str) -> None:
+        """Look at the pilot images."""
+        means = pilot_run(self.observer, self.pilot, self.batch_size)
+        for name, groups in self.groups.items():
+            groups.shift = means[name]
 
     def on_validation_start(self) -> None:
         # Every process has to subtract the same numbers, to the last bit.
         for groups in self.groups.values():
             groups.shift = self.trainer.strategy.broadcast(groups.shift)
         if self.partial is not None:
-            self.partial.load(
+            self.seen = self.started_with = self.partial.load(
                 self.metrics(), self.groups, self.global_rank, self.trainer.world_size
             )
+        self.started = time.monotonic()
 
     def validation_step(self, batch: LatentBatch, batch_idx: int) -> None:
         reference = self.observer.reference
@@ -106,6 +123,23 @@ class MiningModule(L.LightningModule):
                 self.global_rank,
                 self.trainer.world_size,
             )
+        self.seen += len(batch)
+        self.log_dict(self.progress(), prog_bar=True, on_step=True, on_epoch=False)
+
+    def progress(self) -> dict[str, float]:
+        """How far the pass is; other processes are taken to be as far as this one.
+
+        Returns:
+            ``images`` seen, with those of an interrupted run that this one goes on with;
+            ``images_per_second`` of this run; ``memory_gb``, the most that this process has held so
+            far, on the GPU where it works on one.
+        """
+        processes, seconds = self.trainer.world_size, time.monotonic() - self.started
+        return {
+            "images": min(float(processes * self.seen), float(self.images)),
+            "images_per_second": processes * (self.seen - self.started_with) / seconds,
+            "memory_gb": peak_memory(self.device) / 1e9,
+        }
 
     def on_validation_epoch_end(self) -> None:
         # Here, and not later, because the processes meet: the sums of all are added up.
@@ -174,25 +208,38 @@ class MiningModule(L.LightningModule):
         }
 
 
-def pilot_run(
-    observer: Observer, pilot: LatentBatch, batch_size: int
-) -> tuple[dict[str, list[Layer]], dict[str, Tensor]]:
-    """Every model's layers, and the means of its units over the pilot images, float32 (U,)."""
+def shapes_of(observer: Observer, batch: LatentBatch) -> dict[str, list[Layer]]:
+    """Every model's layers, with the sizes of their maps, from any latents."""
+    return observer.shapes(observer(batch, lambda model, layer, maps: maps.to("meta")))
+
+
+def pilot_run(observer: Observer, pilot: LatentBatch, batch_size: int) -> dict[str, Tensor]:
+    """Means of every model's units over the pilot images, float32 (U,)."""
     means: dict[str, Tensor] = {}
     for part in pilot.split(batch_size):
-        seen = observer(part)
-        shapes = observer.shapes(seen)
+        seen = observer(part, lambda model, layer, maps: pilot_mean(maps))
         share = len(part) / len(pilot)
-        for name, layers in shapes.items():
-            mean = share * pilot_mean(layers, seen.maps[name]).double()
+        for name, layers in seen.maps.items():
+            mean = share * torch.cat(list(layers.values())).double()
             means[name] = means[name] + mean if name in means else mean
-    return shapes, {name: mean.float() for name, mean in means.items()}
+    return {name: mean.float() for name, mean in means.items()}
 
 
-def pilot_mean(layers: list[Layer], maps: Mapping[str, Tensor]) -> Tensor:
-    """Mean of every unit over the pilot images, float32 (U,), exact for constant units."""
-    means = [maps[layer.name].double().mean(dim=(0, 2, 3)) for layer in layers]
-    return torch.cat(means).float().cpu()
+def pilot_mean(maps: Tensor) -> Tensor:
+    """Mean of every unit (C,) over maps (N, C, H, W), float32, exact for constant units."""
+    return maps.double().mean(dim=(0, 2, 3)).float().cpu()
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes that this process has held at most: allocated on a GPU, else resident; 0 if unknown."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # not a Unix
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak  # Linux counts in KiB
 
 
 def check_finite(model: str, layer: str, maps: Tensor) -> None:
@@ -204,5 +251,5 @@ def check_finite(model: str, layer: str, maps: Tensor) -> None:
         raise RosettaError(
             f"{model}, layer {layer}, channel {int(bad[0])}: the activation is NaN or infinite "
             f"({len(bad)} channels of this layer).\n"
-            "Check the weights; if the run uses reduced precision, try trainer.precision=32."
+            "Check the weights; if the run has a reduced trainer.precision, leave it out."
         )

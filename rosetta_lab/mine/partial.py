@@ -48,7 +48,7 @@ class PartialSums:
         groups: Mapping[str, UnitGroups],
         rank: int,
         world: int,
-    ) -> None:
+    ) -> int:
         """Fill fresh metrics with the sums on disk, if there are any, and ``groups`` with shifts.
 
         Args:
@@ -56,6 +56,9 @@ class PartialSums:
             groups: model name to the units that the metrics share.
             rank: number of this process.
             world: how many there are.
+
+        Returns:
+            images of this process behind them.
         """
         self._images = self.done(rank, world)
         if self._images:
@@ -64,6 +67,7 @@ class PartialSums:
                     metric.load_sums({s: stream.get_tensor(f"{name}/{s}") for s in metric.sums()})
                 for name, units in groups.items():
                     units.shift = stream.get_tensor(f"shift/{name}").to(units.shift.device)
+        return self._images
 
     def advance(
         self,

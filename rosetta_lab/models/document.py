@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from rosetta_lab.files import asset_root
 from rosetta_lab.models.base import Generator
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
-from rosetta_lab.models.load import apply_overrides, randomize
+from rosetta_lab.models.load import apply_overrides, randomized
 from rosetta_lab.models.meta import observer_without_memory, shapes_without_memory
 from rosetta_lab.models.preprocess import Preprocess
 from rosetta_lab.models.units import Layer, resolve_layers
@@ -63,9 +63,7 @@ def document() -> str:
 
 def composed(*overrides: str) -> DictConfig:
     """A run's config with its overrides applied."""
-    cfg = compose("plan", list(overrides))
-    apply_overrides(cfg)
-    return cfg
+    return apply_overrides(compose("plan", list(overrides)))
 
 
 def generator_section(name: str, card: dict[str, str]) -> str:
@@ -109,16 +107,15 @@ def model_section(
 def perceptual_section(name: str, card: dict[str, str]) -> str:
     """One perceptual distance: published LPIPS, or its formula on a model of the zoo."""
     entry = compose("invert", [f"perceptual={name}"]).perceptual
-    bare = entry.get("model", entry)  # what has the weights
-    weights = bare.weights
-    randomize([bare])
-    with torch.device("meta"):
-        distance: Any = instantiate(entry)
     published = "model" not in entry
+    bare = entry if published else entry.model  # what has the weights
+    with torch.device("meta"):
+        random = randomized(bare)
+        distance: Any = instantiate(random) if published else instantiate(entry, model=random)
     preprocess = distance.preprocess if published else distance.model.preprocess
     size = f"at most {entry.max_size} px" if published else resizing(preprocess)
     rows = {
-        "weights": f"`{weights}`",
+        "weights": f"`{bare.weights}`",
         "preprocessing": f"{size}; {colours(preprocess)}",
         "layers": ", ".join(f"`{layer}`" for layer in distance.layers),
     }

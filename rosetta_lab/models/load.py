@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from hydra.errors import InstantiationException
@@ -83,8 +83,8 @@ def naming(entry: str) -> Iterator[None]:
         raise RosettaError(text) from error
 
 
-def apply_overrides(cfg: DictConfig) -> None:
-    """Carry ``weights=``, ``pretrained=`` and ``layers=`` into the models' own entries.
+def apply_overrides(cfg: DictConfig) -> DictConfig:
+    """A copy with ``weights=``, ``pretrained=`` and ``layers=`` carried into the models' entries.
 
     ``layers=reference`` stands for the ``reference_layers`` of every entry that has some: what the
     published reference code recorded.
@@ -100,6 +100,7 @@ def apply_overrides(cfg: DictConfig) -> None:
             "disc=[]: there is no model to look at the images.\n"
             "Name at least one, such as disc=[resnet_fashion]."
         )
+    cfg = cfg.copy()
     entries = {cfg.gen.name: cfg.gen, **cfg.disc}
     if cfg.weights not in (None, "random"):
         name = next(iter(cfg.disc), "NAME")
@@ -128,18 +129,41 @@ def apply_overrides(cfg: DictConfig) -> None:
                     f"Choose from {', '.join(entries)}."
                 )
             entries[name].layers = [globs] if isinstance(globs, str) else globs
-    randomize([] if cfg.pretrained else cfg.disc.values())
-    randomize(entries.values() if cfg.weights == "random" else [])
+    if cfg.weights == "random":
+        cfg = random_weights(cfg)
+    elif not cfg.pretrained:
+        cfg = random_weights(cfg, "disc")
+    entries = {cfg.gen.name: cfg.gen, **cfg.disc}
     random = [name for name, entry in entries.items() if entry.get("weights") == "random"]
     if random:
         log.warning("RANDOM WEIGHTS (%s): a test of the code, not a result.", ", ".join(random))
+    return cfg
 
 
-def randomize(entries: Iterable[DictConfig]) -> None:
-    """Give models random weights, unless what makes one has no use for ``weights``."""
-    for entry in entries:
-        if "weights" in entry:
-            entry.weights = "random"
+def random_weights(cfg: DictConfig, *kinds: Literal["gen", "disc"]) -> DictConfig:
+    """A copy of a run's config in which models have nothing to load.
+
+    What is made without ``weights`` stays as it is.
+
+    Args:
+        cfg: of the run.
+        kinds: of models; none for all of them.
+    """
+    cfg = cfg.copy()
+    if "gen" in kinds or not kinds:
+        cfg.gen = randomized(cfg.gen)
+    if "disc" in kinds or not kinds:
+        for name, entry in cfg.disc.items():
+            cfg.disc[name] = randomized(entry)
+    return cfg
+
+
+def randomized(entry: DictConfig) -> DictConfig:
+    """A copy of a model's config with random weights, unless what makes it takes no ``weights``."""
+    entry = entry.copy()
+    if "weights" in entry:
+        entry.weights = "random"
+    return entry
 
 
 def load_observer(cfg: DictConfig) -> Observer:

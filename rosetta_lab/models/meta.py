@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from omegaconf import DictConfig
 
-from rosetta_lab.models.load import load_latents, load_observer, randomize
+from rosetta_lab.models.load import load_latents, load_observer, random_weights
 from rosetta_lab.models.observer import Observer
 from rosetta_lab.models.units import Layer
 
@@ -20,10 +20,3 @@ def shapes_without_memory(cfg: DictConfig, observer: Observer) -> dict[str, list
     """The recorded layers by model, from one image on the ``meta`` device."""
     batch = load_latents(cfg, observer.source.generator).batch([0])
     return observer.shapes(observer(batch))
-
-
-def random_weights(cfg: DictConfig) -> DictConfig:
-    """A copy of a run's config in which no model has anything to load."""
-    bare = cfg.copy()
-    randomize([bare.gen, *bare.disc.values()])
-    return bare

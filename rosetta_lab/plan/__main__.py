@@ -17,7 +17,7 @@ from rosetta_lab.run.precision import set_matmul_precision
 @entry_point("plan")
 def main(cfg: DictConfig) -> None:
     check_choice("format", cfg.format, ("text", "json"))
-    apply_overrides(cfg)
+    cfg = apply_overrides(cfg)
     set_matmul_precision(cfg.matmul_precision)
     plan = make_plan(cfg, cfg.device, cfg.measure)
     print(json.dumps(plan.to_dict(), indent=2) if cfg.format == "json" else plan_text(plan))

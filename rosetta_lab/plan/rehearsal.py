@@ -15,8 +15,7 @@ from rosetta_lab.data.grouping import Grouping
 from rosetta_lab.metrics.activations import ActivationBatch, UnitGroups, condense_batch
 from rosetta_lab.mine.null import Evidence
 from rosetta_lab.mine.sums import add_up, sums_of
-from rosetta_lab.models.load import load_latents, load_observer
-from rosetta_lab.models.meta import random_weights
+from rosetta_lab.models.load import load_latents, load_observer, random_weights
 from rosetta_lab.models.observer import Observation
 from rosetta_lab.models.units import Layer
 

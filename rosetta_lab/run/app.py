@@ -18,18 +18,13 @@ from hydra.errors import (
     InstantiationException,
 )
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.files import PACKAGE, asset_root
+from rosetta_lab.files import asset_root
+from rosetta_lab.run import loggers  # noqa: F401  configs of loggers call it
 from rosetta_lab.run.command_line import check_keys, check_members, resumed_arguments, zoo_arguments
-from rosetta_lab.run.configs import follow_moves, run_folder
-from rosetta_lab.run.loggers import wandb_offline
-
-OmegaConf.register_new_resolver("rosetta_run_dir", run_folder, use_cache=True, replace=True)
-OmegaConf.register_new_resolver("wandb_offline", wandb_offline, replace=True)
-OmegaConf.register_new_resolver("rosetta_root", lambda: str(asset_root()), replace=True)
-OmegaConf.register_new_resolver("rosetta_package", lambda: str(PACKAGE), replace=True)
+from rosetta_lab.run.configs import follow_moves
 
 
 def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:

@@ -12,6 +12,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
+from rosetta_lab.files import PACKAGE, asset_root
+
 Configured = TypeVar("Configured", bound=DictConfig | ListConfig)
 
 # Modules that stored recipes, runs and users' own configs may name, and where they are now.
@@ -90,3 +92,8 @@ def _follow(config: Any, bare: Any) -> None:
             if key == "_target_" and module in MOVED:
                 config[key] = f"{MOVED[module]}.{name}"
             _follow(config._get_node(key), value)
+
+
+OmegaConf.register_new_resolver("rosetta_run_dir", run_folder, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("rosetta_root", lambda: str(asset_root()), replace=True)
+OmegaConf.register_new_resolver("rosetta_package", lambda: str(PACKAGE), replace=True)

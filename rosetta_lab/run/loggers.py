@@ -15,7 +15,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from lightning.pytorch.loggers import WandbLogger
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from rosetta_lab.files import atomic_write
 from rosetta_lab.run.command_line import parse
@@ -93,3 +93,6 @@ class FinishRun(Callback):
 
             if wandb.run is not None:
                 wandb.finish(exit_code=0 if job_return.status is JobStatus.COMPLETED else 1)
+
+
+OmegaConf.register_new_resolver("wandb_offline", wandb_offline, replace=True)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from rosetta_lab.data.latents import LatentDataModule, Latents
-from rosetta_lab.mine.module import MiningModule, MiningResult
+from rosetta_lab.mine.module import MiningModule, MiningResult, shapes_of
 from rosetta_lab.models.discriminative.timm import TimmModel
 from rosetta_lab.models.generators.geometry import Progression, Signal, SuperresStage
 from rosetta_lab.models.generators.stylegan3 import AliasFreeGenerator
@@ -137,7 +137,8 @@ def observer() -> Observer:
 @pytest.fixture(scope="module")
 def mined(observer: Observer) -> tuple[MiningResult, dict[str, UnitIndex]]:
     latents = Latents(IMAGES, 0, 4)
-    module = MiningModule(observer, latents.batch([0, 1]), IMAGES, keep_tables=True)
+    pilot = latents.batch([0, 1])
+    module = MiningModule(observer, shapes_of(observer, pilot), pilot, IMAGES, keep_tables=True)
     trainer = L.Trainer(
         accelerator="cpu",
         logger=False,

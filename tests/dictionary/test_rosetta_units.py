@@ -12,13 +12,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from rosetta_lab.data.fashion.targets import FashionTargets
-from rosetta_lab.dictionary.mined import EMBEDDED, check_targets, load_mined
+from rosetta_lab.dictionary.mined import EMBEDDED, load_mined
 from rosetta_lab.dictionary.pairs import matched_pairs
 from rosetta_lab.dictionary.statistics import load_statistics
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.functional.agreement import standardize
 from rosetta_lab.invert.units import RosettaUnits
-from rosetta_lab.models.base import Generator
 from rosetta_lab.models.recording import record
 
 
@@ -131,10 +130,21 @@ def test_a_folder_without_statistics(tmp_path: Path) -> None:
         load_statistics(tmp_path, "resnet_fashion")
 
 
-def test_a_configuration_from_outside_makes_only_what_it_may(mined, tmp_path: Path) -> None:
-    check_targets(mined.config.gen, Generator)
-    for name in ("os.system", "subprocess.Popen", "torch.nn.Linear", "no.such.thing"):
-        config = OmegaConf.create({"network": {"_target_": name, "command": "touch evil"}})
-        with pytest.raises(RosettaError, match="refused"):
-            check_targets(config, Generator)
-    assert EMBEDDED.is_dir()
+@pytest.mark.parametrize(("entry", "key"), [("gen", "network"), ("disc", "resnet_fashion")])
+@pytest.mark.parametrize(
+    ("target", "argument"),
+    [
+        *(("os.system", "command"), ("subprocess.check_call", "args"), ("pathlib.Path", "x")),
+        *(("torch.nn.Linear", "x"), ("no.such.thing", "x")),
+    ],
+)
+def test_a_configuration_from_outside_makes_only_what_it_may(
+    mined, tmp_path: Path, monkeypatch, entry: str, key: str, target: str, argument: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = OmegaConf.to_container(mined.config)
+    config[entry][key] = {"_target_": target, argument: "touch evil"}
+    replace(mined.dictionary, config=config).save(tmp_path)
+    with pytest.raises(RosettaError, match="refused"):
+        load_mined(tmp_path)
+    assert not (tmp_path / "evil").exists()

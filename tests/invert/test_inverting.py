@@ -162,11 +162,15 @@ def test_latents_say_whose_they_are(generator, tmp_path: Path, monkeypatch) -> N
         inversion(generator, start=file)(batch())
 
 
-@pytest.mark.parametrize("start", ["mean", "random", "file"])
-@pytest.mark.parametrize("space", ["z", "w", "w+"])
+@pytest.mark.parametrize(
+    ("start", "space"),
+    [
+        *(("mean", "w"), ("mean", "w+")),
+        *(("random", "z"), ("random", "w"), ("random", "w+")),
+        *(("file", "z"), ("file", "w"), ("file", "w+")),
+    ],
+)
 def test_every_start_is_held_near_the_prior_mean(generator, means, tmp_path, start, space) -> None:
-    if (start, space) == ("mean", "z"):
-        return  # there is none, see below
     if start == "file":
         start = str(write(tmp_path / "a", torch.ones(1, 8 if space == "z" else 12).double()))
     code, objective = inversion(generator, start=start, space=space, label=1)(batch())

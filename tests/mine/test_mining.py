@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import re
+import time
 from pathlib import Path
 
 import lightning as L
@@ -19,11 +22,11 @@ from toy import NaNModel, ToyGenerator, ToyModel
 from rosetta_lab.data.latents import LatentDataModule, Latents, Shard, sample_z
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.mine import module as mining
-from rosetta_lab.mine.module import MiningModule, MiningResult, pilot_run
+from rosetta_lab.mine.module import MiningModule, MiningResult, pilot_run, shapes_of
 from rosetta_lab.mine.partial import PartialSums
 from rosetta_lab.models.observer import GeneratedImages, Observer
 from rosetta_lab.models.recording import record
-from rosetta_lab.models.units import Unit, resolve_layers
+from rosetta_lab.models.units import Unit, UnitIndex, resolve_layers
 from rosetta_lab.run.precision import set_matmul_precision
 from rosetta_lab.run.trainer import make_trainer
 
@@ -56,8 +59,10 @@ def mine(
     **options,
 ) -> MiningResult:
     latents = Latents(images, 0, watch.source.generator.z_dim)
+    pilot = latents.batch([0, 1, 2])
+    shapes = shapes_of(watch, pilot)
     module = MiningModule(
-        watch, latents.batch([0, 1, 2]), images, partial=partial, keep_tables=True, **options
+        watch, shapes, pilot, images, partial=partial, keep_tables=True, **options
     )
     done = {"done": partial.done} if partial else {}
     data = LatentDataModule(latents, batch, module.grouping, **done)
@@ -94,8 +99,8 @@ def test_planted_matches_are_recovered() -> None:
     """The model's `copy` layer shows the generator's late units 0 to 2 at another size."""
     watch = observer(a=ToyModel(12), b=ToyModel(5, seed=2))
     result = mine(watch)
-    module = MiningModule(watch, Latents(2, 0, 12).batch([0, 1]), 2)
-    index = {name: groups.index for name, groups in module.groups.items()}
+    shapes = shapes_of(watch, Latents(2, 0, 12).batch([0, 1]))
+    index = {name: UnitIndex(layers) for name, layers in shapes.items()}
     for channel in range(3):
         row = index["toy"].number(Unit("late", channel))
         best = int(result.tables["a"][row].argmax())
@@ -107,13 +112,62 @@ def test_planted_matches_are_recovered() -> None:
 
 def test_the_pilot_may_come_in_parts() -> None:
     watch = observer()
-    latents = Latents(7, 0, 12)
-    whole = MiningModule(watch, latents.batch(list(range(7))), 7)
-    parts = MiningModule(watch, latents.batch(list(range(7))), 7, batch_size=3)
-    assert parts.shapes == whole.shapes
-    for name, groups in whole.groups.items():
-        torch.testing.assert_close(parts.groups[name].shift, groups.shift, atol=1e-7, rtol=1e-6)
-        assert groups.shift.abs().max() > 0.1
+    pilot = Latents(7, 0, 12).batch(list(range(7)))
+    whole, parts = (pilot_run(watch, pilot, size) for size in (7, 3))
+    seen = watch(pilot).maps
+    for name, layers in shapes_of(watch, pilot).items():
+        by_hand = torch.cat([seen[name][layer.name].mean(dim=(0, 2, 3)) for layer in layers])
+        assert by_hand.abs().max() > 0.1
+        for means in (whole, parts):
+            torch.testing.assert_close(means[name], by_hand, atol=1e-6, rtol=1e-6)
+
+
+def test_nothing_is_looked_at_before_the_pass() -> None:
+    watch, pilot = observer(), Latents(30, 0, 12).batch([0, 1, 2])
+    shapes = shapes_of(watch, pilot)
+    seen: list[int] = []
+    watch.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    module = MiningModule(watch, shapes, pilot, 30)
+    assert not seen and module.shapes == shapes
+    assert not any(bool(groups.shift.any()) for groups in module.groups.values())
+    module.setup("validate")
+    assert seen == [3] and all(bool(groups.shift.any()) for groups in module.groups.values())
+
+
+def test_progress_is_told_while_it_goes_on(tmp_path: Path, capfd) -> None:
+    """In a file that somebody reads during the third of four batches, and in the bar."""
+    watch, latents = observer(), Latents(30, 0, 12)
+    pilot = latents.batch([0, 1, 2])
+    module = MiningModule(watch, shapes_of(watch, pilot), pilot, 30)
+    told: list[dict[str, str]] = []
+    calls: list[float] = []
+
+    def look(*_: object) -> None:
+        calls.append(time.monotonic())
+        if len(calls) == 4:  # the first call is the pilot
+            told.extend(csv.DictReader((tmp_path / "csv" / "metrics.csv").open()))
+
+    watch.register_forward_pre_hook(look)
+    csv_logger = {"_target_": "lightning.pytorch.loggers.CSVLogger", "save_dir": str(tmp_path)}
+    cfg = OmegaConf.create(
+        {
+            "logger": {"csv": csv_logger | {"name": "", "version": "csv"}},
+            "trainer": {"accelerator": "cpu", "devices": 1, "enable_progress_bar": True},
+        }
+    )
+    data = LatentDataModule(latents, 8, module.grouping)
+    make_trainer(cfg, tmp_path).validate(module, data, verbose=False)
+    ended = time.monotonic()
+    assert [float(row["images"]) for row in told] == [8.0, 16.0]
+    with (tmp_path / "csv" / "metrics.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [float(row["images"]) for row in rows] == [8.0, 16.0, 24.0, 30.0]
+    assert 30.0 / (ended - calls[0]) < float(rows[-1]["images_per_second"])
+    assert float(rows[-1]["images_per_second"]) < 30.0 / (calls[4] - calls[1])
+    kilobytes = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+    assert kilobytes is not None
+    assert float(rows[-1]["memory_gb"]) == pytest.approx(int(kilobytes[1]) * 1024 / 1e9, rel=0.05)
+    assert re.search(r"4/4 .*images=30.*images_per_second=.*memory_gb=", capfd.readouterr().out)
 
 
 def test_nan_names_model_layer_and_channel() -> None:
@@ -194,10 +248,9 @@ def test_latents_that_cannot_be(arguments: dict, message: str) -> None:
         Latents(seed=0, z_dim=4, **arguments)
 
 
-def another_shift(*arguments: object) -> tuple[object, dict[str, torch.Tensor]]:
+def another_shift(*arguments: object) -> dict[str, torch.Tensor]:
     """The pilot run of a machine that finds other means."""
-    shapes, means = pilot_run(*arguments)
-    return shapes, {name: mean + 0.5 for name, mean in means.items()}
+    return {name: mean + 0.5 for name, mean in pilot_run(*arguments).items()}
 
 
 def test_interrupted_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,7 +263,7 @@ def test_interrupted_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     def die_at_the_third(*_: object) -> None:
         nonlocal calls
         calls += 1
-        if calls == 4:  # the first call is the pilot
+        if calls == 5:  # the first calls are for the shapes and the pilot
             raise KeyboardInterrupt
 
     handle = watch.register_forward_pre_hook(die_at_the_third)
@@ -223,7 +276,7 @@ def test_interrupted_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(mining, "pilot_run", another_shift)
     partial = PartialSums(tmp_path / "partial", minutes=0.0)
     result = mine(watch, partial=partial)
-    assert sum(seen) == 3 + 30 - 16  # the pilot and what two batches had not done
+    assert sum(seen) == 3 + 3 + 30 - 16  # shapes, pilot, and what two batches had not done
     torch.testing.assert_close(result.tables["a"], expected.tables["a"], atol=1e-6, rtol=0)
     partial.remove()
     assert not (tmp_path / "partial").exists()

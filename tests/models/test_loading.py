@@ -237,9 +237,7 @@ def composed(*arguments: str) -> DictConfig:
     """What a command sees of its command line."""
     check_keys("mine", list(arguments))
     with initialize_config_dir(str(asset_root() / "conf"), version_base="1.3"):
-        cfg = compose("mine", list(arguments))
-    apply_overrides(cfg)
-    return cfg
+        return apply_overrides(compose("mine", list(arguments)))
 
 
 def test_the_advice_that_is_printed_works(monkeypatch: pytest.MonkeyPatch) -> None:

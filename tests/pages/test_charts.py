@@ -14,14 +14,13 @@ from rosetta_lab.pages.charts import (
     Interval,
     bars,
     course,
-    distributions,
     figure_column,
-    histograms,
     intervals,
     meetings,
     parallel,
     parameter_column,
 )
+from rosetta_lab.pages.histograms import distributions, histograms
 
 
 def parse(drawing: str) -> ElementTree.Element:

@@ -17,7 +17,7 @@ from safetensors import safe_open
 
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import asset_root
-from rosetta_lab.mine.module import MiningModule
+from rosetta_lab.mine.module import MiningModule, shapes_of
 from rosetta_lab.models.load import load_latents, load_observer
 from rosetta_lab.models.observer import Observer
 from rosetta_lab.models.units import Layer
@@ -80,7 +80,9 @@ def test_shapes_and_sums_are_those_of_the_run() -> None:
     cfg.gen.weights = "random"
     observer = load_observer(cfg)
     latents = load_latents(cfg, observer.source.generator)
-    module = MiningModule(observer, latents.batch([0, 1]), len(latents))
+    pilot = latents.batch([0, 1])
+    shapes = shapes_of(observer, pilot)
+    module = MiningModule(observer, shapes, pilot, len(latents))
     assert {m.name: m.layers for m in plan.models} == module.shapes
     assert [m.units for m in plan.models] == [10, 8, 8]
     assert plan.models[0].parameters == 12 * 64 + 64 + 4 * 6 * 9 + 6

@@ -136,9 +136,9 @@ def _model_row(card: ModelCard, dictionary: RosettaDictionary) -> ModelRow:
     counts: list[int | None] = [len(card.layers), len(card.units)]
     for key in ("dead_units", "best_buddies"):
         counts.append(dictionary.summary.get(key, {}).get(card.name))
-    null = dictionary.summary.get("null", {})
-    counts.append(null.get("accepted_best_buddies", {}).get(card.name))
-    shuffled = null.get("shuffled_best_buddies", {}).get(card.name)
-    counts.append(None if shuffled is None else round(shuffled))
+    if null := dictionary.summary.get("null"):
+        counts.append(null["accepted_best_buddies"].get(card.name))
+        shuffled = null["shuffled_best_buddies"].get(card.name)
+        counts.append(None if shuffled is None else round(shuffled))
     numbers = [UNKNOWN if count is None else thousands(count) for count in counts]
     return ModelRow(card, [*numbers, f"{sum(best) / len(best):.2f}" if best else UNKNOWN])

@@ -44,9 +44,7 @@ def hydra_in_conf() -> Iterator[None]:
 
 
 def composed(*overrides: str) -> DictConfig:
-    cfg = compose("mine", list(overrides))
-    apply_overrides(cfg)
-    return cfg
+    return apply_overrides(compose("mine", list(overrides)))
 
 
 @cache
