@@ -153,8 +153,8 @@ def direct_arm(editing: Editing, sources: Sources) -> EditArm:
         mean, var = (x.to(target.maps) for x in editing.edited.statistics[target.layer])
         own = target.channels
         new = target.maps * var[own].sqrt()[:, None, None] + mean[own][:, None, None]
-        aligned = generator.align(target.layer, raw[target.layer])
-        if aligned.shape == raw[target.layer].shape:  # maps with a margin cannot be put back
+        # Maps with a margin, which is not part of the target, cannot be put back.
+        if new.shape[-2:] == raw[target.layer].shape[-2:]:
             maps[target.layer] = (own, new)
     with replaced(generator, maps):
         return EditArm(code.images().clamp(0.0, 1.0))

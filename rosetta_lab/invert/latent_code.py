@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Literal
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from rosetta_lab.data.latents import sample_z
 from rosetta_lab.errors import RosettaError, check_choice
 from rosetta_lab.models.base import Generator
+from rosetta_lab.models.recording import Kept, OnMap
 
 
 def check_class(key: str, label: object, classes: int, *words: str) -> None:
@@ -104,8 +106,22 @@ class LatentCode(nn.Module):
 
     def images(self) -> Tensor:
         """Images (N, 3, R, R) with 0 for black and 1 for white, not clamped."""
+        return self._shown(self.generator.synthesize(self(), self.psi))
+
+    def maps(self, layers: Sequence[str], on_map: OnMap[Kept] | None = None) -> dict[str, Kept]:
+        """What the generator's layers do, see :meth:`Generator.maps`."""
+        return self.generator.maps(self(), layers, on_map, self.psi)
+
+    def images_and_maps(
+        self, layers: Sequence[str], on_map: OnMap[Kept] | None = None
+    ) -> tuple[Tensor, dict[str, Kept]]:
+        """:meth:`images` and :meth:`maps`, from one pass."""
+        output, maps = self.generator.output_and_maps(self(), layers, on_map, self.psi)
+        return self._shown(output), maps
+
+    def _shown(self, output: Tensor) -> Tensor:
         low, high = self.generator.pixel_range
-        return (self.generator.synthesize(self(), self.psi) - low) / (high - low)
+        return (output - low) / (high - low)
 
 
 def check_class_optimizable(generator: Generator, space: Space) -> None:

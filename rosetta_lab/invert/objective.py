@@ -13,7 +13,6 @@ from rosetta_lab.errors import RosettaError
 from rosetta_lab.functional.agreement import Agreement, Joint
 from rosetta_lab.invert.latent_code import LatentCode
 from rosetta_lab.models.perceptual import Perceptual
-from rosetta_lab.models.recording import record
 
 Part = Literal["activation", "perceptual", "l1", "l2", "latent_l1", "latent_l2"]
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -84,9 +83,7 @@ class Objective:
     def __call__(self, code: LatentCode) -> Evaluation:
         """Evaluate the latents; gradients reach them."""
         layers = self.agreement.layers if "activation" in self.weights and self.agreement else []
-        with record(code.generator, layers) as raw:
-            images = code.images()
-        maps = {layer: code.generator.align(layer, raw[layer]) for layer in layers}
+        images, maps = code.images_and_maps(layers)
         parts = {part: self._part(part, code, images, maps) for part in self.weights}
         zero = images.new_zeros(len(images))
         total = sum((self.weights[part] * loss for part, loss in parts.items()), zero)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,6 @@ from rosetta_lab.functional.resize import Size
 from rosetta_lab.invert.latent_code import LatentCode
 from rosetta_lab.models.base import Generator
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
-from rosetta_lab.models.recording import record
 from rosetta_lab.models.units import UnitIndex
 
 
@@ -67,16 +67,13 @@ class RosettaUnits(nn.Module):
         for name, blocks in self.blocks.items():
             model = self.models[name]
             assert isinstance(model, DiscriminativeModel)
-            layers = list(dict.fromkeys(layer for _, layer in blocks))
-            with record(model.network, layers) as raw:
-                model(images)
-            maps = {
-                layer: standardize(model.to_map(layer, raw[layer]), *self.statistics[name][layer])
-                for layer in layers
-            }
+            maps = model.maps(images, [layer for _, layer in blocks], partial(self._see, name))
             for (own, layer), (rows, columns) in blocks.items():
                 targets.append(TargetMaps(own, rows, maps[layer][:, columns].contiguous()))
         return targets
+
+    def _see(self, name: str, layer: str, maps: Tensor) -> Tensor:
+        return standardize(maps, *self.statistics[name][layer])
 
     def agreement(self, targets: Sequence[TargetMaps]) -> Agreement:
         """The activation loss's inside, for these targets."""
@@ -141,14 +138,12 @@ class OwnUnits:
     @torch.no_grad()
     def targets(self, code: LatentCode) -> list[TargetMaps]:
         """What the units do for these latents, standardised."""
-        with record(self.generator, list(self.channels)) as raw:
-            code.images()
-        targets = []
-        for layer, channels in self.channels.items():
-            maps = self.generator.align(layer, raw[layer])[:, channels]
-            mean, var = (x.to(maps)[channels] for x in self.statistics[layer])
-            targets.append(TargetMaps(layer, channels, standardize(maps, mean, var)))
-        return targets
+        return list(code.maps(list(self.channels), self._target).values())
+
+    def _target(self, layer: str, maps: Tensor) -> TargetMaps:
+        channels = self.channels[layer]
+        mean, var = (x.to(maps)[channels] for x in self.statistics[layer])
+        return TargetMaps(layer, channels, standardize(maps[:, channels], mean, var))
 
     def agreement(self, targets: Sequence[TargetMaps]) -> Agreement:
         """The activation loss's inside, for these targets."""

@@ -186,6 +186,4 @@ class LayerPerceptual(Perceptual):
         self.layers = found
 
     def features(self, images: Tensor) -> list[Tensor]:
-        with record(self.model.network, self.layers) as maps:
-            self.model(images)
-        return [self.model.to_map(layer, maps[layer]) for layer in self.layers]
+        return list(self.model.maps(images, self.layers).values())

@@ -51,7 +51,8 @@ def look(
         run: a forward pass of the network.
         to_map: layer and what it puts out to maps (N, C, H, W).
         on_map: sees every layer's maps as soon as they are there, within the forward pass; what it
-            returns is kept in their place. None keeps the maps.
+            returns is kept in their place (a copy, not a view: what follows in the network may
+            write to the maps). None keeps the maps.
         whole: whether the network's output is needed.
 
     Returns:

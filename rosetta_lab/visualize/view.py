@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,7 +27,6 @@ from rosetta_lab.invert.sources import Sources
 from rosetta_lab.invert.units import OwnUnits, SeenUnits
 from rosetta_lab.models.base import Generator
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
-from rosetta_lab.models.recording import record
 from rosetta_lab.models.units import Unit
 
 Maps = dict[tuple[str, Unit], Tensor]
@@ -112,9 +112,8 @@ def firing(
     rows = []
     for start in range(0, len(latents), batch_size):
         sources = numbered(latents, generator, range(start, min(start + batch_size, len(latents))))
-        with record(generator, layers) as raw:
-            generator(sources.latent, sources.c, psi)
-        peaks = {name: generator.align(name, raw[name]).amax(dim=(2, 3)) for name in layers}
+        latent = generator.map(sources.latent, sources.c, psi)
+        peaks = generator.maps(latent, layers, lambda _, maps: maps.amax(dim=(2, 3)), psi)
         columns = []
         for layer, channel in (neuron.unit for neuron in dictionary.neurons):
             mean, var = (values[channel].to(peaks[layer]) for values in statistics[layer])
@@ -166,23 +165,22 @@ def look(
     neurons: Sequence[int],
 ) -> Seen:
     """Show the images of latents to the models."""
-    generator, own = code.generator, dictionary.generator.name
+    own = dictionary.generator.name
     shown = [row for row in rows(dictionary, neurons) if row[0] == own or row[0] in models]
-    wanted: dict[str, dict[str, None]] = {}  # model to its layers, in order
+    units: dict[str, dict[str, list[Unit]]] = {}  # by model and layer
     for name, unit in shown:
-        wanted.setdefault(name, {})[unit.layer] = None
-    with record(generator, list(wanted[own])) as raw:
-        images = code.images().clamp(0.0, 1.0)
-    layers = {(own, layer): generator.align(layer, raw[layer]) for layer in wanted[own]}
+        units.setdefault(name, {}).setdefault(unit.layer, []).append(unit)
+    found: Maps = {}
+
+    def keep(name: str, layer: str, maps: Tensor) -> None:
+        for unit in units[name][layer]:
+            found[name, unit] = maps[:, unit.channel].to("cpu", torch.float32, copy=True)
+
+    images, _ = code.images_and_maps(list(units[own]), partial(keep, own))
+    images = images.clamp(0.0, 1.0)
     for name, model in models.items():
-        with record(model.network, list(wanted[name])) as raw:
-            model(images)
-        layers |= {(name, layer): model.to_map(layer, raw[layer]) for layer in wanted[name]}
-    maps = {
-        (name, unit): layers[name, unit.layer][:, unit.channel].float().cpu()
-        for name, unit in shown
-    }
-    return Seen(list(names), images.cpu(), maps)
+        model.maps(images, list(units[name]), partial(keep, name))
+    return Seen(list(names), images.cpu(), {row: found[row] for row in shown})
 
 
 @dataclass

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from rosetta_lab.data.fashion.scenes import FashionScenes, Scenes
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
-from rosetta_lab.models.recording import record
 from rosetta_lab.models.units import resolve_layers
 from rosetta_lab.zoo.captions import colour_names
 from rosetta_lab.zoo.clip import zero_shot_weights
@@ -72,11 +71,13 @@ class Pooled:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W) in [0, 1] to features (N, 2 * units + outputs)."""
-        with record(self.model.network, self.layers) as activations:
-            output = self.model(images)
-        maps = [self.model.to_map(layer, activations[layer]) for layer in self.layers]
-        pooled = [f(m, dim=(2, 3)) for m in maps for f in (torch.mean, torch.amax)]
-        return torch.cat([*pooled, output], dim=1)
+        output, pooled = self.model.output_and_maps(images, self.layers, pool)
+        return torch.cat([*pooled.values(), output], dim=1)
+
+
+def pool(layer: str, maps: Tensor) -> Tensor:
+    """Mean and maximum over positions: (N, C, H, W) to (N, 2 * C)."""
+    return torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1)
 
 
 def fit_linear_probe(

@@ -51,7 +51,7 @@ def collect_examples(
 
     def keep(model: str, layer: str, activation: Tensor) -> None:
         for channel in wanted.get(model, {}).get(layer, ()):
-            shown = activation[:, channel].float().cpu()
+            shown = activation[:, channel].to("cpu", torch.float32, copy=True)
             maps.setdefault((model, Unit(layer, channel)), []).append(shown)
 
     numbers = range(min(count, len(latents)))
