@@ -20,7 +20,7 @@ def test_wandb_without_a_login_or_a_variable(
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     done = process(
         "mine",
-        *("disc=[resnet_fashion]", "num_images=8", "page_images=2", "k=2"),
+        *("disc=[resnet_fashion]", "num_images=8", "page_images=2", "k=2", "null=none"),
         *("logger=[csv,tensorboard,wandb]", "hydra.run.dir=run"),
         cwd=tmp_path,
     )
