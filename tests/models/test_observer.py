@@ -8,8 +8,10 @@ from toy import ToyGenerator, ToyModel
 
 from rosetta_lab.data.latents import Latents
 from rosetta_lab.errors import RosettaError
+from rosetta_lab.metrics.activations import UnitGroups
+from rosetta_lab.mine.null import Evidence
+from rosetta_lab.mine.sums import add_up, look, sums_of
 from rosetta_lab.models.observer import GeneratedImages, Observer
-from rosetta_lab.plan.rehearsal import correlate, metrics_of
 
 LATENTS = Latents(10, 0, 12, num_classes=3)
 LAYERS = ["fold", "late"]
@@ -55,10 +57,15 @@ def test_maps_are_taken_as_they_appear() -> None:
 
 def tables(watch: Observer) -> dict[str, torch.Tensor]:
     """Correlations of the reference's units with those of every model."""
-    seen = watch(LATENTS.batch(list(range(10))))
-    metrics = metrics_of(watch.shapes(seen), watch.reference, "cpu")
-    correlate(metrics, seen.maps, watch.reference)
-    return {name: table.compute() for name, (_, _, table) in metrics.items()}
+    batch = LATENTS.batch(list(range(10)))
+    groups = {
+        name: UnitGroups(layers, torch.zeros(sum(layer.channels for layer in layers)))
+        for name, layers in watch.shapes(watch(batch)).items()
+    }
+    none = Evidence("none")
+    sums = sums_of(groups, watch.reference, none, none.grouping(10, 3, groups))
+    add_up(look(watch, batch, groups), watch.reference, *sums)
+    return {name: table.compute() for name, table in sums[1].items()}
 
 
 def test_any_model_may_be_the_reference() -> None:
