@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+from commands import process
+from omegaconf import OmegaConf
 
 ROOT = Path(__file__).parent.parent
 
@@ -33,20 +34,6 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def run(installed: Path, folder: Path, *arguments: str) -> str:
-    """Run python with the installed package in ``folder``; what it printed."""
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(installed)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 def tracked(*patterns: str) -> set[str]:
     """Files of the clone, relative to its root."""
     return {
@@ -66,15 +53,12 @@ def test_wheel_holds_the_package_and_its_assets_and_nothing_else(wheel: Path) ->
     assert {name for name in inside if ".dist-info/" not in name} == code | assets
 
 
-def test_help_from_another_folder(installed: Path, tmp_path: Path) -> None:
-    origin = run(installed, tmp_path, "-c", "import rosetta_lab; print(rosetta_lab.__file__)")
-    assert Path(origin.strip()).is_relative_to(installed)
-    text = run(installed, tmp_path, "-m", "rosetta_lab.mine", "--help")
-    assert "num_images" in text
-
-
 def test_a_small_run_from_another_folder(installed: Path, tmp_path: Path) -> None:
-    run(installed, tmp_path, "-m", "rosetta_lab.mine", "num_images=8", "cache=false")
+    done = process("mine", "num_images=8", "cache=false", cwd=tmp_path, PYTHONPATH=str(installed))
+    assert done.returncode == 0, done.stderr
     (dictionary,) = tmp_path.rglob("dictionary.json")
     assert dictionary.with_name("index.html").is_file()
     assert not list(installed.rglob("outputs"))
+    hydra = OmegaConf.load(dictionary.parent / ".hydra" / "hydra.yaml").hydra
+    read = {source.path for source in hydra.runtime.config_sources}
+    assert str(installed / "rosetta_lab" / "conf") in read  # beside the code that ran

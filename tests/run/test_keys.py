@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from commands import process
+from commands import call, process
 
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.run.command_line import check_keys, check_members
@@ -91,3 +91,10 @@ def test_a_model_of_another_folder(command: list[str], outside: Path) -> None:
     done = process(name, *arguments, *small, cwd=outside)
     assert done.returncode == 0, done.stderr
     assert re.search(r"grey\W.* 6 ", done.stdout)
+
+
+def test_help_shows_the_keys(tmp_path: Path) -> None:
+    done = call("mine", "--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "num_images: 1600" in done.stdout and "stylegan2_fashion" in done.stdout
+    assert not list(tmp_path.iterdir())
