@@ -1,4 +1,4 @@
-"""Command lines before Hydra reads them: what a run adds to them, and misspelt names and keys."""
+"""Command lines before Hydra reads them: what a run adds, and what Hydra would not look up."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hydra.core.override_parser.types import Override, Transformer
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 
-from rosetta_lab.errors import RosettaError
+from rosetta_lab.errors import RosettaError, check_choice
 from rosetta_lab.files import asset_root
 
 
@@ -108,10 +108,11 @@ def group_folders(override: Override, outside: list[str]) -> list[Path]:
     return [f for f in (own, *(Path(root) / group for root in outside)) if f.is_dir()]
 
 
-def check_members(arguments: list[str]) -> None:
-    """Look every ``group=NAME`` and ``group=[NAME,...]`` of a command line up in its group.
+def check_lists(arguments: list[str]) -> None:
+    """Look every member of ``group=[NAME,...]`` up in its group.
 
-    Hydra names the choices only for a group with a single member, not for lists.
+    Of ``group=NAME`` Hydra says itself what there is to choose from; of a member of a list it says
+    only that it cannot be loaded.
 
     Raises:
         RosettaError: the group has no such member.
@@ -122,18 +123,16 @@ def check_members(arguments: list[str]) -> None:
         if override.is_delete() or not folders:
             continue
         choices = sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
-        sweep = override.is_sweep_override()
-        for value in list(override.sweep_iterator()) if sweep else [override.value()]:
-            for name in value if isinstance(value, list) else [value]:
-                if name is not None and str(name) not in choices:
-                    raise RosettaError(
-                        f"{override.key_or_group}={name}: there is no such choice.\n"
-                        f"Choose from {', '.join(choices)}."
-                    )
+        several = override.is_sweep_override()
+        for value in override.sweep_iterator() if several else [override.value()]:
+            for name in value if isinstance(value, list) else ():
+                check_choice(override.key_or_group, str(name), choices)
 
 
 def check_keys(config_name: str, arguments: list[str]) -> None:
-    """Look every ``key=value`` of a command line up in the config that its groups make.
+    """Look every ``key=value`` up in the config that the command line's groups make.
+
+    Hydra advises to add a key that is not there, and does not say which there are.
 
     Raises:
         RosettaError: there is no such key.
@@ -157,19 +156,18 @@ def check_keys(config_name: str, arguments: list[str]) -> None:
         groups.append(f"hydra.searchpath=[{','.join(places)}]")
     try:
         with hydra.initialize_config_dir(str(asset_root() / "conf"), version_base="1.3"):
-            config = hydra.compose(config_name, groups)
+            config = OmegaConf.to_container(hydra.compose(config_name, groups))
     except HydraException:
         return  # Hydra tells what is wrong with it
     for key in keys:
-        place: Any = OmegaConf.to_container(config)
-        for depth, part in enumerate(parts := key.split(".")):
+        place: Any = config
+        for part in key.split("."):
             if not isinstance(place, dict):
                 break
             if part not in place:
                 near = difflib.get_close_matches(part, map(str, place))
-                within = f" in {'.'.join(parts[:depth])}" if depth else ""
                 raise RosettaError(
-                    f"{key}: there is no key '{part}'{within}"
+                    f"{key}: there is no key '{part}'"
                     f"{'; did you mean ' + ' or '.join(near) if near else ''}.\n"
                     f"Choose from {', '.join(sorted(map(str, place)))}."
                 )

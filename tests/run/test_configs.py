@@ -15,6 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
+import rosetta_lab.run.app  # noqa: F401  (it registers what interpolations call)
 from rosetta_lab.files import asset_root
 from rosetta_lab.models.base import Generator
 from rosetta_lab.models.load import load_latents

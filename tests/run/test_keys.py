@@ -9,7 +9,7 @@ import pytest
 from commands import call, process
 
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.run.command_line import check_keys, check_members
+from rosetta_lab.run.command_line import check_keys, check_lists
 
 
 @pytest.mark.parametrize(
@@ -17,9 +17,12 @@ from rosetta_lab.run.command_line import check_keys, check_members
     [
         ("kk=5", "there is no key 'kk'.*did you mean k"),
         ("num_imagez=3", "did you mean num_images.*\n.*num_images, .*psi"),
-        ("trainer.device=2", "no key 'device' in trainer; did you mean devices"),
-        ("gen.latent.distributoin=normal", "in gen.latent; did you mean distribution"),
-        ("disc.resnet50.weights=random", "no key 'resnet50' in disc.*\n.*resnet_fashion"),
+        ("trainer.device=2", "trainer.device: there is no key 'device'; did you mean devices"),
+        ("gen.latent.distributoin=normal", "no key 'distributoin'; did you mean distribution"),
+        (
+            "disc.resnet50.weights=random",
+            "disc.resnet50.weights: .* no key 'resnet50'.*\n.*resnet_fashion",
+        ),
     ],
 )
 def test_a_misspelt_key_lists_the_near_ones(argument: str, message: str) -> None:
@@ -67,14 +70,16 @@ def test_configs_of_another_folder(
 ) -> None:
     monkeypatch.chdir(outside)
     arguments = [*place, "disc=[grey,resnet_fashion]", "disc.grey.size=8"]
-    check_members(arguments)
+    check_lists(arguments)
     check_keys("mine", arguments)
     with pytest.raises(RosettaError, match=r"disc=gray: .*\n.*dino_vit, .*, grey, judge"):
-        check_members([*place, "disc=[gray]"])
-    with pytest.raises(RosettaError, match=r"no key 'sice' in disc.grey; did you mean size"):
+        check_lists([*place, "disc=[resnet50,gray]"])
+    with pytest.raises(
+        RosettaError, match=r"disc.grey.sice: there is no key 'sice'; did you mean size"
+    ):
         check_keys("mine", [*arguments, "disc.grey.sice=8"])
     with pytest.raises(RosettaError, match="disc=grey"):
-        check_members(arguments[len(place) :])
+        check_lists(arguments[len(place) :])
 
 
 @pytest.mark.parametrize(
