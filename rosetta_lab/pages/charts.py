@@ -21,6 +21,7 @@ from rosetta_lab.pages.axis import (
     line,
     number,
     numbered,
+    shorten,
     svg,
     ticks,
     word,
@@ -244,9 +245,8 @@ def parallel(columns: Sequence[Column], names: Sequence[str], shade: int) -> Mar
         names: of the runs.
         shade: number of the column that lines take their strength from.
     """
-    gap, top, bottom, title = 118, 34, 284, 17
-    first = max(breadth(text for _, text in columns[0].marks), CHARACTER * title / 2)
-    x, y = Scale(0, 1, 16 + first, 16 + first + gap), Scale(0, 1, bottom, top)
+    gap, side, top, bottom, longest = 118, 64, 40, 284, 16
+    x, y = Scale(0, 1, side, side + gap), Scale(0, 1, bottom, top)
     strength = [columns[shade].heights[run] or 0.0 for run in range(len(names))]
     parts = []
     for run in sorted(range(len(names)), key=strength.__getitem__):  # the best on top
@@ -260,9 +260,13 @@ def parallel(columns: Sequence[Column], names: Sequence[str], shade: int) -> Mar
     for place, column in enumerate(columns):
         at = x(place)
         ends = {"x1": at, "x2": at, "y1": y.start, "y2": y.end}
-        head = word(column.title, title, class_="title", x=at, y=14, text_anchor="middle")
-        marks = axis(y, column.marks, at, upright=True)
-        parts += [element("line", class_="axis", **ends), head, marks]
-    return svg(
-        x(len(columns) - 1) + 70, bottom + 14, f"{len(names)} runs by parameters and figures", parts
-    )
+        head = word(column.title, longest + 1, class_="title", x=at, y=14, text_anchor="middle")
+        parts += [element("line", class_="axis", **ends), head]
+        for height, text in column.marks:  # on plates, so that no line runs through them
+            wide = CHARACTER * len(shorten(text, longest)) + 8
+            box = {"x": at - wide / 2, "y": y(height) - 8, "width": wide, "height": 16}
+            parts.append(element("rect", class_="plate", **box))
+            where = {"x": at, "y": y(height) + 4}
+            parts.append(word(text, longest, class_="mark", text_anchor="middle", **where))
+    label = f"{len(names)} runs by parameters and figures"
+    return svg(x(len(columns) - 1) + side, bottom + 12, label, parts)
