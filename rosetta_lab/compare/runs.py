@@ -152,9 +152,11 @@ def find_baselines(arms: Sequence[ComparedRun], wanted: str | None = None) -> li
         )
 
     def besides(arm: ComparedRun) -> dict[str, str]:
-        return {key: value for key, value in arm.parameters.items() if key != "matches"}
+        return {
+            key: value for key, value in arm.parameters.items() if key not in ("matches", "pool")
+        }
 
-    plain = [place for place, arm in enumerate(arms) if arm.cfg.get("matches") in (None, "none")]
+    plain = [place for place, arm in enumerate(arms) if _without_matches(arm.cfg)]
     common = plain[0] if plain else 0
     own = {
         place: next((other for other in plain if besides(arms[other]) == besides(arm)), common)
@@ -163,3 +165,8 @@ def find_baselines(arms: Sequence[ComparedRun], wanted: str | None = None) -> li
     }
     # A run without matches that no other one is held against is one among others itself.
     return [own.get(p, p if p in own.values() else common) for p in range(len(arms))]
+
+
+def _without_matches(cfg: DictConfig) -> bool:
+    """Whether a run compared no units."""
+    return cfg.get("matches") in (None, "none") or cfg.get("pool") == "none"

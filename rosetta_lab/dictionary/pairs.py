@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from rosetta_lab.dictionary.schema import RosettaDictionary
-from rosetta_lab.errors import RosettaError, check_choice
+from rosetta_lab.errors import RosettaError, check_choice, check_count
 from rosetta_lab.models.units import UnitIndex
 
 Pairs = dict[str, Tensor]  # model name to numbers of units, generator and model (P, 2)
-Pool = Literal["rosetta", "accepted", "best_buddies", "rejected", "decoys"]
+Pool = Literal["rosetta", "accepted", "best_buddies", "rejected", "decoys", "random", "none"]
 
 
 def matched_pairs(
@@ -25,6 +25,8 @@ def matched_pairs(
     neurons: Sequence[int] | None = None,
     layers: Sequence[str] | None = None,
     k: int | None = None,
+    limit: int | None = None,
+    seed: int = 0,
 ) -> dict[str, Tensor]:
     """The pairs of generator units and model units that an objective compares.
 
@@ -34,11 +36,14 @@ def matched_pairs(
         pool: ``best_buddies``: every mutual nearest neighbour of a chosen model; ``accepted`` and
             ``rejected``: those that pass the dictionary's null, and those that fail it;
             ``rosetta``: only those of Rosetta neurons, which have an accepted one in every model;
-            ``decoys``: the best buddies of shuffled images, which mean nothing.
+            ``decoys``: the best buddies of shuffled images, which mean nothing; ``random``: the
+            best buddies' generator units, each with any unit of the model; ``none``: no pairs.
         concepts: only Rosetta neurons of these concepts; None for all.
         neurons: only these Rosetta neurons; None for all.
         layers: only generator units of these layers; None for all.
         k: only best buddies among each other's k nearest; None for the K of the dictionary.
+        limit: at most so many pairs in all, drawn at random from those of all models.
+        seed: of what is drawn.
 
     Returns:
         Model name to numbers of units, generator and model (P, 2).
@@ -48,14 +53,14 @@ def matched_pairs(
             dictionary was not mined for, or no pairs at all.
     """
     check_choice("pool", pool, get_args(Pool))
-    names = _names(dictionary, matches)
+    names = [] if pool == "none" else _names(dictionary, matches)
     if k is not None:
         dictionary = _within(dictionary, k)
     generator = dictionary.generator.units
     if concepts is not None or neurons is not None:
         pool = "rosetta"
     if pool != "rosetta":
-        pairs = {name: _pool(dictionary, name, pool) for name in names}
+        pairs = {name: _pool(dictionary, name, pool, seed) for name in names}
     else:
         chosen = _neurons(dictionary, concepts, neurons)
         pairs = {}
@@ -79,6 +84,8 @@ def matched_pairs(
         for layer in layers:
             wanted[generator.units(layer)] = True
         pairs = {name: rows[wanted[rows[:, 0]]] for name, rows in pairs.items()}
+    if limit is not None:
+        pairs = _limited(pairs, limit, seed)
     if names and not sum(map(len, pairs.values())):
         raise RosettaError(
             "No matched units are left to compare.\n"
@@ -87,7 +94,18 @@ def matched_pairs(
     return pairs
 
 
-def _pool(dictionary: RosettaDictionary, name: str, pool: Pool) -> Tensor:
+def _limited(pairs: Pairs, limit: int, seed: int) -> Pairs:
+    """At most so many pairs, drawn from all of them alike."""
+    check_count("pairs", limit)
+    total = sum(map(len, pairs.values()))
+    drawn = torch.randperm(total, generator=torch.Generator().manual_seed(seed))[:limit]
+    kept = torch.zeros(total, dtype=torch.bool)
+    kept[drawn] = True
+    masks = kept.split([len(rows) for rows in pairs.values()])
+    return {name: rows[mask] for (name, rows), mask in zip(pairs.items(), masks, strict=True)}
+
+
+def _pool(dictionary: RosettaDictionary, name: str, pool: Pool, seed: int) -> Tensor:
     """Pairs (P, 2) with one model, matched by the others or not."""
     if name not in dictionary.buddies:
         raise RosettaError(
@@ -95,6 +113,10 @@ def _pool(dictionary: RosettaDictionary, name: str, pool: Pool) -> Tensor:
             "Mine it again, or choose pool=rosetta."
         )
     every = dictionary.buddies[name][:, :2]
+    if pool == "random":
+        units = len(dictionary.discriminative[name].units)
+        source = torch.Generator().manual_seed(seed)
+        return torch.stack([every[:, 0], torch.randint(units, (len(every),), generator=source)], 1)
     known = dictionary.evidence.get(name)
     if pool == "best_buddies" or (pool == "accepted" and known is None):
         return every  # without a null, all of them are accepted

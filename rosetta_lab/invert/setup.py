@@ -27,6 +27,8 @@ def load_inversion(cfg: DictConfig, mined: Mined) -> Inversion:
     pairs = matched_pairs(
         mined.dictionary,
         *(plain(cfg[key]) for key in ("matches", "pool", "concepts", "neurons", "layers", "k")),
+        limit=cfg.pairs,
+        seed=cfg.seed,
     )
     models = mined.models(pairs)
     units = None
