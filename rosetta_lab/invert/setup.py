@@ -26,9 +26,12 @@ def load_inversion(cfg: DictConfig, mined: Mined) -> Inversion:
     check_choice("normalization", cfg.normalization, get_args(Normalization))
     pairs = matched_pairs(
         mined.dictionary,
-        *(plain(cfg[key]) for key in ("matches", "pool", "concepts", "neurons", "layers", "k")),
         limit=cfg.pairs,
         seed=cfg.seed,
+        **{
+            key: plain(cfg[key])
+            for key in ("matches", "pool", "concepts", "neurons", "layers", "k")
+        },
     )
     models = mined.models(pairs)
     units = None

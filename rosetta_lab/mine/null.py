@@ -17,7 +17,7 @@ from rosetta_lab.metrics.matching import Criterion
 
 Kind = Literal["shuffled", "within_class", "none"]
 KEPT = 32  # neighbours of every unit, so that a sweep over K runs the networks once
-FEW_UNITS = 400  # below, one draw of decoys shows no small false discovery rate
+FEW_UNITS, FEW_IMAGES = 400, 1000  # below, one draw of decoys is too few, or too noisy
 BLOCK_BYTES, MOST_BLOCKS, FEWEST_IMAGES = 2**30, 20, 50  # of sums kept apart; images of a block
 SPLITS = 3  # of the blocks into halves
 
@@ -28,8 +28,8 @@ class Evidence:
 
     Attributes:
         null: ``shuffled`` images, those of the same class (``within_class``), or ``none``.
-        draws: how many other images each image is paired with; None for three where a model has
-            few units, whose matches are too few for one draw, else one.
+        draws: how many other images each image is paired with; None for three where images are few,
+            or a model's units and therefore matches are, else one.
         blocks: parts of the images whose sums are kept apart, to see how matches return; None for
             as many as fit into ``BLOCK_BYTES``, up to ``MOST_BLOCKS``; 1 for none.
         criterion: similarity that neighbours are found by: ``r`` (paper) or ``centred``.
@@ -78,7 +78,7 @@ class Evidence:
         if self.null == "none":
             draws = 0
         else:
-            few = min(len(own.index) for own in groups.values()) < FEW_UNITS
+            few = images < FEW_IMAGES or min(len(x.index) for x in groups.values()) < FEW_UNITS
             draws = (3 if few else 1) if self.draws is None else self.draws
         stride = max(1, classes) if self.null == "within_class" else 1
         draws = max(0, min(draws, images // stride - 1 - self.spare))
