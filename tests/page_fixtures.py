@@ -124,7 +124,7 @@ def examples_for(dictionary: RosettaDictionary, images: Tensor, centres: Tensor)
     On image (number - 1) modulo E neuron ``number`` fires most, on the one before it a little less.
     """
     maps: dict[tuple[str, Unit], Tensor] = {}
-    for number, neuron in enumerate(dictionary.neurons):
+    for number, neuron in enumerate(dictionary.candidates):
         heights = 1.0 + torch.arange(len(images)).roll(number).float() / len(images)
         width = 0.08 + 0.03 * (number % 4)
         maps[dictionary.generator.name, neuron.unit] = blob_maps(centres, heights, (16, 16), width)
