@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,6 +23,20 @@ def private(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     monkeypatch.setenv("ROSETTA_CACHE", str(cache))
     monkeypatch.setattr(convert, "convert_apart", child.convert)
+
+
+@contextmanager
+def no_room() -> Iterator[None]:
+    """No file can grow beyond a kilobyte, to this process and those that it starts.
+
+    The error is that of a full disk but for its name.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def write(path: Path, data: bytes) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import pickle
 import struct
 import subprocess
 import zipfile
@@ -172,6 +173,36 @@ def torch_file(value: Any, *, zipped: bool) -> bytes:
 def tensorflow(**entries: Any) -> bytes:
     state = {"version": 4, "build_func_name": "G_main", "components": {}, "variables": []}
     return tensorflow_pickle(Network(state | entries))
+
+
+def legacy_file(
+    count: int = 4,
+    keys: tuple[str, ...] = ("0",),
+    contents: bytes = struct.pack("<q4f", 4, 0, 1, 2, 3),
+    kind: str = "FloatStorage",
+) -> bytes:
+    """A file of ``torch.save`` older than torch 1.6: ``{"weight": numbers}``.
+
+    Args:
+        count: of the numbers, as the tensor tells it.
+        keys: of the storages that the file says it has.
+        contents: lengths and numbers of these.
+        kind: of the storage.
+    """
+    storage = text("storage") + f"ctorch\n{kind}\n".encode() + text("0") + text("cpu")
+    storage = b"(" + storage + number(count) + b"NtQ"
+    shape = number(count) + b"\x85"
+    tensor = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K\0" + shape + b"K\1\x85\x89}tR"
+    machine = {"protocol_version": 1001, "little_endian": True, "type_sizes": {}}
+    head = [pickle.dumps(value, 2) for value in (0x1950A86A20F9469CFC6C, 1001, machine)]
+    root = raw(b"}" + text("weight") + tensor + b"s", 2)
+    return b"".join(head) + root + pickle.dumps(list(keys), 2) + contents
+
+
+def number(value: int) -> bytes:
+    """Opcodes that push a whole number of any size."""
+    data = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
+    return b"\x8a" + bytes([len(data)]) + data
 
 
 def zipped(entries: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import get_args
 
+import lightning as L
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -33,6 +34,7 @@ from rosetta_lab.edit.setup import (
 )
 from rosetta_lab.errors import check_choice, check_count
 from rosetta_lab.functional.agreement import Normalization
+from rosetta_lab.invert.logged import loss_listener
 from rosetta_lab.invert.sources import reference
 from rosetta_lab.invert.units import OwnUnits, SeenUnits, own_units, target_units
 from rosetta_lab.run.app import entry_point
@@ -46,10 +48,11 @@ def main(cfg: DictConfig) -> EditRun:
     check_count("steps", cfg.steps)
     if cfg.normalization is not None:
         check_choice("normalization", cfg.normalization, get_args(Normalization))
-    with one_device(make_trainer(cfg, folder, bar=False)) as device:
+    trainer = make_trainer(cfg, folder, bar=False)
+    with one_device(trainer) as device:
         mined = load_mined(cfg.dictionary, device)
         cfg = filled_in(cfg, mined)
-        run = edit_images(cfg, mined)
+        run = edit_images(cfg, mined, trainer)
     run.save(folder)
     recipe = write_recipe(folder, cfg)
     page = write_edits(folder, run, cfg, mined.dictionary)
@@ -59,8 +62,11 @@ def main(cfg: DictConfig) -> EditRun:
     return run
 
 
-def edit_images(cfg: DictConfig, mined: Mined) -> EditRun:
-    """The edit that a config asks for, its controls, and figures of all of them."""
+def edit_images(cfg: DictConfig, mined: Mined, trainer: L.Trainer) -> EditRun:
+    """The edit that a config asks for, its controls, and figures of all of them.
+
+    While it goes on, the trainer's loggers get the losses of every arm.
+    """
     edit = compose(instantiate(entry) for entry in cfg.edit.values())
     sources, space, pictures = load_sources(cfg, mined, "w+" if edit.strength else "z")
     edited, kept = chosen_units(cfg, mined)
@@ -71,19 +77,21 @@ def edit_images(cfg: DictConfig, mined: Mined) -> EditRun:
         how |= {"seed": cfg.seed, "distribution": mined.latent}
         return Editing(mined.generator, edit, units, others, low, cfg.loss, **how)
 
-    def optimised(editing: Editing) -> EditArm:
+    def optimised(arm: str, editing: Editing) -> EditArm:
         how = {key: cfg[key] for key in ("steps", "lr", "rampup", "rampdown")}
-        return run_arm(editing, sources, cfg.frames, cfg.trainer.enable_progress_bar, **how)
+        how["progress"] = cfg.trainer.enable_progress_bar
+        listeners = [loss_listener(trainer, cfg.steps, prefix=f"{arm.replace(' ', '_')}/")]
+        return run_arm(editing, sources, cfg.frames, listeners, **how)
 
     how: Normalization = cfg.normalization or ("distance" if edit.strength else "cosine")
     others = target_units(cfg, mined, kept, how)
     editing = pose(target_units(cfg, mined, edited, how), others)
     run = EditRun(edit, sources, own_images(editing, sources), pictures)
-    run.arms["rosetta"] = optimised(editing)
+    run.arms["rosetta"] = optimised("rosetta", editing)
     run.maps = example_maps(editing, sources, run.arms["rosetta"])
     if cfg.controls:
         alike = pose(own_units(mined, random(cfg, mined, edited), how))
-        run.arms["random units"] = optimised(alike)
+        run.arms["random units"] = optimised("random units", alike)
         own = pose(own_units(mined, generator_units(edited)))
         run.arms["activations"] = direct_arm(own, sources)
     if cfg.concepts is not None or cfg.neurons is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from rosetta_lab.edit.problem import Editing
 from rosetta_lab.files import atomic_write, save_tensors
 from rosetta_lab.invert.figures import known
 from rosetta_lab.invert.objective import Evaluation
-from rosetta_lab.invert.optimise import optimise
+from rosetta_lab.invert.optimise import Listener, optimise
 from rosetta_lab.invert.sources import Sources
 from rosetta_lab.invert.units import OwnUnits
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
@@ -104,15 +104,21 @@ def own_images(editing: Editing, sources: Sources) -> Tensor:
     return editing.code(sources).images().clamp(0.0, 1.0)
 
 
-def run_arm(editing: Editing, sources: Sources, frames: int, progress: bool, **how: Any) -> EditArm:
+def run_arm(
+    editing: Editing,
+    sources: Sources,
+    frames: int,
+    listeners: Sequence[Listener] = (),
+    **how: Any,
+) -> EditArm:
     """Optimise the latents of an edit.
 
     Args:
         editing: poses the problem.
         sources: what to edit.
         frames: how many pictures to keep on the way, about.
-        progress: show a progress bar.
-        how: ``steps``, ``lr`` and so on of :func:`rosetta_lab.invert.optimise.optimise`.
+        listeners: see :func:`rosetta_lab.invert.optimise.optimise`.
+        how: ``steps``, ``lr`` and so on, likewise.
     """
     kept: list[Tensor] = []
     every = max(1, -(-int(how["steps"]) // frames)) if frames else 0
@@ -122,7 +128,7 @@ def run_arm(editing: Editing, sources: Sources, frames: int, progress: bool, **h
             kept.append(evaluation.images.detach().clamp(0.0, 1.0))
 
     code, objective = editing(sources)
-    found = optimise((code, objective), listeners=[keep], progress=progress, **how)
+    found = optimise((code, objective), listeners=[keep, *listeners], **how)
     figures: list[dict[str, float]] = [{} for _ in sources.ids]
     for name, latent in (("agreement_before", sources.latent), ("agreement", found.latent)):
         with torch.no_grad():

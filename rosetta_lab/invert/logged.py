@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import torch
 from lightning.pytorch.loggers import Logger, WandbLogger
 from PIL import Image
 
 from rosetta_lab.invert.figures import LOSS, judged, means
 from rosetta_lab.invert.objective import Evaluation
-from rosetta_lab.invert.optimise import losses
+from rosetta_lab.invert.optimise import Listener, losses
 from rosetta_lab.invert.results import IMAGE, TARGET, Results
 
 MEAN_LOSS = "mean_loss/"  # over all images; LOSS is that of a batch
@@ -20,19 +21,31 @@ KEY_IMAGES = 8  # pictures that stand by themselves in W&B
 TABLE_IMAGES = 500  # rows of W&B's table; results.csv has them all
 
 
-def log_losses(loggers: Iterable[Logger], evaluation: Evaluation, step: int) -> None:
-    """Give loggers the parts of a loss, means over the images of the batch at hand, at once.
+def loss_listener(trainer: L.Trainer, steps: int, first: int = 0, prefix: str = "") -> Listener:
+    """What tells a trainer's loggers the parts of a loss, means over the images of a batch.
+
+    It does so at the last step and every ``log_every_n_steps`` of the trainer, and has them write
+    their files at once.
 
     Args:
-        loggers: write them to their files without delay.
-        evaluation: of the batch.
-        step: counts over batches: that within the batch, after all of the batches before. The first
-            process logs; where several share the batches out, those of the others are missing.
+        trainer: with the loggers.
+        steps: of the batch's optimisation.
+        first: the loggers' number of its first step. That of an inversion counts on over batches;
+            where processes share these out, only the first one's are logged.
+        prefix: of the names.
     """
-    scalars = {f"{LOSS}{part}": float(loss.mean()) for part, loss in losses(evaluation).items()}
-    for logger in loggers:
-        logger.log_metrics(scalars, step)
-        logger.save()
+    every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+
+    def log(step: int, evaluation: Evaluation) -> None:
+        if not every or (step % every and step < steps - 1):
+            return
+        parts = losses(evaluation).items()
+        scalars = {f"{prefix}{LOSS}{part}": float(loss.mean()) for part, loss in parts}
+        for logger in trainer.loggers:
+            logger.log_metrics(scalars, first + step)
+            logger.save()
+
+    return log
 
 
 def log_curves(

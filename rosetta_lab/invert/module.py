@@ -12,8 +12,7 @@ from typing import Any
 import lightning as L
 import torch
 
-from rosetta_lab.invert.logged import log_losses
-from rosetta_lab.invert.objective import Evaluation
+from rosetta_lab.invert.logged import loss_listener
 from rosetta_lab.invert.optimise import Inverted, Problem, optimise
 
 
@@ -24,7 +23,7 @@ class InversionModule(L.LightningModule):
     its latents. Trainers need ``inference_mode=False``.
 
     While it runs, the trainer's loggers get the losses every ``trainer.log_every_n_steps`` steps,
-    see :func:`rosetta_lab.invert.logged.log_losses`; ``self.log``, which Lightning forbids here,
+    see :func:`rosetta_lab.invert.logged.loss_listener`; ``self.log``, which Lightning forbids here,
     has no steps within a batch.
 
     Args:
@@ -49,30 +48,23 @@ class InversionModule(L.LightningModule):
         self.pose = pose
         self.steps, self.lr, self.rampup, self.rampdown = steps, lr, rampup, rampdown
         self.progress = progress
-        self.batches, self.log_every = 1, 0
+        self.batches = 1
 
     def on_predict_start(self) -> None:
         self.batches = int(sum(self.trainer.num_predict_batches))
-        self.log_every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
 
     @torch.inference_mode(False)
     @torch.enable_grad()
     def predict_step(self, batch: Any, batch_idx: int) -> Inverted | None:
         """Solve the batch's problem."""
         first = self.number(batch, batch_idx) * self.steps
-
-        def log(step: int, evaluation: Evaluation) -> None:
-            last = step == self.steps - 1
-            if self.log_every and (last or step % self.log_every == 0):
-                log_losses(self.trainer.loggers, evaluation, first + step)
-
         return optimise(
             self.pose(batch),
             self.steps,
             self.lr,
             self.rampup,
             self.rampdown,
-            listeners=[log],
+            listeners=[loss_listener(self.trainer, self.steps, first)] if self.loggers else [],
             progress=self.progress and self.global_rank == 0,
             title=f"batch {batch_idx + 1} of {self.batches}" if self.batches > 1 else None,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -95,6 +96,29 @@ def test_seeds_leave_pictures_latents_figures_and_a_page(seeds: tuple[Path, str]
     for name in ("index.html", "results.csv", "grid.png"):
         assert (folder / name).is_file()
     assert f"recipe={folder / 'recipe.yaml'}" in said
+
+
+def test_loggers_are_told_the_losses_of_every_arm(seeds: tuple[Path, str]) -> None:
+    folder, _ = seeds
+    with (folder / "csv" / "metrics.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    names = [folder / "results" / name for name in ("seed_3", "seed_14")]
+    for arm, stem in (("rosetta", "latent"), ("random_units", "latent_random_units")):
+        told = {int(row["step"]): row for row in rows if row[f"{arm}/loss/total"]}
+        assert list(told) == [0, 2]  # the first and the last of three steps
+        curves = [load_file(name / f"{stem}.safetensors") for name in names]
+        for part in ("activation", "total"):
+            mean = torch.stack([curve[f"curve/{part}"] for curve in curves]).mean(dim=0)
+            for step, row in told.items():
+                assert float(row[f"{arm}/loss/{part}"]) == pytest.approx(float(mean[step]))
+
+
+@pytest.mark.parametrize("command", ["edit", "visualize"])
+def test_several_devices_are_refused(command: str, tmp_path: Path) -> None:
+    how = ["trainer.accelerator=cpu", "trainer.devices=2"]
+    done = call(command, *how, f"hydra.run.dir={tmp_path / 'run'}", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "this command works on one device" in done.stdout + done.stderr
 
 
 def test_the_other_generator_family(tmp_path: Path) -> None:
@@ -337,7 +361,7 @@ def test_a_random_start_is_held_near_the_prior_mean_and_no_source(
 def test_an_edit_brings_the_maps_nearer_to_what_was_asked(generator, statistics) -> None:
     sources = from_seeds(generator, [2, 4])
     pose = editing(generator, statistics, Shift(0.25))
-    arm = run_arm(pose, sources, 5, False, steps=30, lr=0.1)
+    arm = run_arm(pose, sources, 5, steps=30, lr=0.1)
     assert len(arm.frames) == 6 and torch.equal(arm.frames[-1], arm.images)
     for row in arm.figures:
         assert row["agreement"] > row["agreement_before"] + 0.01

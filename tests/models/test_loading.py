@@ -29,6 +29,7 @@ from rosetta_lab.models.generators.stylegan2 import StyleGAN2
 from rosetta_lab.models.generators.stylegan3 import StyleGAN3
 from rosetta_lab.models.generators.stylegan_xl import StyleGANXL
 from rosetta_lab.models.load import apply_overrides, load_generator, load_models
+from rosetta_lab.run import app  # noqa: F401  what configs resolve
 from rosetta_lab.run.command_line import check_keys
 
 ARGUMENTS: dict[str, Any] = {
@@ -262,3 +263,13 @@ def test_weights_of_every_model_at_once(tmp_path: Path) -> None:
         composed("disc=[resnet_fashion]", "weights=/a.pkl")
     cfg = composed("disc=[resnet_fashion]", "weights=random")
     assert cfg.gen.weights == cfg.disc.resnet_fashion.weights == "random"
+
+
+def test_a_config_stays_as_it_was_composed() -> None:
+    with initialize_config_dir(str(asset_root() / "conf"), version_base="1.3"):
+        cfg = compose("mine", ["weights=random", "layers={resnet_fashion: [layer3.*]}"])
+    before = cfg.copy()
+    changed = apply_overrides(cfg)
+    assert cfg == before != changed
+    assert changed.disc.resnet_fashion.layers == ["layer3.*"] != cfg.disc.resnet_fashion.layers
+    assert {entry.weights for entry in (changed.gen, *changed.disc.values())} == {"random"}

@@ -21,6 +21,7 @@ from rosetta_lab.models.base import Generator
 from rosetta_lab.models.load import load_latents
 from rosetta_lab.models.recording import record
 from rosetta_lab.models.units import resolve_layers
+from rosetta_lab.run.configs import follow_moves, same_results
 
 CONF = asset_root() / "conf"
 EXPERIMENTS = sorted((asset_root() / "experiments").glob("*.yaml"))
@@ -127,6 +128,42 @@ def test_experiment(path: Path) -> None:
     told = OmegaConf.masked_copy(told, [key for key in told if key not in ("defaults", "hydra")])
     assert OmegaConf.merge(cfg, told) == cfg, "the command's own defaults win"
     assert path.with_suffix(".md").is_file()
+
+
+NOTED = """
+steps: 5
+batch_size: 8
+objective: psnr
+loss: {l2: 1.0e-3}
+data: {_target_: rosetta_lab.data.fashion_targets.FashionTargets, start: 0}
+"""
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        (NOTED, True),
+        (NOTED.replace("size: 8", "size: 3").replace("psnr", "ssim"), True),
+        (NOTED + "trainer: {devices: 4}\nlogger: {csv: {}}\nnew: 1\n", True),
+        (NOTED.replace("data.fashion_targets", "data.fashion.targets"), True),
+        (NOTED.replace("1.0e-3", "0.001"), True),
+        (NOTED.replace("1.0e-3", "0.002"), False),
+        (NOTED.replace("steps: 5", "steps: 6"), False),
+        (NOTED.replace("start: 0", "start: 1"), False),
+        (NOTED + "trainer: {precision: bf16-mixed}\n", False),
+        ("steps: [5", False),
+    ],
+)
+def test_which_settings_have_the_same_results(other: str, same: bool) -> None:
+    assert same_results(NOTED, other) is same_results(other, NOTED) is same
+
+
+def test_moved_classes_are_followed_in_a_copy() -> None:
+    config = OmegaConf.create(NOTED)
+    before = config.copy()
+    found = follow_moves(config)
+    assert found.data._target_ == "rosetta_lab.data.fashion.targets.FashionTargets"
+    assert config == before != found
 
 
 def test_there_are_experiments() -> None:

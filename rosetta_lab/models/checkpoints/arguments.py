@@ -72,7 +72,10 @@ def mapping_arguments(given: Mapping[str, Any], state: Mapping[str, Numbers]) ->
     options = _select(given.get("mapping_kwargs") or {}, {"lr_multiplier"})
     layers = sum(f"mapping.fc{index}.weight" in state for index in range(len(state)))
     if not layers:
-        raise RosettaError("the checkpoint has no mapping network (no mapping.fc0.weight).")
+        raise RosettaError(
+            "the checkpoint has no mapping network (no mapping.fc0.weight).\n"
+            "Expected StyleGAN2, StyleGAN3 or StyleGAN-XL."
+        )
     w_dim = state["mapping.w_avg"].shape[-1]
     arguments: dict[str, Any] = {"num_layers": layers}
     if (width := state["mapping.fc0.weight"].shape[0]) != w_dim:

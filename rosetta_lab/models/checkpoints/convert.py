@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from rosetta_lab.errors import RosettaError
@@ -35,7 +35,7 @@ from rosetta_lab.models.checkpoints.cache import (
 from rosetta_lab.models.checkpoints.child import seconds
 from rosetta_lab.models.checkpoints.download import fetch, is_remote
 from rosetta_lab.models.checkpoints.reading import BIGGAN
-from rosetta_lab.models.checkpoints.rules import name_of
+from rosetta_lab.models.checkpoints.rules import explained, name_of
 from rosetta_lab.models.checkpoints.state_dicts import biggan_arguments, is_biggan, unwrapped
 from rosetta_lab.models.checkpoints.stored import PER_TENSOR
 from rosetta_lab.models.checkpoints.told import parse_arguments
@@ -59,7 +59,7 @@ del sys.path[0]
 from rosetta_lab.models.checkpoints.child import main
 main()
 """
-PATIENCE = 120  # seconds for the child to start and for slow disks, besides its own limit
+PATIENCE = 600  # seconds, for slow disks and busy machines; the child's own limit comes first
 
 
 def load_weights(
@@ -75,10 +75,11 @@ def load_weights(
         RosettaError: the file cannot be had, asks to run something, is damaged, or holds something
             else than weights.
     """
-    path, digest = fetch(source, sha256=sha256, cache=cache, offline=offline)
-    if not _is_safetensors(path):
-        path = _converted(path, digest, source, cache, offline)
-    state, metadata = _read_safetensors(path)
+    original, digest = fetch(source, sha256=sha256, cache=cache, offline=offline)
+    path = original
+    if not _is_safetensors(original):
+        path = _converted(original, digest, source, cache, offline)
+    state, metadata = _read_safetensors(path, original)
     *_, bare = unwrapped(state)
     family = metadata["family"] if metadata.get("family") in FAMILIES else None
     config = parse_arguments(metadata["config"], str(path)) if "config" in metadata else None
@@ -115,11 +116,12 @@ def _make(
 ) -> None:
     """Convert ``path``, whose SHA-256 is ``digest``, and record what became of it."""
     before = path.stat()
-    made = convert_apart(path, target, {"source": public(source), "sha256": digest})
+    readable = public(source).encode(errors="replace").decode()  # JSON has no other bytes
+    made = convert_apart(path, target, {"source": readable, "sha256": digest})
     after = path.stat()
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise RosettaError(f"{path} changed while it was read.\nTry again when it is complete.")
-    state, metadata = _read_safetensors(target)
+    state, metadata = _read_safetensors(target, path)
     if metadata.get("family") == BIGGAN and (config := _biggan_config(source, cache, offline)):
         save_tensors(target, state, metadata | {"config": json.dumps(config)})
         made = sha256_of(target)
@@ -167,8 +169,13 @@ def _is_safetensors(path: Path) -> bool:
     return head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and notes of a file: under proper names, of plain types, without NaN."""
+def _read_safetensors(path: Path, subject: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and notes of a file: under proper names, of plain types, without NaN.
+
+    Args:
+        path: of the file.
+        subject: whose weights these are, for messages.
+    """
     budget = Budget(path.stat().st_size)
     state: dict[str, Tensor] = {}
     try:
@@ -177,18 +184,15 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
                 budget.spend(PER_TENSOR)
                 state[name_of(name)] = file.get_tensor(name)
             metadata = file.metadata() or {}
-    except (SafetensorError, OSError, AttributeError, ValueError, RuntimeError) as error:
-        raise RosettaError(
-            f"{path} is damaged, truncated or of numbers that torch does not know: "
-            f"{' '.join(str(error).split())[:200]}.\nDelete it and try again."
-        ) from error
-    for name, tensor in state.items():
-        if tensor.dtype not in PLAIN:
-            raise RosettaError(
-                f"{path}: {name} is of {tensor.dtype}; expected a plain tensor of numbers.\n"
-                "Get the weights in single or half precision."
-            )
-    refuse_nan(state, str(path))
+        for name, tensor in state.items():
+            if tensor.dtype not in PLAIN:
+                raise RosettaError(
+                    f"{name} is of {tensor.dtype}; expected a plain tensor of numbers.\n"
+                    "Get the weights in single or half precision."
+                )
+    except Exception as error:  # any kind, since the file may hold anything
+        raise explained(error, str(subject)) from error
+    refuse_nan(state, str(subject))
     return state, metadata
 
 

@@ -112,7 +112,9 @@ def _local_file(source: str) -> Path:
             root, inner = _installed(parts.netloc, parts.fragment), parts.path.lstrip("/")
         path = root / inner
         if root not in path.resolve().parents:
-            raise RosettaError(f"{source} lies outside the package.")
+            raise RosettaError(
+                f"{source} lies outside the package.\nPass weights=PATH for any other file."
+            )
     elif parts.scheme == "file":
         path = Path(url2pathname(parts.path))
     elif "://" in source:

@@ -105,7 +105,9 @@ def _variables(network: dict[str, Any], budget: Budget) -> dict[str, Floats]:
             budget.spend(PER_TENSOR + 2 * value.nbytes)
             array = value.numpy()
             if not np.issubdtype(array.dtype, np.floating):
-                raise RosettaError(f"the variable {name} is {array.dtype}; expected floats.")
+                raise RosettaError(
+                    f"the variable {name} is {array.dtype}; expected floats.\n{EXPECTED}"
+                )
             variables[name] = array.astype("<f4")
     return variables
 

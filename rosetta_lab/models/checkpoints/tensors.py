@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.models.checkpoints.rules import Symbol, damage, name_of
+from rosetta_lab.models.checkpoints.rules import Symbol, damage, name_of, refusal
 
 Buffer = bytes | bytearray | memoryview
 Floats = npt.NDArray[np.float32]
@@ -130,4 +130,6 @@ class Storages:
                     if (known.name, known.count) != (name, count):
                         raise damage(f"two descriptions of the storage {key}")
                     return known
+            case ("module", Symbol() as kind, *_):  # with the source of a class
+                raise refusal(kind)
         raise damage(f"a storage described as {reprlib.repr(identity)}")
