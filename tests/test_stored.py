@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from commands import call
 from omegaconf import OmegaConf
 from PIL import Image
 from safetensors.numpy import load_file
@@ -35,14 +33,7 @@ def folder(tmp_path: Path) -> Path:
 
 def run(folder: Path, command: str, *arguments: str) -> str:
     """Run a command in a folder; what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-m", f"rosetta_lab.{command}", *arguments],
-        cwd=folder,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = call(command, *arguments, cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

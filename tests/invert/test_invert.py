@@ -112,19 +112,19 @@ def test_killed_three_times_and_resumed(whole: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     for moment in (0, 2, 4):  # results that are there when the process is killed
         where = [f"resume={folder}"] if folder.exists() else [f"hydra.run.dir={folder}"]
-        process = subprocess.Popen(
+        running = subprocess.Popen(
             words("invert", *QUICK, *where, "steps=40"), cwd=tmp_path,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         deadline = time.monotonic() + 200
-        while time.monotonic() < deadline and process.poll() is None:
+        while time.monotonic() < deadline and running.poll() is None:
             if len(results(folder)) >= moment and (folder / "results").exists() | (moment == 0):
                 if moment == 0:
                     time.sleep(3.0)
                 break
             time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        running.send_signal(signal.SIGKILL)
+        running.wait()
         for name, done in results(folder).items():
             stamp = os.stat(done / "result.json").st_mtime_ns
             assert written.setdefault(name, stamp) == stamp  # none is done twice
