@@ -265,7 +265,7 @@ def test_edits_start_from_the_tuned_generator(tmp_path: Path) -> None:
         (["label=sneeker"], "the name of a class"),
         (["normalization=foo"], "Choose from cosine"),
         (["normalization=foo", "matches=none"], "Choose from cosine"),
-        (["pool=foo"], "Choose from rosetta, best_buddies"),
+        (["pool=foo"], "Choose from rosetta, accepted, best_buddies"),
         (["space="], "Choose from z, w, w+"),
         (["start=meen"], "Choose mean, random"),
         (["start=mean", "space=z"], "Choose start=random"),
