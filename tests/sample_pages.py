@@ -167,7 +167,14 @@ def ablation_page(folder: Path) -> Path:
     rows += rows_of(generator.name, chosen, {HOSTILE_CLASS: lost, "hue": lost}, 20)
     write_tables(folder, rows, {HOSTILE_MODEL: chosen})
     pictures = {arm: torch.rand(2, 3, 16, 16) for arm in ("intact", *ARMS)}
-    cfg = {"draws": 2, "level": 0.9, "resamples": 20, "latents": 20, "dictionary": HOSTILE_VALUE}
+    cfg = {
+        "draws": 2,
+        "match": "mean",
+        "level": 0.9,
+        "resamples": 20,
+        "latents": 20,
+        "dictionary": HOSTILE_VALUE,
+    }
     known = RosettaDictionary(generator, models, [], [], seed=0, num_images=8, k=1)
     return write_ablation(
         folder, rows, {HOSTILE_MODEL: chosen}, pictures, OmegaConf.create(cfg), known

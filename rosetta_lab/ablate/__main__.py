@@ -27,7 +27,7 @@ def main(cfg: DictConfig) -> list[Row]:
     with one_device(trainer) as device:
         mined = load_mined(cfg.dictionary, device)
         cfg = mined.filled_in(cfg)
-        chosen = choose(mined, cfg.draws, cfg.seed)
+        chosen = choose(mined, cfg.draws, cfg.seed, cfg.match)
         generator, *names = chosen
         models = mined.models(names)
         lost = ablate_models(cfg, mined, models, chosen)

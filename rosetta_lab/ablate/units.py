@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -12,12 +13,14 @@ from rosetta_lab.dictionary.mined import Mined
 from rosetta_lab.dictionary.pairs import generator_units, matched_pairs
 from rosetta_lab.dictionary.schema import ModelCard
 from rosetta_lab.dictionary.statistics import load_statistics
+from rosetta_lab.errors import check_choice
 from rosetta_lab.models.units import UnitIndex
 
 log = logging.getLogger("rosetta_lab")
 ROSETTA, MATCHED, RANDOM = "rosetta", "matched", "random"
 ARMS = {ROSETTA: "Rosetta units", MATCHED: "matched units", RANDOM: "random units"}
-NEAREST = 3  # in mean activation; one of them is taken, so that draws differ
+NEAREST = 3  # by what is matched; one of them is taken, so that draws differ
+Match = Literal["mean", "variance"]
 
 
 @dataclass
@@ -65,26 +68,32 @@ class Chosen:
         return float(scores[torch.cat(self.arms[arm])].mean())
 
 
-def choose(mined: Mined, draws: int, seed: int) -> dict[str, Chosen]:
+def choose(mined: Mined, draws: int, seed: int, match: Match = "mean") -> dict[str, Chosen]:
     """The generator's units and every model's, by name, the generator's first.
 
     Args:
         mined: the dictionary, whose neurons' matches are the Rosetta units.
         draws: how many of the other two kinds.
         seed: of the draws.
+        match: what matched units have about the same of: ``mean`` activation, or ``variance``,
+            which is what a unit loses at its mean.
 
     Raises:
-        RosettaError: the dictionary has no Rosetta neurons.
+        RosettaError: the dictionary has no Rosetta neurons, or there is no such ``match``.
     """
+    check_choice("match", match, get_args(Match))
     dictionary = mined.dictionary
     pairs = matched_pairs(dictionary, "all", "rosetta")
     rosetta = {name: rows[:, 1].unique() for name, rows in pairs.items()}
     rosetta = {dictionary.generator.name: generator_units(pairs), **rosetta}
     cards = {dictionary.generator.name: dictionary.generator, **dictionary.discriminative}
-    return {name: _chosen(mined, cards[name], own, draws, seed) for name, own in rosetta.items()}
+    how = (draws, seed, match)
+    return {name: _chosen(mined, cards[name], own, *how) for name, own in rosetta.items()}
 
 
-def _chosen(mined: Mined, card: ModelCard, rosetta: Tensor, draws: int, seed: int) -> Chosen:
+def _chosen(
+    mined: Mined, card: ModelCard, rosetta: Tensor, draws: int, seed: int, match: Match
+) -> Chosen:
     statistics, index = load_statistics(mined.folder, card.name), card.units
     mean, variance = (
         torch.cat([statistics[layer.name][kind] for layer in index.layers]) for kind in (0, 1)
@@ -92,7 +101,8 @@ def _chosen(mined: Mined, card: ModelCard, rosetta: Tensor, draws: int, seed: in
     free = variance > 0  # what never varies is at its mean
     free[rosetta] = False
     source = torch.Generator().manual_seed(seed)
-    matched = [draw_matched(index, rosetta, free, mean, source) for _ in range(draws)]
+    alike = {"mean": mean, "variance": variance}[match]
+    matched = [draw_matched(index, rosetta, free, alike, source) for _ in range(draws)]
     random = [draw_random(index, rosetta, free, source) for _ in range(draws)]
     if len(random[0]) < len(rosetta):
         log.warning(
@@ -120,9 +130,9 @@ def draw_random(index: UnitIndex, units: Tensor, free: Tensor, source: torch.Gen
 
 
 def draw_matched(
-    index: UnitIndex, units: Tensor, free: Tensor, mean: Tensor, source: torch.Generator
+    index: UnitIndex, units: Tensor, free: Tensor, values: Tensor, source: torch.Generator
 ) -> Tensor:
-    """For each unit another one of its layer with about its mean, each once.
+    """For each unit another one of its layer with about its value, each once.
 
     In random order, each takes one of the ``NEAREST`` that are left.
 
@@ -130,14 +140,14 @@ def draw_matched(
         index: of the model's units.
         units: numbers of those to stand in for.
         free: which units may be drawn (U,), bool.
-        mean: of every unit (U,).
+        values: what is matched, of every unit (U,).
         source: of randomness.
     """
     drawn = []
     for own, others in _by_layer(index, units, free):
         left = others
         for unit in own[torch.randperm(len(own), generator=source)][: len(others)]:
-            order = (mean[left] - mean[unit]).abs().argsort(stable=True)
+            order = (values[left] - values[unit]).abs().argsort(stable=True)
             near = order[:NEAREST]
             place = near[torch.randint(len(near), (1,), generator=source)]
             drawn.append(left[place])

@@ -21,6 +21,7 @@ from rosetta_lab.ablate.units import (
 )
 from rosetta_lab.dictionary.mined import load_mined
 from rosetta_lab.dictionary.statistics import load_statistics
+from rosetta_lab.errors import RosettaError
 from rosetta_lab.models.units import Layer, Unit, UnitIndex
 
 INDEX = UnitIndex([Layer("low", 6, 8, 8), Layer("none", 5, 8, 8), Layer("high", 40, 4, 4)])
@@ -84,6 +85,20 @@ def test_matched_units_are_nearer_in_mean_activation_than_random_ones(chosen) ->
                     ]
             far[arm] = np.mean(gaps)
         assert far[MATCHED] < 0.6 * far[RANDOM], name
+
+
+def test_units_can_be_matched_in_variance_instead(mined, chosen) -> None:
+    other = choose(mined, draws=4, seed=0, match="variance")
+    for kind, found in (("mean", chosen), ("variance", other)):
+        for name in ("dino_vit_fashion", "mae_fashion"):
+            gaps = [
+                abs(own.standing(MATCHED, values) - own.standing(ROSETTA, values))
+                for own in (found[name], {"mean": other, "variance": chosen}[kind][name])
+                for values in (getattr(own, kind),)
+            ]
+            assert gaps[0] < gaps[1], (kind, name)
+    with pytest.raises(RosettaError, match="match=size"):
+        choose(mined, 1, 0, "size")
 
 
 def test_each_matched_unit_is_one_of_the_three_nearest_that_are_left() -> None:
