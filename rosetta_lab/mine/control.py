@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from rosetta_lab.dictionary.build import null_summary
 from rosetta_lab.dictionary.evidence import Found, mean_of_best
-from rosetta_lab.models.load import load_models, randomize
+from rosetta_lab.models.load import load_models, randomized
 from rosetta_lab.models.observer import Observer
 
 
@@ -24,7 +24,7 @@ def untrained(cfg: DictConfig) -> tuple[DictConfig, list[str]]:
         The copy, and the names of models that stay as they are, since they have no ``weights``.
     """
     copy = cfg.copy()
-    randomize(copy.disc.values())
+    copy.disc = {name: randomized(entry) for name, entry in cfg.disc.items()}
     return copy, [name for name, entry in copy.disc.items() if "weights" not in entry]
 
 
