@@ -24,7 +24,6 @@ MOVED = {
     "rosetta_lab.wandb_logger": "rosetta_lab.run.loggers",
 }
 
-
 # Keys of how a run is started, watched and wired: what it does stands elsewhere.
 WATCHING = ("datamodule", "hydra", "logger", "module", "recipe", "resume")
 # With them, all keys on which no result depends (beyond rounding), but for PRECISION.
@@ -73,9 +72,10 @@ def same_results(one: str, other: str) -> bool:
 
 
 def _decisive(settings: str) -> dict[str, Any]:
-    found: Any = OmegaConf.to_container(follow_moves(OmegaConf.create(settings)), resolve=False)
-    precision = found.get("trainer", {}).get("precision")
-    return {key: value for key, value in found.items() if matters(key)} | {PRECISION: precision}
+    config = follow_moves(OmegaConf.create(settings))
+    found: Any = OmegaConf.to_container(config, resolve=False)
+    decisive = {key: value for key, value in found.items() if matters(key)}
+    return decisive | {PRECISION: OmegaConf.select(config, PRECISION)}
 
 
 def follow_moves(config: Configured) -> Configured:
