@@ -14,6 +14,7 @@ from typing import Any
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.models.checkpoints.budget import Budget
 from rosetta_lab.models.checkpoints.nvlabs import read_nvlabs
+from rosetta_lab.models.checkpoints.onnx import is_onnx, read_onnx
 from rosetta_lab.models.checkpoints.pickles import Machine
 from rosetta_lab.models.checkpoints.rosinality import is_rosinality, read_rosinality
 from rosetta_lab.models.checkpoints.rules import explained
@@ -29,7 +30,7 @@ from rosetta_lab.models.checkpoints.torch_files import LEGACY, read_archive, rea
 from rosetta_lab.models.checkpoints.values import RULES
 
 BIGGAN = "biggan_deep"
-KNOWN = "Expected safetensors, torch.save, or a pickle of the NVlabs tools"
+KNOWN = "Expected safetensors, torch.save, ONNX, or a pickle of the NVlabs tools"
 LFS = b"version https://git-lfs"
 # Other kinds of files, by how they begin, and what leads on from there.
 OTHERS = {
@@ -85,6 +86,8 @@ def _read(path: Path) -> Contents:
         return _of_torch(read_archive(memoryview(data), RULES, budget), budget)
     if LEGACY in head[:40]:
         return _of_torch(read_legacy(data, RULES, budget), budget)
+    if is_onnx(head):
+        return Found(read_onnx(memoryview(data), budget))
     machine = Machine(RULES, budget)
     root = machine.run(data)
     if isinstance(root, tuple):
@@ -107,7 +110,7 @@ def _of_torch(checkpoint: Any, budget: Budget) -> Contents:
 
 def _other(head: bytes) -> tuple[str, str] | None:
     """What a file is that cannot be read, and what to do; None for one that may be a checkpoint."""
-    if head.startswith(b"PK\x03\x04") or re.match(rb"\x80[\x02-\x05]", head):
+    if head.startswith(b"PK\x03\x04") or re.match(rb"\x80[\x02-\x05]", head) or is_onnx(head):
         return None
     if not head:
         return "an empty file", "Get it again"

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import timm
+import torch
+from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor
 
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.models.checkpoints import Weights, load_weights
 from rosetta_lab.models.checkpoints.hub import load_from_hub
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
+from rosetta_lab.models.discriminative.timm_names import timm_names
 from rosetta_lab.models.preprocess import Preprocess
 from rosetta_lab.run.configs import plain
 
@@ -24,13 +28,16 @@ class TimmModel(DiscriminativeModel):
     Args:
         architecture: timm's name, with or without a tag (``resnet50.tv_in1k``).
         weights: ``pretrained`` for timm's published ones, ``random``, or a source that
-            :func:`rosetta_lab.models.checkpoints.load_weights` understands. timm adapts them: names
-            of the authors' own files, position embeddings and patches of another size.
+            :func:`rosetta_lab.models.checkpoints.load_weights` understands. They are adapted, by
+            timm and :func:`timm_names`: names of the authors' own files, position embeddings and
+            patches of another size.
         layers: see :class:`DiscriminativeModel`.
         preprocess: fields of :class:`Preprocess`; None takes them from the published config.
         model_kwargs: passed on to ``timm.create_model``; an ``img_size`` is the preprocessing's
             size, too.
         sha256: what the file behind a source must have, where it is known.
+        antialias_positions: low-pass filter where position embeddings shrink, as timm does; false
+            for DINOv2 as its authors run it at other sizes than 518 px.
 
     Raises:
         RosettaError: timm does not know the architecture, or has no weights for it, or the weights
@@ -45,6 +52,7 @@ class TimmModel(DiscriminativeModel):
         preprocess: Mapping[str, Any] | None = None,
         model_kwargs: Mapping[str, Any] | None = None,
         sha256: str | None = None,
+        antialias_positions: bool = True,
     ) -> None:
         if not timm.is_model(architecture):
             name = architecture.split(".")[0]
@@ -63,7 +71,10 @@ class TimmModel(DiscriminativeModel):
                 if published
                 else load_weights(weights, sha256=sha256)
             )
-            network = with_weights(architecture, loaded, options)
+            state = timm_names(loaded.state_dict)
+            if not antialias_positions:
+                state = with_positions(architecture, state, options)
+            network = with_weights(architecture, replace(loaded, state_dict=state), options)
             source = f"timm://{architecture}" if published else loaded.source
             digest = loaded.sha256
         super().__init__(
@@ -118,6 +129,24 @@ def with_weights(architecture: str, loaded: Weights, options: dict[str, Any]) ->
         raise misfit(loaded.source, architecture, error) from error
     network.pretrained_cfg.pop("state_dict")  # a second copy
     return network
+
+
+def with_positions(
+    architecture: str, state: dict[str, Tensor], options: dict[str, Any]
+) -> dict[str, Tensor]:
+    """``state`` with its position embeddings brought to a network's size by bicubic interpolation.
+
+    Without a low-pass filter, where timm has one.
+    """
+    with torch.device("meta"):
+        network: Any = timm.create_model(architecture, **options)
+    positions = resample_abs_pos_embed(
+        state["pos_embed"],
+        network.patch_embed.grid_size,
+        num_prefix_tokens=network.num_prefix_tokens,
+        antialias=False,
+    )
+    return state | {"pos_embed": positions}
 
 
 def misfit(source: str, architecture: str, error: Exception) -> RosettaError:
