@@ -87,7 +87,7 @@ def _read(path: Path) -> Contents:
     if LEGACY in head[:40]:
         return _of_torch(read_legacy(data, RULES, budget), budget)
     if is_onnx(head):
-        return Found(read_onnx(memoryview(data), budget))
+        return Contents(read_onnx(memoryview(data), budget))
     machine = Machine(RULES, budget)
     root = machine.run(data)
     if isinstance(root, tuple):
