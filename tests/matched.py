@@ -11,7 +11,7 @@ from torch import Tensor
 from rosetta_lab.dictionary.build import build_dictionary, check_k
 from rosetta_lab.dictionary.evidence import find
 from rosetta_lab.dictionary.schema import ModelCard, RosettaDictionary
-from rosetta_lab.functional.neighbours import neighbours
+from rosetta_lab.functional.matching import neighbours
 from rosetta_lab.metrics.matching import Matching
 
 

@@ -132,6 +132,27 @@ def test_numbers_of_another_machine(tmp_path: Path) -> None:
     refused(data, tmp_path, "another order of bytes")
 
 
+def test_archives_of_other_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With folders as records; with the longer numbers that large archives have."""
+    torch.save(STATE, tmp_path / "model.pth")
+    with zipfile.ZipFile(tmp_path / "model.pth") as archive:
+        archive.extractall(tmp_path / "unpacked")
+    (folder,) = (tmp_path / "unpacked").iterdir()
+    for limit in (zipfile.ZIP64_LIMIT, 10):
+        monkeypatch.setattr(zipfile, "ZIP64_LIMIT", limit)
+        with zipfile.ZipFile(tmp_path / "again.pth", "w") as archive:
+            for path in (folder, *sorted(folder.rglob("*"))):
+                archive.write(path, path.relative_to(folder.parent))
+        assert_same_state(load_weights(str(tmp_path / "again.pth")), STATE)
+    data = (tmp_path / "again.pth").read_bytes()
+    assert b"PK\6\6" in data and data.count(b"\xff" * 8) > 3
+    offset = data.rindex(b"PK\6\6") + 48
+    for position in (offset, offset + 3, offset - 8, offset + 8 + 8):  # offset, size, the locator
+        changed = bytearray(data)
+        changed[position] ^= 4
+        refused(bytes(changed), tmp_path, "two directories")
+
+
 # files before torch 1.6 ------------------------------------------------------------------------
 
 

@@ -83,6 +83,12 @@ def test_logins_and_signatures_are_neither_printed_nor_stored(
         assert not any(secret.encode() in contents for contents in kept)
 
 
+def test_logins_of_other_schemes() -> None:
+    for source in ("s3://key:word@bucket/m.pth?secret=1", "ftp://key:word@[bad/m.pth"):
+        message = fails(source)
+        assert "word" not in message and "secret" not in message and "key" not in message
+
+
 def test_logins_stay_with_their_server(server: FileServer, cache: Path) -> None:
     server.serve("/cdn/a", DATA)
     url = server.redirect("/model.pkl", "/cdn/a").replace("http://", "http://me:word@")

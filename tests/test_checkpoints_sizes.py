@@ -14,6 +14,7 @@ import torch
 from checkpoint_checks import assert_same_images, private, write
 from checkpoint_files import Golden, nvlabs_pickle
 from nvlabs_networks import STEM, network_of
+from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -24,6 +25,7 @@ from rosetta_lab.models.generators.biggan_deep import BigGANDeep
 from rosetta_lab.models.generators.stylegan2 import StyleGAN2
 from rosetta_lab.models.generators.stylegan3 import StyleGAN3
 from rosetta_lab.models.generators.stylegan_xl import StyleGANXL
+from rosetta_lab.models.load import load_generator
 
 KINDS: dict[str, type[nn.Module]] = {
     "stylegan2_cond": StyleGAN2,
@@ -112,6 +114,7 @@ TOLD: list[tuple[str, dict[str, Any]]] = [
     ("stylegan3_r", {"first_stopband": 1e-3, "first_cutoff": 1e-4, "recorded": None}),
     ("stylegan3_t", {"first_cutoff": 1e300}),
     ("stylegan3_t", {"recorded": {f"L{i}": {"in_size": 1} for i in range(100_000)}}),
+    ("stylegan3_t", {"recorded": {"L\x1b[2J": {"in_size": 1}}}),
     ("stylegan_xl_stem", {"mapping_kwargs": {"num_embeddings": 1 << 20}}),
     ("stylegan_xl_stem", {"mapping_kwargs": {"embedding_dim": 1 << 20}}),
     ("biggan_deep", {"num_classes": 1 << 20}),
@@ -131,9 +134,27 @@ def test_sizes_of_other_networks(name: str, told: dict[str, Any], tmp_path: Path
     began = time.process_time()
     with pytest.raises(RosettaError) as caught:
         made(KINDS[name], weights)
-    assert str(caught.value).count("\n") == 1
+    assert str(caught.value).count("\n") == 1 and "\x1b" not in str(caught.value)
     assert time.process_time() - began < 5
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 200 << 10
+
+
+@pytest.mark.parametrize(
+    "told",
+    [{"c_dim": 1 << 20}, {"mapping_kwargs": {"num_layers": 10**9}}, {"_target_": "os.abort"}],
+)
+def test_a_run_makes_no_such_network(told: dict[str, Any], tmp_path: Path) -> None:
+    """Nor anything else that a file names."""
+    stored("stylegan2_cond", tmp_path, **told)
+    entry = {
+        "network": {"_target_": "rosetta_lab.models.generators.stylegan2.StyleGAN2"},
+        "weights": str(tmp_path / "told.safetensors"),
+    }
+    if "_target_" in told:  # no argument of the class
+        assert isinstance(load_generator(OmegaConf.create(entry)), StyleGAN2)
+        return
+    with pytest.raises(RosettaError):
+        load_generator(OmegaConf.create(entry))
 
 
 # a constructor that is not ours ----------------------------------------------------------------

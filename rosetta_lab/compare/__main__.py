@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,6 @@ from omegaconf import DictConfig, OmegaConf
 from rosetta_lab.compare.comparison import Comparison
 from rosetta_lab.compare.report import compare_runs
 from rosetta_lab.run.app import entry_point
-
-log = logging.getLogger("rosetta_lab")
 
 
 @entry_point("compare")

@@ -33,7 +33,6 @@ SUFFIXES = frozenset(
         *("jp2", "tga", "ico"),
     )
 )
-SAMPLES = Path(__file__).parent / "samples"  # test scenes of fashion_scenes that are shipped
 
 
 @dataclass

@@ -137,8 +137,8 @@ class Shard(Sampler[int]):
     at the end.
     """
 
-    def __init__(self, total: int, rank: int, world: int, skip: int = 0) -> None:
-        self.numbers = range(rank, total, world)[skip:]
+    def __init__(self, total: int, rank: int, world: int) -> None:
+        self.numbers = range(rank, total, world)
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.numbers)

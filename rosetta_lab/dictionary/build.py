@@ -17,8 +17,7 @@ from rosetta_lab.dictionary.schema import (
     RosettaNeuron,
 )
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.functional.matching import connected_components
-from rosetta_lab.functional.neighbours import Neighbours, best_buddies
+from rosetta_lab.functional.matching import Neighbours, best_buddies, connected_components
 from rosetta_lab.models.observer import Observer
 from rosetta_lab.models.units import Layer, UnitIndex
 

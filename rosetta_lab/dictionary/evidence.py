@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rosetta_lab.functional.evidence import q_values, score_threshold
-from rosetta_lab.functional.neighbours import BestBuddies, best_buddies
+from rosetta_lab.functional.matching import BestBuddies, best_buddies
 from rosetta_lab.metrics.matching import Matching
 
 

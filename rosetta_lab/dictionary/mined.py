@@ -17,7 +17,7 @@ from rosetta_lab.files import PACKAGE
 from rosetta_lab.models.base import Generator
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.models.load import load_generator, load_models
-from rosetta_lab.models.registry import DISCRIMINATIVE, GENERATORS, Text, check_sources
+from rosetta_lab.models.registry import DISCRIMINATIVE, GENERATORS, Text, check_sources, refusing
 from rosetta_lab.run.configs import unresolved
 from rosetta_lab.run.foreign import TARGET, Strict, check_closed, check_record, printable
 
@@ -141,7 +141,8 @@ class Mined:
                 )
             entries[name] = self.config.disc[name]
         check_sources(map(unresolved, entries.values()), self.trust_sources)
-        models = load_models(entries, self.config.seed, DISCRIMINATIVE)
+        with refusing("The dictionary's model"):
+            models = load_models(entries, self.config.seed, DISCRIMINATIVE)
         for name, model in models.items():
             check_weights(model, self.dictionary.discriminative.get(name))
         return {name: model.to(self.device) for name, model in models.items()}
@@ -152,7 +153,7 @@ def outputs(entry: DictConfig) -> int:
     """How many numbers a model puts out for an image; 0 for maps. Its weights are not needed."""
     bare = unresolved(entry)
     bare |= {"weights": "random"} if "weights" in bare else {}
-    with torch.device("meta"):
+    with torch.device("meta"), refusing("The dictionary's model"):
         model: DiscriminativeModel = DISCRIMINATIVE.make(bare).eval()
         found = model(torch.zeros(1, 3, *model.preprocess.size))
     return found.shape[1] if found.dim() == 2 else 0
@@ -188,7 +189,8 @@ def load_mined(
     GENERATORS.find(checked.gen.network.get(TARGET))
     for entry in checked.disc.values():  # before anything is loaded
         DISCRIMINATIVE.find(entry.get(TARGET))
-    generator = load_generator(config.gen, config.seed, GENERATORS)
+    with refusing("The dictionary's generator"):
+        generator = load_generator(config.gen, config.seed, GENERATORS)
     check_weights(generator, dictionary.generator)
     return Mined(
         dictionary, folder, config, generator.to(device), torch.device(device), trust_sources

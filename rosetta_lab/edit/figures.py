@@ -35,7 +35,7 @@ def picture_figures(
     """
     one, two = read_scenes(before), read_scenes(after)
     moved = two.centre - one.centre
-    registered = displacement(one.mask.float(), two.mask.float(), window=False)
+    registered = displacement(one.mask.float(), two.mask.float())
     columns = {
         "moved_x": moved[:, 0],
         "moved_y": moved[:, 1],

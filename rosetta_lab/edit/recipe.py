@@ -13,7 +13,7 @@ from rosetta_lab.edit.edits import Edit, compose
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import atomic_write
 from rosetta_lab.models.perceptual import Perceptual
-from rosetta_lab.models.registry import PERCEPTUAL, Kinds, check_sources
+from rosetta_lab.models.registry import PERCEPTUAL, Kinds, check_sources, refusing
 from rosetta_lab.run.configs import NO_RESULT, all_moved, without
 from rosetta_lab.run.foreign import TARGET, check_closed, printable, read_yaml
 
@@ -94,13 +94,15 @@ def _keys(value: Any) -> set[str]:
 def load_edit(cfg: DictConfig) -> Edit:
     """The edit that a run's config asks for, or its recipe."""
     make = instantiate if cfg.recipe is None else EDITS.make
-    return compose(make(entry) for entry in cfg.edit.values())
+    with refusing("The edit"):
+        return compose(make(entry) for entry in cfg.edit.values())
 
 
 def load_perceptual(cfg: DictConfig) -> Perceptual:
     """The perceptual distance that a run's config asks for, or its recipe."""
     make = instantiate if cfg.recipe is None else PERCEPTUAL.make
-    distance: Perceptual = make(cfg.perceptual)
+    with refusing("The perceptual distance"):
+        distance: Perceptual = make(cfg.perceptual)
     return distance
 
 

@@ -1,80 +1,118 @@
-"""Best buddies and concepts from correlation tables (paper, Eq. 3 and 4)."""
+"""Nearest neighbours, best buddies and concepts from tables of similarities (paper, Eq. 3, 4).
+
+Matching needs neighbours, not tables: of every table its rows' and columns' ``k`` nearest are kept,
+with whatever else is to be known of these pairs, and best buddies follow for any smaller K.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from scipy.sparse import csgraph, csr_array
 from torch import Tensor
 
+NOBODY = -1  # where a unit has fewer neighbours than places
 
-def nearest(table: Tensor, k: int, chunk: int = 4096) -> Tensor:
-    """Which columns are among the ``k`` largest of each row.
 
-    Ties go to the lower index. Entries of ``-inf`` are never chosen.
+class Neighbours(NamedTuple):
+    """The nearest of every unit of two models, best first; of equal ones the lower number first.
+
+    Attributes:
+        rows: columns that are nearest to every row (A, k), ``NOBODY`` where there are no more.
+        columns: rows that are nearest to every column (B, k'), likewise.
+        scores: by name, what is known of every row's pairs (A, k), float32.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    scores: dict[str, Tensor]
+
+
+class BestBuddies(NamedTuple):
+    """Mutual nearest neighbours, by row and column.
+
+    Attributes:
+        pairs: row and column (P, 2).
+        least_k: the smallest K at which each is one (P,).
+        scores: by name, what is known of each (P,), float32.
+    """
+
+    pairs: Tensor
+    least_k: Tensor
+    scores: dict[str, Tensor]
+
+
+def nearest(table: Tensor, k: int) -> Tensor:
+    """Columns with the ``k`` largest entries of each row, best first.
 
     Args:
-        table: similarities (A, B).
-        k: neighbours per row, 1 to B.
-        chunk: rows at a time.
+        table: similarities (A, B); entries of ``-inf`` are never chosen.
+        k: neighbours per row, 1 at least.
 
     Returns:
-        Boolean (A, B) with at most ``k`` True per row.
+        (A, min(k, B)): ties go to the lower index; ``NOBODY`` where there are no more.
     """
-    chosen = []
-    for rows in torch.split(table, chunk):
-        kth = rows.topk(k, dim=1).values[:, -1:]
-        above = rows > kth
-        level = rows == kth
-        room = k - above.sum(dim=1, keepdim=True)
-        chosen.append(above | (level & (level.cumsum(dim=1) <= room)))
-    return torch.cat(chosen) & (table > -torch.inf)
+    k = min(k, table.shape[1])
+    values, index = table.topk(k, dim=1)
+    # topk takes any of equal entries, which matters where some of them are left over.
+    tied = ((table >= values[:, -1:]).sum(dim=1) > k).nonzero().flatten()
+    if len(tied):
+        in_order = table[tied].sort(dim=1, descending=True, stable=True)
+        values[tied], index[tied] = in_order.values[:, :k], in_order.indices[:, :k]
+    index, order = index.sort(dim=1)
+    values, again = values.gather(1, order).sort(dim=1, descending=True, stable=True)
+    return index.gather(1, again).masked_fill_(values == -torch.inf, NOBODY)
 
 
-def best_buddies(table: Tensor, k_rows: int, k_columns: int) -> Tensor:
+def neighbours(
+    table: Tensor, k: int, rows: Tensor, columns: Tensor, scores: Mapping[str, Tensor]
+) -> Neighbours:
+    """What matching needs of a table, for every K up to ``k``.
+
+    Args:
+        table: similarities (A, B), changed in place.
+        k: neighbours to keep.
+        rows: which rows may match (A,), bool.
+        columns: which columns may (B,).
+        scores: tables (A, B) whose entries are kept for the rows' neighbours.
+    """
+    kept = dict(scores)
+    table.masked_fill_(~(rows[:, None] & columns), -torch.inf)
+    of_rows = nearest(table, k)
+    places = of_rows.clamp(min=0)
+    return Neighbours(
+        of_rows,
+        nearest(table.t().contiguous(), k),
+        {name: values.gather(1, places).float() for name, values in kept.items()},
+    )
+
+
+def best_buddies(found: Neighbours, k_rows: int, k_columns: int) -> BestBuddies:
     """Mutual nearest neighbours (paper, Eq. 3).
 
     Args:
-        table: similarities (A, B); ``-inf`` where a pair may not match.
+        found: lists of at least so many neighbours.
         k_rows: each row's neighbours among the columns.
         k_columns: each column's neighbours among the rows.
-
-    Returns:
-        Boolean (A, B): each of the two units is among the other's nearest.
     """
-    return nearest(table, k_rows) & nearest(table.t().contiguous(), k_columns).t()
+    column = found.rows[:, :k_rows]  # (A, k_rows)
+    row = torch.arange(len(column), device=column.device)[:, None]
+    back = found.columns[column.clamp(min=0), :k_columns] == row[..., None]  # (A, k_rows, k_cols)
+    mutual = back.any(dim=2) & (column != NOBODY)
+    pairs = torch.stack([row.expand_as(column)[mutual], column[mutual]], dim=1)
+    place = torch.arange(column.shape[1], device=column.device).expand_as(column)[mutual]
+    least_k = torch.maximum(place, back[mutual].long().argmax(dim=1)) + 1
+    order = (pairs[:, 0] * len(found.columns) + pairs[:, 1]).argsort()
+    scores = {n: v[:, :k_rows][mutual][order] for n, v in found.scores.items()}
+    return BestBuddies(pairs[order], least_k[order], scores)
 
 
-def least_k(table: Tensor, pairs: Tensor, chunk: int = 1024) -> Tensor:
-    """The smallest K at which pairs are best buddies.
-
-    Args:
-        table: similarities (A, B).
-        pairs: row and column of each pair (P, 2).
-        chunk: pairs at a time.
-
-    Returns:
-        Integers (P,), 1 for mutual nearest neighbours.
-    """
-    rows, columns = pairs.unbind(1)
-    of_row = _places(table, rows, columns, chunk)
-    return torch.maximum(of_row, _places(table.t().contiguous(), columns, rows, chunk))
-
-
-def _places(table: Tensor, rows: Tensor, columns: Tensor, chunk: int) -> Tensor:
-    """Which place a column takes among its row's, by size; ties go to the lower index (P,)."""
-    order = torch.arange(table.shape[1], device=table.device)
-    places = []
-    for row, column in zip(rows.split(chunk), columns.split(chunk), strict=True):
-        line = table[row]  # (p, B)
-        own = line.gather(1, column[:, None])
-        before = (line > own) | ((line == own) & (order < column[:, None]))
-        places.append(before.sum(dim=1) + 1)
-    return torch.cat(places)
-
-
-def alive(table: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """A copy of ``table`` (A, B) with -inf wherever a unit is not alive (booleans (A,), (B,))."""
-    return table.masked_fill(~(rows[:, None] & columns[None, :]), -torch.inf)
+def on_cpu(found: Neighbours) -> Neighbours:
+    """The same in the CPU's memory."""
+    scores = {name: values.cpu() for name, values in found.scores.items()}
+    return Neighbours(found.rows.cpu(), found.columns.cpu(), scores)
 
 
 def connected_components(adjacency: Tensor) -> list[list[int]]:

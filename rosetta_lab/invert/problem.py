@@ -57,14 +57,15 @@ class TargetBatches(Dataset[TargetBatch]):
     Args:
         targets: see :mod:`rosetta_lab.data.images`; with ``ids``.
         batch_size: targets of a batch.
-        batches: numbers of the batches to take; None for all.
+
+    Attributes:
+        batches: numbers of the batches to take, all at first.
     """
 
-    def __init__(self, targets: Any, batch_size: int, batches: Sequence[int] | None = None) -> None:
+    def __init__(self, targets: Any, batch_size: int) -> None:
         check_count("batch_size", batch_size)
         self.targets, self.batch_size = targets, batch_size
-        every = range(-(-len(targets) // batch_size))
-        self.batches = list(every if batches is None else batches)
+        self.batches = list(range(-(-len(targets) // batch_size)))
 
     def __len__(self) -> int:
         return len(self.batches)

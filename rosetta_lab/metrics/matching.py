@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rosetta_lab.functional.evidence import PairSums, jackknife_correlations
-from rosetta_lab.functional.neighbours import Neighbours, neighbours, on_cpu
+from rosetta_lab.functional.matching import Neighbours, neighbours, on_cpu
 from rosetta_lab.functional.null import centred_pearson, content_variance, position_sums
 from rosetta_lab.functional.resize import larger
 from rosetta_lab.metrics.correlation import CorrelationTable, SizeSums, UnitStatistics

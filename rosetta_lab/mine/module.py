@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rosetta_lab.data.latents import LatentBatch
 from rosetta_lab.errors import RosettaError, check_choice
-from rosetta_lab.functional.neighbours import Neighbours, neighbours, on_cpu
+from rosetta_lab.functional.matching import Neighbours, neighbours, on_cpu
 from rosetta_lab.metrics.activations import UnitGroups
 from rosetta_lab.metrics.correlation import (
     BatchMeanCorrelation,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from rosetta_lab.functional.neighbours import Neighbours
+from rosetta_lab.functional.matching import Neighbours
 from rosetta_lab.metrics.matching import Matching
 
 

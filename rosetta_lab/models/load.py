@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Literal, Protocol
 
 import torch
@@ -17,7 +18,7 @@ from torch import nn
 from rosetta_lab.data.latents import Latents
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.models.base import Generator
-from rosetta_lab.models.checkpoints import load_into, load_weights
+from rosetta_lab.models.checkpoints import build, load_weights
 from rosetta_lab.models.checkpoints.told import open_arguments
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.models.observer import GeneratedImages, Observer
@@ -75,9 +76,9 @@ def load_generator(cfg: DictConfig, seed: int = 0, maker: Maker | None = None) -
         kind, given = maker.find(cfg.network._target_), plain(cfg.network)
         told = open_arguments(kind, given, weights.config, weights.source)
     torch.manual_seed(seed)
-    generator: Generator = maker.make(cfg.network, **told)
+    make = partial(maker.make, cfg.network, **told)
+    generator: Generator = make() if weights is None else build(make, weights)
     if weights is not None:
-        load_into(generator, weights)
         generator.source, generator.sha256 = weights.source, weights.sha256
     return generator.eval().requires_grad_(False)
 

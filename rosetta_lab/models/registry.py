@@ -11,7 +11,8 @@ import importlib
 import inspect
 import os
 import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -159,7 +160,7 @@ class Kinds:
         check_closed(entry, "The configuration")
         kind = self.find(entry.get(TARGET))
         options = checked_options(kind, {k: v for k, v in entry.items() if k != TARGET})
-        return construct(kind, options | more)
+        return kind(**(options | more))
 
 
 GENERATORS = Kinds(
@@ -217,14 +218,17 @@ def checked_options(kind: type, options: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def construct(kind: type, options: Mapping[str, Any]) -> Any:
-    """An object of a class; what its constructor cannot use is an error of two lines.
+@contextmanager
+def refusing(what: str) -> Iterator[None]:
+    """Say in two lines what a constructor, or a library's, could not do with options of others.
+
+    Their types and ranges have been checked; which of them go together only the network tells.
 
     Raises:
         RosettaError: see above.
     """
     try:
-        return kind(**options)
+        yield
     except RosettaError:
         raise
     except (
@@ -232,7 +236,7 @@ def construct(kind: type, options: Mapping[str, Any]) -> Any:
         *(RuntimeError, TypeError, ValueError),
     ) as error:
         raise RosettaError(
-            f"{kind.__name__}: there is none of these options: "
+            f"{what}: there is none of these options: "
             f"{printable(' '.join(str(error).split()))}\nUse a configuration that a run wrote."
         ) from error
 

@@ -24,7 +24,6 @@ MOVED = {
     "rosetta_lab.wandb_logger": "rosetta_lab.run.loggers",
 }
 
-
 # Keys of how a run is started, watched and wired: what it does stands elsewhere.
 WATCHING = ("datamodule", "hydra", "logger", "module", "recipe", "resume", "trust_sources")
 # With them, all keys on which no result depends (beyond rounding), but for PRECISION.

@@ -64,11 +64,11 @@ def make_trainer(cfg: DictConfig, folder: Path, *, bar: bool = True) -> L.Traine
             "default_root_dir": folder,
             "enable_checkpointing": False,
             "enable_model_summary": False,
-            # Latents are shared out by our own sampler, which never repeats an image.
-            "use_distributed_sampler": False,
             **arguments,
             "accelerator": "cpu" if accelerator == "auto" and apple else accelerator,
             "enable_progress_bar": bar,
+            # Latents are shared out by our own sampler, which never repeats an image.
+            "use_distributed_sampler": False,
             "logger": loggers,
             "callbacks": [*bars, *arguments.get("callbacks", [])],
         }

@@ -54,7 +54,9 @@ def test_inversion_from_the_command_line(two_images: Path) -> None:
     done = call("bench", "inversion", *options, cwd=two_images)
     assert done.returncode == 0, done.stderr
     first, _, *rows, last = done.stdout.strip().splitlines()
-    pairs = sum(map(len, matched_pairs(load_mined("embedded").dictionary, "all").values()))
+    pairs = sum(
+        map(len, matched_pairs(load_mined("embedded").dictionary, "all", "accepted").values())
+    )
     assert first.startswith("2 images (of 3 asked for: there are no more), ")
     assert first.endswith(f", {pairs:,} matched pairs, 1 threads")
     cost, share = ({row[:28].strip(): row.split()[n] for row in rows} for n in (-2, -1))

@@ -18,7 +18,6 @@ from torch import Tensor
 from rosetta_lab.data.fashion.scenes import CLASSES, FashionScenes
 from rosetta_lab.data.fashion.targets import FashionTargets, sketch
 from rosetta_lab.data.images import (
-    SAMPLES,
     BrokenImage,
     ImageFolder,
     ImageNetVal,
@@ -27,6 +26,7 @@ from rosetta_lab.data.images import (
     write_image,
 )
 from rosetta_lab.errors import RosettaError
+from rosetta_lab.files import PACKAGE
 
 RED, GREEN, BLUE = (220, 20, 20), (20, 200, 20), (30, 30, 230)
 
@@ -375,7 +375,7 @@ def test_fashion_targets_carry_the_truth(fashion_mnist: Path) -> None:
 
 
 def test_shipped_samples_are_test_scenes(fashion_mnist: Path) -> None:
-    samples = ImageFolder(SAMPLES, 64)
+    samples = ImageFolder(PACKAGE / "data" / "samples", 64)
     assert len(samples) == 8
     scenes = FashionScenes("test", root=fashion_mnist)
     labels = set()

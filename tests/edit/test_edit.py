@@ -15,7 +15,6 @@ from safetensors.torch import load_file, save_file
 from small_generator import LAYERS, SIZES, generator, statistics  # noqa: F401  fixtures
 from torch import Tensor, nn
 
-from rosetta_lab.data.images import SAMPLES
 from rosetta_lab.dictionary.mined import EMBEDDED, load_mined
 from rosetta_lab.dictionary.pairs import generator_units
 from rosetta_lab.edit.arms import direct_arm, example_maps, run_arm
@@ -25,6 +24,7 @@ from rosetta_lab.edit.problem import Editing
 from rosetta_lab.edit.recipe import with_recipe
 from rosetta_lab.edit.setup import chosen_units, random
 from rosetta_lab.errors import RosettaError
+from rosetta_lab.files import PACKAGE
 from rosetta_lab.functional.agreement import TargetMaps
 from rosetta_lab.invert.latent_code import random_z
 from rosetta_lab.invert.sources import from_file, from_seeds, in_space
@@ -126,7 +126,7 @@ def test_the_other_generator_family(tmp_path: Path) -> None:
     for command, arguments in {
         "mine": ["gen=biggan_fashion", "disc=[resnet_fashion]", "num_images=64", "page_images=1"],
         "edit": ["latent.seed=[3,14]", "dictionary=mine", *QUICK],
-        "invert": ["dictionary=mine", f"images={SAMPLES / 'coat_red.png'}", "steps=2"],
+        "invert": ["dictionary=mine", f"images={PACKAGE / 'data/samples/coat_red.png'}", "steps=2"],
     }.items():
         done = call(command, *arguments, f"hydra.run.dir={command}", cwd=tmp_path)
         assert done.returncode == 0, done.stderr

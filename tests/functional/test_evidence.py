@@ -22,7 +22,7 @@ from rosetta_lab.functional.evidence import (
     q_values,
     score_threshold,
 )
-from rosetta_lab.functional.matching import best_buddies
+from rosetta_lab.functional.matching import best_buddies, neighbours
 
 
 def slow_q(targets: list[float], decoys: list[list[float]]) -> list[float]:
@@ -76,9 +76,18 @@ class Match:
     tables: Tables
 
 
+def mutual(table: torch.Tensor, k: int) -> torch.Tensor:
+    """Which pairs are best buddies, as a table of bools."""
+    every = [torch.ones(n, dtype=torch.bool) for n in table.shape]
+    pairs = best_buddies(neighbours(table.clone(), k, *every, {}), k, k).pairs
+    return torch.zeros(table.shape, dtype=torch.bool).index_put_(
+        tuple(pairs.unbind(1)), torch.tensor(True)
+    )
+
+
 def match(seed: int) -> Match:
     found = joined(*planted(seed), draws=3)
-    buddies, *shuffled = (best_buddies(x, 5, 5) for x in (found.r, *found.shuffled))
+    buddies, *shuffled = (mutual(x, 5) for x in (found.r, *found.shuffled))
     row, column = buddies.nonzero().unbind(1)
     return Match(
         (row // 2 == column // 2) & (row < CONTENT),

@@ -1,52 +1,77 @@
-"""Best buddies against brute force, ties, concepts on a graph made by hand."""
+"""Nearest neighbours and best buddies of any table, against sorting; concepts of a made graph."""
 
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
-from matched import dictionary_of
+from hypothesis import given
+from hypothesis import strategies as st
 from reference import brute_force_buddies
 
-from rosetta_lab.dictionary.schema import ModelCard, RosettaDictionary
-from rosetta_lab.errors import RosettaError
 from rosetta_lab.functional.matching import (
+    NOBODY,
     best_buddies,
     connected_components,
-    least_k,
     nearest,
+    neighbours,
 )
-from rosetta_lab.models.units import Layer, Unit
+
+K = st.integers(1, 9)
 
 
-def pairs(mask: torch.Tensor) -> set[tuple[int, int]]:
-    return {(int(a), int(b)) for a, b in mask.nonzero()}
+@st.composite
+def tables(draw: st.DrawFn) -> torch.Tensor:
+    """Few values, so that many are equal; some pairs may not match."""
+    values = st.sampled_from([-torch.inf, -0.5, 0.0, 0.25, 0.5])
+    height, width = draw(st.integers(1, 7)), draw(st.integers(1, 7))
+    rows = st.lists(values, min_size=width, max_size=width)
+    return torch.tensor(draw(st.lists(rows, min_size=height, max_size=height)))
 
 
-@pytest.mark.parametrize("k", [(1, 1), (3, 3), (1, 5), (5, 2), (9, 12)])
-def test_best_buddies_against_brute_force(k: tuple[int, int]) -> None:
-    table = np.random.default_rng(k[0]).normal(size=(12, 9)).astype(np.float32)
-    found = pairs(best_buddies(torch.from_numpy(table), *k))
-    assert found == brute_force_buddies(table, *k)
+def buddies(table: torch.Tensor, k_rows: int, k_columns: int) -> set[tuple[int, int]]:
+    found = brute_force_buddies(table.numpy(), k_rows, k_columns)
+    return {pair for pair in found if table[pair] > -torch.inf}
 
 
-def test_ties_go_to_the_lower_index() -> None:
-    table = np.random.default_rng(0).integers(0, 3, size=(10, 8)).astype(np.float32)
-    for k in (1, 2, 4):
-        assert pairs(best_buddies(torch.from_numpy(table), k, k)) == brute_force_buddies(
-            table, k, k
-        )
-    assert nearest(torch.zeros(1, 5), 2).tolist() == [[True, True, False, False, False]]
+@given(tables(), K)
+def test_nearest_are_the_first_of_a_sorted_row(table: torch.Tensor, k: int) -> None:
+    for row, found in zip(table.tolist(), nearest(table, k).tolist(), strict=True):
+        order = sorted(range(len(row)), key=lambda column: (-row[column], column))[:k]
+        assert found == [c if row[c] > -torch.inf else NOBODY for c in order]
 
 
-def test_chunks_change_nothing() -> None:
-    table = torch.randint(0, 4, (50, 20)).float()
-    assert torch.equal(nearest(table, 3, chunk=7), nearest(table, 3))
+@given(tables(), st.data())
+def test_best_buddies_are_mutual_nearest_neighbours(
+    table: torch.Tensor, data: st.DataObject
+) -> None:
+    """For any K up to that of the lists; with the smallest at which they are."""
+    k = data.draw(K)
+    k_rows, k_columns = data.draw(st.integers(1, k)), data.draw(st.integers(1, k))
+    alive = [torch.tensor(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)))
+             for n in table.shape]  # fmt: skip
+    similarity = table.masked_fill(~(alive[0][:, None] & alive[1]), -torch.inf)
+    tenfold = 10.0 * table
+    lists = neighbours(table.clone(), k, *alive, {"tenfold": tenfold})
+    found = best_buddies(lists, k_rows, k_columns)
+    pairs = [tuple(pair) for pair in found.pairs.tolist()]
+    assert pairs == sorted(buddies(similarity, k_rows, k_columns))
+    for pair, least, score in zip(
+        pairs, found.least_k.tolist(), found.scores["tenfold"].tolist(), strict=True
+    ):
+        assert pair in buddies(similarity, least, least)
+        assert least == 1 or pair not in buddies(similarity, least - 1, least - 1)
+        assert score == tenfold[pair]
 
 
-def test_forbidden_pairs_are_never_chosen() -> None:
-    table = torch.tensor([[-torch.inf, -0.5], [-torch.inf, -torch.inf]])
-    assert pairs(nearest(table, 2)) == {(0, 1)}
+@given(tables(), K, K)
+def test_the_transposed_table_has_the_same_pairs(
+    table: torch.Tensor, k_rows: int, k_columns: int
+) -> None:
+    both = []
+    for one, k in ((table, (k_rows, k_columns)), (table.t().contiguous(), (k_columns, k_rows))):
+        every = [torch.ones(n, dtype=torch.bool) for n in one.shape]
+        both.append(best_buddies(neighbours(one.clone(), max(k), *every, {}), *k).pairs)
+    assert np.array_equal(sorted(both[0].tolist()), sorted(both[1].flip(1).tolist()))
 
 
 def test_components_of_a_hand_made_graph() -> None:
@@ -55,101 +80,3 @@ def test_components_of_a_hand_made_graph() -> None:
     for a, b in edges:
         adjacency[a, b] = adjacency[b, a] = True
     assert connected_components(adjacency) == [[0, 3, 5], [1, 2], [4], [6]]
-
-
-def card(name: str, channels: int) -> ModelCard:
-    return ModelCard(name, {"source": "test", "sha256": None}, [Layer("layer", channels, 2, 2)])
-
-
-def small_dictionary(k_gen: int = 1, k_disc: int = 1) -> RosettaDictionary:
-    """Generator unit 0 meets unit 2 of both models, unit 3 meets unit 0; 1 meets only one model."""
-    first = torch.full((5, 4), 0.1)
-    second = torch.full((5, 4), 0.1)
-    first[0, 2], second[0, 2] = 0.9, 0.7
-    first[3, 0], second[3, 0] = 0.5, 0.6
-    first[1, 1], second[1, 1] = 0.8, -0.5
-    second[4, 1] = 0.3
-    own = torch.eye(5)
-    own[0, 3] = own[3, 0] = 0.4  # 0 and 3 are one concept
-    return dictionary_of(
-        card("g", 5),
-        {"a": card("a", 4), "b": card("b", 4)},
-        {"a": first, "b": second},
-        own,
-        torch.tensor([True] * 5),
-        {"a": torch.tensor([True] * 4), "b": torch.tensor([True] * 4)},
-        k_gen=k_gen,
-        k_disc=k_disc,
-        seed=0,
-        num_images=1,
-    )
-
-
-def test_rosetta_neurons_by_hand() -> None:
-    dictionary = small_dictionary()
-    assert [neuron.unit for neuron in dictionary.neurons] == [Unit("layer", 0), Unit("layer", 3)]
-    best = dictionary.neurons[0]
-    assert best.score == pytest.approx(0.8)
-    assert [(m.channel, m.r) for m in best.matches["a"]] == [(2, pytest.approx(0.9))]
-    assert [concept.neurons for concept in dictionary.concepts] == [[0, 1]]
-    assert dictionary.concepts[0].representative == 0
-    assert [neuron.concept for neuron in dictionary.neurons] == [0, 0]
-
-
-def test_dead_units_are_never_matched() -> None:
-    table = torch.tensor([[0.0, -0.2], [-0.3, 0.0]])  # unit 1 of the model is dead: r = 0
-    dictionary = dictionary_of(
-        card("g", 2),
-        {"a": card("a", 2)},
-        {"a": table},
-        torch.eye(2),
-        torch.tensor([True, True]),
-        {"a": torch.tensor([True, False])},
-        k_gen=2,
-        k_disc=1,
-        seed=0,
-        num_images=1,
-    )
-    assert {m.channel for n in dictionary.neurons for m in n.matches["a"]} == {0}
-    assert dictionary.summary["dead_units"] == {"g": 0, "a": 1}
-
-
-@pytest.mark.parametrize("k", [0, 5])
-def test_k_that_does_not_fit(k: int) -> None:
-    with pytest.raises(RosettaError, match=r"k_disc=\d.*a: it has 4 units") as error:
-        small_dictionary(k_disc=k)
-    assert "between 1 and 4" in str(error.value)
-
-
-def test_dictionary_round_trip(tmp_path) -> None:
-    dictionary = small_dictionary()
-    dictionary.save(tmp_path)
-    loaded = RosettaDictionary.load(tmp_path)
-    assert loaded == dictionary
-    assert loaded.buddies.keys() == dictionary.buddies.keys()
-    assert all(torch.equal(loaded.buddies[name], rows) for name, rows in dictionary.buddies.items())
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "best_buddies.safetensors",
-        "dictionary.json",
-    ]
-
-
-def test_other_schema_is_refused(tmp_path) -> None:
-    (tmp_path / "dictionary.json").write_text('{"schema": "rosetta_lab.dictionary/9"}')
-    with pytest.raises(RosettaError, match=r"dictionary/9.*expected.*dictionary/1.*dictionary/2"):
-        RosettaDictionary.load(tmp_path)
-    with pytest.raises(RosettaError, match=r"No dictionary.*\n.*rosetta_lab\.mine"):
-        RosettaDictionary.load(tmp_path / "nowhere")
-
-
-@pytest.mark.parametrize("ties", [False, True])
-def test_least_k_is_where_a_pair_first_appears(ties: bool) -> None:
-    table = np.random.default_rng(3).normal(size=(9, 13))
-    table = np.round(table) if ties else table
-    tensor = torch.from_numpy(table)
-    tensor[2, :] = tensor[:, 5] = -torch.inf  # units that do not vary
-    every = best_buddies(tensor, 9, 9).nonzero()
-    least = least_k(tensor, every, chunk=7)
-    for k in range(1, 10):
-        chosen = {tuple(pair) for pair in every[least <= k].tolist()}
-        assert chosen == pairs(best_buddies(tensor, k, k))

@@ -25,8 +25,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.data import DataLoader
 from wandb_log import items, records
 
-from rosetta_lab.data.images import SAMPLES
 from rosetta_lab.errors import RosettaError
+from rosetta_lab.files import PACKAGE
 from rosetta_lab.invert.figures import objective
 from rosetta_lab.invert.latent_code import LatentCode, random_z
 from rosetta_lab.invert.logged import KEY_IMAGES, log_curves
@@ -249,7 +249,7 @@ def test_jobs_of_a_sweep_are_runs_of_their_own(tmp_path: Path) -> None:
     images = tmp_path / "images"
     images.mkdir()
     for name in ("coat_red", "bag_orange"):
-        shutil.copy(SAMPLES / f"{name}.png", images)
+        shutil.copy(PACKAGE / "data" / "samples" / f"{name}.png", images)
     long = tmp_path / ("i" * 120)
     images.rename(long)
     done = process(

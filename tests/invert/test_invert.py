@@ -18,7 +18,8 @@ from commands import Done, call, process, words
 from PIL import Image
 from safetensors.torch import load_file
 
-from rosetta_lab.data.images import SAMPLES, ImageFolder
+from rosetta_lab.data.images import ImageFolder
+from rosetta_lab.files import PACKAGE
 from rosetta_lab.invert.results import Results
 from rosetta_lab.invert.run import SharedOut
 
@@ -190,7 +191,7 @@ def test_a_process_writes_to_the_first_ones_folder(tmp_path: Path) -> None:
     first = Results(tmp_path / "first")
     first.claim("steps: 1")
     (first.root / ".new_x").mkdir(parents=True)  # the first process is at work
-    targets = ImageFolder(SAMPLES, 8)
+    targets = ImageFolder(PACKAGE / "data" / "samples", 8)
     data = SharedOut(targets, Results(tmp_path / "mine"), "steps: 1", 8)
     data.trainer = Other(tmp_path / "first")  # type: ignore[assignment]
     data.setup("predict")

@@ -23,7 +23,7 @@ from rosetta_lab.compare.runs import read_arms
 from rosetta_lab.dictionary.mined import load_mined
 from rosetta_lab.dictionary.schema import RosettaDictionary
 from rosetta_lab.dictionary.statistics import load_statistics
-from rosetta_lab.edit.recipe import EDITS, with_recipe
+from rosetta_lab.edit.recipe import EDITS, load_edit, with_recipe
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.invert.page.index import incomparable
 from rosetta_lab.models.load import load_models
@@ -346,8 +346,7 @@ def test_a_recipe_is_data(text: str, folder: Path) -> None:
         }
     )
     with pytest.raises(RosettaError) as error:
-        for entry in with_recipe(cfg).edit.values():
-            EDITS.make(entry)
+        load_edit(with_recipe(cfg))
     refusal(error)
 
 
@@ -355,8 +354,9 @@ def test_an_edit_refuses_a_strangers_recipe(folder: Path) -> None:
     recipe = folder / "edited/recipe.yaml"
     recipe.write_text(recipe.read_text().replace("rosetta_lab.edits.Shift", "evil.Evil"))
     done = call("edit", "recipe=edited/recipe.yaml", cwd=folder)
+    said = done.stdout + done.stderr
     assert done.returncode == 1
-    assert "refused" in done.stderr and "Traceback" not in done.stderr
+    assert "refused" in said and "Traceback" not in said
 
 
 # Comparisons
@@ -462,7 +462,7 @@ def test_what_is_no_dictionary_is_told(data: bytes, folder: Path) -> None:
         RosettaDictionary.load("mined")
     refusal(error)
     done = call("overlap", "dictionaries=[mined,mined]", cwd=folder)
-    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.returncode == 1 and "Traceback" not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(

@@ -90,17 +90,9 @@ def background(images: Tensor) -> Tensor:
     return (colour[:, :, None] + slope[:, :, None] * down)[..., None].clamp(0.0, 1.0)
 
 
-def garment_mask(images: Tensor, threshold: float = THRESHOLD) -> Tensor:
-    """Where a garment hides the background.
-
-    Args:
-        images: (N, 3, H, W) in [0, 1].
-        threshold: distance in RGB from the background.
-
-    Returns:
-        Boolean (N, H, W).
-    """
-    different: Tensor = (images - background(images)).norm(dim=1) > threshold
+def garment_mask(images: Tensor) -> Tensor:
+    """Where a garment hides the background of images (N, 3, H, W) in [0, 1]: bool (N, H, W)."""
+    different: Tensor = (images - background(images)).norm(dim=1) > THRESHOLD
     return different & (_neighbours(different) >= 3.0)  # specks are no garment
 
 

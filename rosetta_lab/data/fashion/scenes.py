@@ -39,7 +39,6 @@ CLASSES = (
 )
 SCALE_RANGE = (0.45, 0.85)
 _FILES = {"train": "train", "test": "t10k"}
-_GARMENT = 28  # pixels of a Fashion-MNIST garment
 
 
 @dataclass

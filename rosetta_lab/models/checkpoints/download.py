@@ -98,7 +98,7 @@ def _local(source: str) -> Path:
         return _local_file(source)
     except (ValueError, RuntimeError) as error:  # [ in a host; ~ of nobody
         raise RosettaError(
-            f"{source!r:.200} is no path: {error}.\n"
+            f"{public(source)!r:.200} is no path: {error}.\n"
             "Pass weights=PATH with the path of a checkpoint."
         ) from error
 
@@ -119,7 +119,7 @@ def _local_file(source: str) -> Path:
         path = Path(url2pathname(parts.path))
     elif "://" in source:
         raise RosettaError(
-            f"{source}: unknown scheme {parts.scheme!r}.\n"
+            f"{public(source)}: unknown scheme {parts.scheme!r}.\n"
             "Expected http://, https://, file://, package://, installed:// or a path."
         )
     else:

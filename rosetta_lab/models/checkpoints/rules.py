@@ -130,6 +130,12 @@ def damage(what: str, where: str = "pickle") -> RosettaError:
     )
 
 
+def printable(text: object, length: int = 200) -> str:
+    """What somebody else says, in one line, without what a terminal would act upon."""
+    line = " ".join(str(text).split())[:length]
+    return "".join(character if character.isprintable() else "?" for character in line)
+
+
 def explained(error: Exception, subject: str) -> RosettaError:
     """What went wrong while ``subject`` was read, of whose contents nothing can be expected."""
     if isinstance(error, RosettaError):
@@ -139,7 +145,7 @@ def explained(error: Exception, subject: str) -> RosettaError:
             f"{subject}: refused: it takes more memory than a file of its size can need.\n"
             "Get the checkpoint from its official source, and pass weights=PATH."
         )
-    reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    reason = printable(f"{type(error).__name__}: {error}")
     return RosettaError(
         f"{subject}: damaged, truncated or not a checkpoint that is known ({reason}).\n"
         "Delete it and download it again, or pass weights=PATH with another."

@@ -108,9 +108,16 @@ def fits(value: object, declared: Any) -> bool:
 
 
 def is_modest(value: object, name: str) -> bool:
-    """Whether no number in ``value``, nor its length, is larger than any network's."""
+    """Whether no number in ``value``, nor its length, is larger than any network's.
+
+    Text can be printed as it is.
+    """
+    if isinstance(value, str):
+        return len(value) <= MOST_LAYERS and value.isprintable()
     if isinstance(value, Mapping):
-        return len(value) <= MOST_LAYERS and all(is_modest(v, n) for n, v in value.items())
+        return len(value) <= MOST_LAYERS and all(
+            is_modest(name, name) and is_modest(item, name) for name, item in value.items()
+        )
     if isinstance(value, list | tuple):
         return len(value) <= MOST_LAYERS and all(is_modest(item, name) for item in value)
     if type(value) is int:

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import atomic_write, unwritable
 from rosetta_lab.models.checkpoints.reading import LFS
+from rosetta_lab.models.checkpoints.rules import printable
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 
 # Of the disk, which no server can help with: no space, quota, size, read-only.
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
+LOCAL = {"file", "package", "installed"}  # schemes that lead to no server
 # Parts of an address's query that say which file is meant; any other may be a key or a signature.
 TOLD = {"version", "revision", "ref", "id", "export", "format", "download", "dl", "raw"}
 
@@ -43,7 +45,8 @@ WAY_OUT = "Or download it elsewhere and pass weights=PATH (cache folder: {cache}
 
 def public(source: str) -> str:
     """``source`` as it may be printed and stored: without user name, password and signatures."""
-    if not source.lower().startswith(("http://", "https://")):
+    scheme, there, _ = source.partition("://")
+    if not there or scheme in LOCAL:
         return source
     try:
         parts = urlsplit(split_login(source)[0])
@@ -53,7 +56,7 @@ def public(source: str) -> str:
     told = [(name, value) for name, value in query if name in TOLD]
     kept = [urlencode(told)] if told else []
     kept += ["..."] if len(told) < len(query) else []
-    return _printable(parts._replace(query="&".join(kept), fragment="").geturl(), 2000)
+    return printable(parts._replace(query="&".join(kept), fragment="").geturl(), 2000)
 
 
 def split_login(url: str) -> tuple[str, str | None]:
@@ -94,7 +97,7 @@ def transfer(url: str, part: Path, cache: Path) -> None:
             break
         except HTTPError as error:
             error.close()
-            reason = f"HTTP {error.code} {_printable(error.reason)}"
+            reason = f"HTTP {error.code} {printable(error.reason)}"
             if error.code == 416:  # the partial file does not fit what the server has now
                 part.unlink(missing_ok=True)
             elif error.code not in TRANSIENT:
@@ -107,7 +110,7 @@ def transfer(url: str, part: Path, cache: Path) -> None:
             if isinstance(error, OSError) and error.errno in DISK:
                 raise unwritable(part, error) from error
             cause = error.reason if isinstance(error, URLError) else error
-            reason = _printable(cause) or type(cause).__name__
+            reason = printable(cause) or type(cause).__name__
             if isinstance(cause, socket.gaierror) and _size(part) == started_with:
                 failures = RETRIES  # no network at all: waiting would only annoy
         failures = 1 if _size(part) > before else failures + 1
@@ -120,12 +123,6 @@ def transfer(url: str, part: Path, cache: Path) -> None:
         log.warning("%s: %s; trying again in %g s", name, reason, pause)
         time.sleep(pause)
     refuse_page(url, part)
-
-
-def _printable(text: object, length: int = 200) -> str:
-    """What somebody else says, in one line, without what a terminal would act upon."""
-    line = " ".join(str(text).split())[:length]
-    return "".join(c if c.isprintable() else "?" for c in line)
 
 
 def forget(part: Path) -> None:

@@ -19,7 +19,6 @@ from rosetta_lab.files import asset_root
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.models.discriminative.open_clip import OpenClipModel
 from rosetta_lab.models.discriminative.timm import TimmModel, plain
-from rosetta_lab.models.recording import record
 from rosetta_lab.models.units import resolve_layers
 
 CONFIGS = sorted((asset_root() / "conf" / "disc").glob("*.yaml"))
@@ -39,10 +38,10 @@ def test_config_instantiates_and_its_layers_give_maps(path: Path) -> None:
     model = random_model(path)
     assert path.read_text().startswith(f"# @package disc.{path.stem}\n")
     layers = resolve_layers(model.network, model.layers, path.stem)
-    with torch.device("meta"), record(model.network, layers) as activations:
-        model(torch.zeros(2, 3, 64, 64))
-    for layer in layers:
-        maps = model.to_map(layer, activations[layer])
+    with torch.device("meta"):
+        found = model.maps(torch.zeros(2, 3, 64, 64), layers)
+    assert list(found) == layers
+    for maps in found.values():
         assert maps.dim() == 4 and maps.shape[0] == 2
         assert maps.shape[1] > 1 and max(maps.shape[2:]) < model.preprocess.size[0]
 
@@ -55,9 +54,9 @@ def test_layers_are_taken_after_the_activation(name: str) -> None:
     torch.manual_seed(0)
     model: DiscriminativeModel = instantiate(config)
     layer = resolve_layers(model.network, model.layers, name)[0]
-    with record(model.network, [layer]) as activations, torch.no_grad():
-        model(torch.rand(1, 3, 64, 64))
-    assert -0.171 < activations[layer].min() <= 0.0 < activations[layer].max()
+    with torch.no_grad():
+        maps = model.maps(torch.rand(1, 3, 64, 64), [layer])[layer]
+    assert -0.171 < maps.min() <= 0.0 < maps.max()
 
 
 @pytest.mark.parametrize(
@@ -76,10 +75,8 @@ def test_timm_tokens_fold_as_timm_folds_them(architecture: str, options: dict[st
     expected = network.forward_intermediates(
         model.preprocess(images), output_fmt="NCHW", intermediates_only=True
     )
-    with record(network, ["blocks.0", "blocks.1"]) as activations:
-        model(images)
-    for i, maps in enumerate(expected):
-        ours = model.to_map(f"blocks.{i}", activations[f"blocks.{i}"])
+    found = model.maps(images, ["blocks.0", "blocks.1"])
+    for ours, maps in zip(found.values(), expected, strict=True):
         assert ours.shape == (2, 24, 4, 8)
         torch.testing.assert_close(ours, maps)
 
@@ -91,9 +88,7 @@ def test_a_planted_blob_is_found_at_its_place() -> None:
     )
     images = torch.zeros(1, 3, 32, 64)
     images[:, :, 16:24, 40:48] = 1.0  # row 2, column 5
-    with record(model.network, ["patch_embed"]) as activations:
-        model(images)
-    maps = model.to_map("patch_embed", activations["patch_embed"])
+    maps = model.maps(images, ["patch_embed"])["patch_embed"]
     changed = (maps - maps[:, :, :1, :1]).abs().sum(dim=(0, 1))  # (4, 8)
     assert changed.nonzero().tolist() == [[2, 5]]
 
@@ -114,9 +109,9 @@ def test_open_clip_transformer_folds_as_open_clip_does() -> None:
         model.preprocess(images), output_fmt="NCHW", intermediates_only=True
     )["image_intermediates"]
     layer = "visual.transformer.resblocks.1"
-    with record(model.network, [layer]) as activations:
-        assert model(images).shape == (2, 8)
-    torch.testing.assert_close(model.to_map(layer, activations[layer]), expected[1])
+    embedding, maps = model.output_and_maps(images, [layer])
+    assert embedding.shape == (2, 8)
+    torch.testing.assert_close(maps[layer], expected[1])
 
 
 @pytest.mark.parametrize("quick", [True, False])
