@@ -126,12 +126,9 @@ def check_dictionary(record: Mapping[str, Any]) -> DictionaryRecord:
             concept.id < len(found.concepts) and all(n < rosetta for n in members),
             f"concept {concept.id} of neurons {members}",
         )
-    gen = found.config.get("gen")
-    names = gen.get("class_names") if isinstance(gen, dict) else None
-    _require(
-        (gen is None or isinstance(gen, dict)) and (names is None or isinstance(names, list)),
-        "config.gen",
-    )
+    gen = found.config.get("gen", {})
+    classes = gen.get("class_names") if isinstance(gen, dict) else None
+    _require(isinstance(gen, dict) and isinstance(classes, list | None), "config.gen")
     return found
 
 

@@ -336,7 +336,7 @@ def plain_type(declared: Any) -> Any:
         return Union[tuple(kept)]  # noqa: UP007  of a tuple
     if origin is not None and inspect.isclass(origin) and origin is not tuple:
         if issubclass(origin, Mapping):
-            return dict[args]  # type: ignore[valid-type]
+            return dict.__class_getitem__(args)
         if issubclass(origin, Iterable):
             return list[plain_type(args[0])]  # type: ignore[misc]
     if declared is str:
