@@ -17,7 +17,8 @@ from rosetta_lab.files import PACKAGE
 from rosetta_lab.models.base import Generator
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.models.load import load_generator, load_models
-from rosetta_lab.models.registry import DISCRIMINATIVE, GENERATORS, Text, check_sources, refusing
+from rosetta_lab.models.options import Text, refusing
+from rosetta_lab.models.registry import DISCRIMINATIVE, GENERATORS, check_sources
 from rosetta_lab.run.configs import unresolved
 from rosetta_lab.run.foreign import TARGET, Strict, check_closed, check_record, printable
 

@@ -12,8 +12,9 @@ from omegaconf.errors import OmegaConfBaseException
 from rosetta_lab.edit.edits import Edit, compose
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import atomic_write
+from rosetta_lab.models.options import refusing
 from rosetta_lab.models.perceptual import Perceptual
-from rosetta_lab.models.registry import PERCEPTUAL, Kinds, check_sources, refusing
+from rosetta_lab.models.registry import PERCEPTUAL, Kinds, check_sources
 from rosetta_lab.run.configs import NO_RESULT, all_moved, without
 from rosetta_lab.run.foreign import TARGET, check_closed, printable, read_yaml
 
