@@ -10,6 +10,11 @@ from inversion_fixtures import HOSTILE_ID, config, write_results, write_run
 from omegaconf import OmegaConf
 from page_fixtures import HOSTILE, HOSTILE_MODEL, cards, scenes, synthetic
 
+from rosetta_lab.ablate.losses import SCALE
+from rosetta_lab.ablate.page import write_ablation
+from rosetta_lab.ablate.results import rows_of
+from rosetta_lab.ablate.tables import write_tables
+from rosetta_lab.ablate.units import ARMS, MATCHED, RANDOM, ROSETTA, Chosen
 from rosetta_lab.compare.report import compare_runs
 from rosetta_lab.dictionary.schema import RosettaDictionary
 from rosetta_lab.edit.arms import EditArm, EditRun
@@ -19,6 +24,7 @@ from rosetta_lab.invert.page.index import write_inversions
 from rosetta_lab.invert.sources import Sources
 from rosetta_lab.mine.page.examples import Examples
 from rosetta_lab.mine.page.index import write_page
+from rosetta_lab.models.units import Layer, UnitIndex
 from rosetta_lab.visualize.page.atlas import write_index, write_view
 from rosetta_lab.visualize.view import Approach, Seen, Subject, View, choose, rows
 
@@ -149,6 +155,33 @@ def atlas_index(folder: Path) -> Path:
     return folder / "index.html"
 
 
+def ablation_page(folder: Path) -> Path:
+    """Two models and two images, of units and figures that nobody measured."""
+    index = UnitIndex([Layer(HOSTILE, 4, 8, 8)])
+    arms = {arm: [torch.tensor([unit])] * 2 for unit, arm in enumerate(ARMS)}
+    chosen = Chosen(index, torch.arange(4.0), torch.ones(4), {**arms, ROSETTA: arms[ROSETTA][:1]})
+    noise = torch.rand(2, 20, generator=torch.Generator().manual_seed(0))
+    lost = {ROSETTA: noise[:1], MATCHED: noise, RANDOM: -noise}
+    generator, models = cards(1, "embedded", 0)
+    rows = rows_of(HOSTILE_MODEL, chosen, {"accuracy": {**lost, SCALE: noise[:1]}}, 20)
+    rows += rows_of(generator.name, chosen, {HOSTILE_CLASS: lost, "hue": lost}, 20)
+    write_tables(folder, rows, {HOSTILE_MODEL: chosen})
+    pictures = {arm: torch.rand(2, 3, 16, 16) for arm in ("intact", *ARMS)}
+    cfg = {
+        "draws": 2,
+        "match": "mean",
+        "level": 0.9,
+        "resamples": 20,
+        "latents": 20,
+        "dictionary": HOSTILE_VALUE,
+    }
+    known = RosettaDictionary(generator, models, [], [], seed=0, num_images=8, k=1)
+    return write_ablation(
+        folder, rows, {HOSTILE_MODEL: chosen}, pictures, OmegaConf.create(cfg), known
+    )
+
+
 PAGES: list[Callable[[Path], Path]] = [
     dictionary_page, inversions_page, comparison_page, edit_page, concept_page, atlas_index,
+    ablation_page,
 ]  # fmt: skip

@@ -112,7 +112,7 @@ def test_the_next_run_goes_on(
     assert server.ranges[-1] == "bytes=50000-"
 
 
-@pytest.mark.parametrize("step", ["sha256_of", "record"])
+@pytest.mark.parametrize("step", ["sha256_of", "record_digest"])
 def test_killed_before_the_renaming(
     step: str, server: FileServer, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,7 +145,7 @@ def test_complete_but_not_renamed_and_changed_since(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(download, "record", killed)
+        patch.setattr(download, "record_digest", killed)
         with pytest.raises(KeyboardInterrupt):
             resolve(url)
     server.serve("/model.pkl", DATA[::-1], etag='"v2"')

@@ -192,11 +192,11 @@ def _summary(
         },
     }
     if found.decoys:
-        summary["null"] = _null(found)
+        summary["null"] = null_summary(found)
     return summary
 
 
-def _null(found: Found) -> dict[str, Any]:
+def null_summary(found: Found) -> dict[str, Any]:
     """What the same rules find among shuffled images, and what that leaves."""
     draws, models = len(found.decoys), found.models
 

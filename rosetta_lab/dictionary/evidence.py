@@ -113,13 +113,15 @@ def common(buddies: Sequence[BestBuddies]) -> list[int]:
     return sorted(set.intersection(*(set(found.pairs[:, 0].tolist()) for found in buddies)))
 
 
-def mean_of_best(buddies: Sequence[BestBuddies], rows: Sequence[int]) -> Tensor:
-    """Mean over models of every row's best centred r among its best buddies (rows,)."""
+def mean_of_best(
+    buddies: Sequence[BestBuddies], rows: Sequence[int], score: str = "centred"
+) -> Tensor:
+    """Mean over models of every row's best score among its best buddies (rows,)."""
     best = []
     for found in buddies:
         place = {row: i for i, row in enumerate(rows)}
         own = torch.tensor([place.get(row, -1) for row in found.pairs[:, 0].tolist()]).long()
-        scores = found.scores["centred"].cpu()[own >= 0]
+        scores = found.scores[score].cpu()[own >= 0]
         lowest = torch.full((len(rows),), -torch.inf)
         best.append(lowest.scatter_reduce(0, own[own >= 0], scores, "amax"))
     return torch.stack(best).mean(dim=0)

@@ -118,7 +118,7 @@ class Mined:
         if not classes:
             return None
         for candidate in list(entries) if name is None else [name]:
-            if candidate not in entries or outputs(entries[candidate]) == classes:
+            if candidate not in entries or output_count(entries[candidate]) == classes:
                 return (loaded or {}).get(candidate) or self.models([candidate])[candidate]
         if name is None:
             return None
@@ -150,7 +150,7 @@ class Mined:
 
 
 @torch.no_grad()
-def outputs(entry: DictConfig) -> int:
+def output_count(entry: DictConfig) -> int:
     """How many numbers a model puts out for an image; 0 for maps. Its weights are not needed."""
     bare = unresolved(entry)
     bare |= {"weights": "random"} if "weights" in bare else {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,8 +19,6 @@ from rosetta_lab.invert.objective import Objective
 from rosetta_lab.invert.sources import Sources, in_space
 from rosetta_lab.invert.units import OwnUnits, SeenUnits
 from rosetta_lab.models.base import Generator
-
-Origin = Literal["generator", "models"]
 
 
 class Editing:

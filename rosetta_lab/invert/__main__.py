@@ -21,7 +21,7 @@ from rosetta_lab.invert.page.index import write_inversions
 from rosetta_lab.invert.results import DIVERGED, Results
 from rosetta_lab.invert.run import RecordedInversion, SharedOut
 from rosetta_lab.invert.setup import load_inversion, load_judge, load_targets, settings
-from rosetta_lab.invert.tables import summary_table, write_table
+from rosetta_lab.invert.tables import figures_table, write_table
 from rosetta_lab.run.app import entry_point
 from rosetta_lab.run.trainer import make_trainer
 
@@ -68,7 +68,7 @@ def finish(
         write_table(folder / "results.csv", records)
         page = write_inversions(folder, results, records, cfg, dictionary, missing)
         log_curves(trainer.loggers, results, records)
-        print(summary_table(records, missing))
+        print(figures_table(records, missing))
         print(f"Look at it: {page.resolve()}")
     for name, why in missing.items():
         log.error("%s: %s", name, why)

@@ -21,7 +21,7 @@ def write_table(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
     atomic_write(path, stream.getvalue().encode())
 
 
-def summary_table(
+def figures_table(
     records: Sequence[Mapping[str, Any]], missing: Mapping[str, str] | None = None, limit: int = 12
 ) -> str:
     """A plain-text table: some images, then the mean of all, and how many are missing."""

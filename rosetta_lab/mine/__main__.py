@@ -18,6 +18,7 @@ from rosetta_lab.dictionary.build import build_dictionary, check_k, model_cards
 from rosetta_lab.dictionary.evidence import find
 from rosetta_lab.dictionary.schema import RosettaDictionary
 from rosetta_lab.files import save_tensors
+from rosetta_lab.mine import control
 from rosetta_lab.mine.cache import SumsCache, fingerprint
 from rosetta_lab.mine.module import MiningModule, shapes_of
 from rosetta_lab.mine.null import Evidence
@@ -47,9 +48,15 @@ def main(cfg: DictConfig) -> RosettaDictionary | None:
     trainer = make_trainer(cfg, folder)
     device = trainer.strategy.root_device
     result, module = mine(cfg, observer.to(device), latents, trainer)
+    mined = time.monotonic()
+    untrained = None
+    if cfg.control == "untrained":
+        other, kept = control.untrained(cfg)
+        random = control.beside(observer, other).to(device)
+        untrained, _ = mine(other, random, latents, trainer)
+    controlled = time.monotonic()
     if result is None:
         return None
-    mined = time.monotonic()
 
     alive = {name: result.alive(name) for name in observer.networks}
     own = observer.reference
@@ -74,6 +81,9 @@ def main(cfg: DictConfig) -> RosettaDictionary | None:
     )
     if stability:
         dictionary.summary["stability"] = stability.to_dict()
+    if untrained:
+        found = find(untrained.matchings, cfg.k_disc, cfg.k_gen, cfg.max_fdr)
+        dictionary.summary["controls"] = {"untrained": control.count(found, kept)}
     save_tables(folder, module, result, tables=cfg.save_tables)
     # Lightning leaves the models on the CPU.
     examples = collect_examples(
@@ -81,7 +91,7 @@ def main(cfg: DictConfig) -> RosettaDictionary | None:
     )
     dictionary.summary["seconds"] = {
         "mining": round(mined - started, 1),
-        "dictionary_and_page": round(time.monotonic() - mined, 1),
+        "dictionary_and_page": round(time.monotonic() - controlled, 1),
     }
     dictionary.save(folder)
     page = write_page(dictionary, examples, folder)

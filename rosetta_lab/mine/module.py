@@ -26,7 +26,7 @@ from rosetta_lab.metrics.matching import Matching, match
 from rosetta_lab.mine.null import Evidence, parts_of
 from rosetta_lab.mine.partial import PartialSums
 from rosetta_lab.mine.result import MiningResult
-from rosetta_lab.mine.sums import add_up, look, sums_of
+from rosetta_lab.mine.sums import add_up, condensed_maps, sums_of
 from rosetta_lab.models.observer import Observer
 from rosetta_lab.models.units import Layer
 
@@ -108,7 +108,7 @@ class MiningModule(L.LightningModule):
 
     def validation_step(self, batch: LatentBatch, batch_idx: int) -> None:
         reference = self.observer.reference
-        batches = look(self.observer, batch, self.groups, check_finite)
+        batches = condensed_maps(self.observer, batch, self.groups, check_finite)
         orders = {k: v.to(self.device) for k, v in self.grouping.orders(batch.index.cpu()).items()}
         if self.evidence.shuffle and orders:
             orders[0] = orders.pop(self.grouping.draws)

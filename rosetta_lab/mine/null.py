@@ -16,6 +16,7 @@ from rosetta_lab.metrics.activations import UnitGroups
 from rosetta_lab.metrics.matching import Criterion
 
 Kind = Literal["shuffled", "within_class", "none"]
+Control = Literal["shuffled", "untrained"]
 KEPT = 32  # neighbours of every unit, so that a sweep over K runs the networks once
 FEW_UNITS, FEW_IMAGES = 400, 1000  # below, one draw of decoys is too few, or too noisy
 BLOCK_BYTES, MOST_BLOCKS, FEWEST_IMAGES = 2**30, 20, 50  # of sums kept apart; images of a block
@@ -48,6 +49,8 @@ class Evidence:
     @classmethod
     def of(cls, cfg: DictConfig) -> Evidence:
         """What a run's config asks for."""
+        if cfg.control is not None:
+            check_choice("control", cfg.control, get_args(Control))
         averaged = cfg.correlation == "batch_mean"  # such averages have no sums to hold against
         return cls(
             "none" if averaged else cfg["null"],

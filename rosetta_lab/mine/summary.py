@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from statistics import median
+from typing import Any
+
 from rosetta_lab.dictionary.schema import RosettaDictionary
 
 
@@ -54,8 +58,35 @@ def summary_table(dictionary: RosettaDictionary) -> str:
             f"Two halves of the images ({stable['images_of_a_half']} each) have "
             f"{stable['neurons']:.0%} of their Rosetta neurons in common."
         )
+    if "controls" in summary:
+        lines += _untrained(dictionary, summary["controls"]["untrained"])
     cards = [dictionary.generator, *dictionary.discriminative.values()]
     random = [card.name for card in cards if card.weights["source"] == "random"]
     if random:
         lines.append(f"RANDOM WEIGHTS ({', '.join(random)}): a test of the code, not a result.")
     return "\n".join(lines)
+
+
+def _untrained(dictionary: RosettaDictionary, found: Mapping[str, Any]) -> list[str]:
+    """What the models' own architectures with random weights have, in words."""
+    everyone = [*dictionary.neurons, *dictionary.position_only]
+    scores = {
+        "median score": found["candidates_median_score"],
+        "trained": median(neuron.score for neuron in everyone) if everyone else None,
+    }
+    words = [f"{name} {value:.2f}" for name, value in scores.items() if value is not None]
+    line = f"Untrained, the same architectures have {found['candidates']} by the paper's rule alone"
+    line += f" ({', '.join(words)})" if words else ""
+    if null := found.get("null"):
+        line += (
+            f", {null['shuffled_rosetta_neurons']:g} among shuffled images, and "
+            f"{found['rosetta_neurons']} are accepted"
+        )
+    lines = [
+        f"{line}.",
+        "That is another question, reported and not subtracted: random convolutions keep edges "
+        "and colours.",
+    ]
+    if kept := found["kept"]:
+        lines.append(f"{', '.join(kept)} came without weights to leave out, and stayed as before.")
+    return lines

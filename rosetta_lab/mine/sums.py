@@ -48,7 +48,7 @@ def sums_of(
     return nn.ModuleDict(statistics), nn.ModuleDict(tables)
 
 
-def look(
+def condensed_maps(
     observer: Observer,
     batch: LatentBatch,
     groups: Mapping[str, UnitGroups],
@@ -87,7 +87,7 @@ def add_up(
     tables: nn.ModuleDict,
     block: int = 0,
 ) -> None:
-    """Add a batch, as :func:`look` leaves it, to all sums of a block of images."""
+    """Add a batch, as :func:`condensed_maps` leaves it, to all sums of a block of images."""
     own = batches[reference]
     for name, activations in batches.items():
         cast(UnitStatistics, statistics[name]).update(activations, block)

@@ -34,7 +34,7 @@ configs by `python -m rosetta_lab.models.document > docs/models.md`.
 """
 
 
-def cards() -> dict[str, dict[str, dict[str, str]]]:
+def read_cards() -> dict[str, dict[str, dict[str, str]]]:
     """Title, citation, source and licence of every model, by config group and name."""
     record: Any = OmegaConf.to_container(OmegaConf.load(Path(__file__).parent / "cards.yaml"))
     return dict(record)
@@ -42,7 +42,7 @@ def cards() -> dict[str, dict[str, dict[str, str]]]:
 
 def document() -> str:
     """The whole page, in Markdown."""
-    known = cards()
+    known = read_cards()
     with initialize_config_dir(str(asset_root() / "conf"), version_base="1.3"):
         generators = [generator_section(name, card) for name, card in known["gen"].items()]
         cfg = composed(f"disc=[{','.join(known['disc'])}]")

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from typing_extensions import TypeVar
@@ -201,8 +202,73 @@ def replaced(network: nn.Module, maps: Mapping[str, tuple[Tensor, Tensor]]) -> I
             handle.remove()
 
 
-def _hook(network: nn.Module, layer: str, see: Callable[[Any], Tensor | None]) -> RemovableHandle:
-    """Have a function see what a module puts out (or takes in); a tensor it returns replaces it."""
+@contextmanager
+def held(
+    network: nn.Module,
+    values: Mapping[str, tuple[Tensor, Tensor]],
+    to_map: Callable[[str, Tensor], Tensor],
+) -> Iterator[None]:
+    """Hold units at constants in all that layers put out (or take in, ``NAME:input``) for them.
+
+    That is more than their maps show: class tokens and margins around the image are held, too. The
+    hooks are removed when the block is left, also by an exception.
+
+    Args:
+        network: the layers' root.
+        values: layer to channels (U,) and constants (U,).
+        to_map: layer and what it puts out to maps (N, C, H, W); says where a unit's values lie.
+
+    Raises:
+        RosettaError: see :func:`channel_axis`.
+    """
+
+    def hold(layer: str, value: Any) -> Any:
+        if isinstance(value, tuple) and len(value) == 1:
+            return (hold(layer, value[0]),)
+        channels, constants = values[layer]
+        axis = channel_axis(layer, value, to_map)
+        value = value.clone()
+        value.movedim(axis, -1)[..., channels.to(value.device)] = constants.to(value)
+        return value
+
+    handles = []
+    try:
+        for layer in values:
+            handles.append(_hook(network, layer, partial(hold, layer)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def channel_axis(layer: str, value: Tensor, to_map: Callable[[str, Tensor], Tensor]) -> int:
+    """The axis of a layer's output along which its units lie.
+
+    It is the one whose coordinates the maps show as the units' numbers, whatever the layout.
+
+    Args:
+        layer: its name.
+        value: what it puts out (N, ...).
+        to_map: layer and what it puts out to maps (N, C, H, W).
+
+    Raises:
+        RosettaError: there is none, or what ``to_map`` raises.
+    """
+    for axis in range(1, value.dim()):
+        numbers = torch.arange(value.shape[axis], device=value.device, dtype=torch.float32)
+        shape = [1] * value.dim()
+        shape[axis] = -1
+        maps = to_map(layer, numbers.reshape(shape).expand(1, *value.shape[1:]))
+        if maps.shape[1] == len(numbers) and bool((maps == numbers[:, None, None]).all()):
+            return axis
+    raise RosettaError(
+        f"Layer '{layer}': units of its maps lie along no axis of what it puts out, "
+        f"{tuple(value.shape)}.\nChoose other layers."
+    )
+
+
+def _hook(network: nn.Module, layer: str, see: Callable[[Any], Any]) -> RemovableHandle:
+    """Have a function see what a module puts out (or takes in); what it returns replaces it."""
     module = network.get_submodule(layer.removesuffix(INPUT_SUFFIX))
     if not layer.endswith(INPUT_SUFFIX):
         return module.register_forward_hook(lambda _module, _inputs, output: see(output))

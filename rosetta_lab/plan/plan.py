@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from rosetta_lab.data.latents import LatentBatch
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.mine.sums import look
+from rosetta_lab.mine.sums import condensed_maps
 from rosetta_lab.models.load import load_latents
 from rosetta_lab.models.meta import observer_without_memory, shapes_without_memory
 from rosetta_lab.models.observer import Observer
@@ -212,7 +212,7 @@ def plan_memory(
         weights = meter.live
         meter.count(sums.states())
         summed = meter.live - weights
-        sums.add(look(observer, batch, sums.groups))
+        sums.add(condensed_maps(observer, batch, sums.groups))
     units = {name: len(own.index) for name, own in sums.groups.items()}
     rows, draws = units[sums.reference], sums.grouping.draws
     kinds = 1 if draws == 0 else 3 + 2 * draws  # r; by position, centred; two for each shuffle

@@ -36,6 +36,12 @@ ADDED = ("benchmark", "detect_anomaly", "deterministic", "num_nodes", "precision
 NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
+def resumed_folder(arguments: list[str]) -> str | None:
+    """The folder that ``resume=FOLDER`` names; None where there is none."""
+    folders = [a.removeprefix("resume=") for a in arguments if a.startswith("resume=")]
+    return folders[-1] if folders and folders[-1] not in ("", "null") else None
+
+
 def resumed_arguments(arguments: list[str]) -> list[str]:
     """Command-line arguments with those of the run that ``resume=FOLDER`` names before them.
 
@@ -45,13 +51,13 @@ def resumed_arguments(arguments: list[str]) -> list[str]:
     Raises:
         RosettaError: the folder is not a run folder, or holds arguments that are refused.
     """
-    folders = [a.removeprefix("resume=") for a in arguments if a.startswith("resume=")]
-    if not folders or folders[-1] in ("", "null"):
+    folder = resumed_folder(arguments)
+    if folder is None:
         return arguments
-    record = Path(folders[-1]) / ".hydra" / "overrides.yaml"
+    record = Path(folder) / ".hydra" / "overrides.yaml"
     if not record.is_file():
         raise RosettaError(
-            f"resume={folders[-1]}: this is not a run folder (no .hydra/overrides.yaml in it).\n"
+            f"resume={folder}: this is not a run folder (no .hydra/overrides.yaml in it).\n"
             "Name a folder such as outputs/mine/<date>_<time>."
         )
     given = {argument.split("=")[0].lstrip("+~") for argument in arguments}
@@ -130,6 +136,36 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(item)
     elif value is not None:
         yield str(value)
+
+
+def former_defaults(config_name: str, arguments: list[str]) -> list[str]:
+    """Command-line arguments with the defaults before them that the run to be resumed had.
+
+    What a config leaves to its defaults is part of a run's settings; they may have changed since.
+    Only plain values of keys that the config itself has are taken.
+    """
+    folder = resumed_folder(arguments)
+    record = Path(folder or "") / ".hydra" / "config.yaml"
+    if folder is None or not record.is_file():
+        return arguments
+    given = {argument.split("=")[0].lstrip("+~") for argument in arguments}
+    then: Any = OmegaConf.to_container(OmegaConf.load(record), resolve=False)
+    own = OmegaConf.load(asset_root() / "conf" / f"{config_name}.yaml")
+    now: Any = OmegaConf.to_container(own, resolve=False)
+    changed = [
+        f"{key}={json.dumps(then[key])}"
+        for key, value in now.items()
+        if key in then and key not in given and key != "resume" and then[key] != value
+        if _is_plain(value) and _is_plain(then[key])
+    ]
+    return changed + arguments
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a config's value is one, and not made of others."""
+    if isinstance(value, str):
+        return value.replace("_", "").replace("+", "").isalnum()
+    return value is None or isinstance(value, bool | int | float)
 
 
 def zoo_arguments(config_name: str, arguments: list[str]) -> list[str]:

@@ -34,8 +34,8 @@ from rosetta_lab.visualize.view import (
     by_class,
     choose,
     firing,
-    look,
     numbered,
+    see,
 )
 
 
@@ -140,7 +140,7 @@ class Tour:
         return LatentCode(self.mined.generator, space, sources.latent, sources.c, self.cfg.psi)  # type: ignore[arg-type]
 
     def _look(self, subject: Subject, code: LatentCode, names: list[str]) -> Seen:
-        return look(code, names, self.mined.dictionary, self.models, subject.neurons)
+        return see(code, names, self.mined.dictionary, self.models, subject.neurons)
 
     def _caption(self, number: int) -> str:
         return caption(number, None if self.labels is None else self.labels[number], self.names)

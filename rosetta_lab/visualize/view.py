@@ -157,7 +157,7 @@ def rows(dictionary: RosettaDictionary, neurons: Sequence[int]) -> list[tuple[st
 
 
 @torch.no_grad()
-def look(
+def see(
     code: LatentCode,
     names: Sequence[str],
     dictionary: RosettaDictionary,

@@ -15,7 +15,7 @@ from rosetta_lab.dictionary.evidence import Found, find, judge, returning
 from rosetta_lab.dictionary.pairs import matched_pairs
 from rosetta_lab.dictionary.schema import ModelCard, RosettaDictionary
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.functional.neighbours import neighbours
+from rosetta_lab.functional.matching import neighbours
 from rosetta_lab.metrics.matching import Matching
 from rosetta_lab.mine.result import MiningResult
 from rosetta_lab.mine.stability import measure_stability

@@ -31,7 +31,6 @@ from rosetta_lab.invert.optimise import optimise
 from rosetta_lab.invert.units import RosettaUnits
 from rosetta_lab.models.generators.stylegan2 import StyleGAN2
 from rosetta_lab.models.perceptual import LayerPerceptual
-from rosetta_lab.models.recording import record
 
 # The fixtures of the small generator are imported by name.
 # ruff: noqa: F811
@@ -48,10 +47,10 @@ def latents(generator: StyleGAN2, names: list[str], space: str = "w") -> LatentC
 def objective(generator, statistics, names, weights=None) -> Objective:
     """Maps and pixels of other random images as targets."""
     other = latents(generator, [f"target of {name}" for name in names])
-    with torch.no_grad(), record(generator, LAYERS) as raw:
-        images = other.images()
+    with torch.no_grad():
+        images, maps = other.images_and_maps(LAYERS)
     targets = [
-        TargetMaps(layer, torch.arange(CHANNELS), standardize(raw[layer], *statistics[layer]))
+        TargetMaps(layer, torch.arange(CHANNELS), standardize(maps[layer], *statistics[layer]))
         for layer in LAYERS
     ]
     perceptual = LayerPerceptual("toy", toy.ToyModel(), ["copy", "mix"]).double()
@@ -144,10 +143,10 @@ def test_right_latent_stays(generator, statistics) -> None:
     """
     code = latents(generator, ["a", "bb"])
     start = code.value.detach().clone()
-    with torch.no_grad(), record(generator, LAYERS) as raw:
-        code.images()
+    with torch.no_grad():
+        maps = code.maps(LAYERS)
     targets = [
-        TargetMaps(layer, torch.arange(CHANNELS), standardize(raw[layer], *statistics[layer]))
+        TargetMaps(layer, torch.arange(CHANNELS), standardize(maps[layer], *statistics[layer]))
         for layer in LAYERS
     ]
     only = Objective({"activation": 1.0}, agreement=Agreement(targets, statistics, SIZES))

@@ -10,7 +10,7 @@ import timm
 from omegaconf import OmegaConf
 
 from rosetta_lab.files import asset_root
-from rosetta_lab.models.document import cards, document
+from rosetta_lab.models.document import document, read_cards
 
 GROUPS = ["gen", "disc", "perceptual"]
 CONF = asset_root() / "conf"
@@ -39,9 +39,9 @@ def test_perceptual_distances_are_told_with_what_they_download() -> None:
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_every_model_has_a_card(group: str) -> None:
-    assert cards().keys() == set(GROUPS)
-    assert set(cards()[group]) == members(group)
-    for name, card in cards()[group].items():
+    assert read_cards().keys() == set(GROUPS)
+    assert set(read_cards()[group]) == members(group)
+    for name, card in read_cards()[group].items():
         assert card.keys() == {"title", "citation", "source", "licence"}, name
         assert all(card.values()), name
         assert re.search(r"\b(19|20)\d\d\. arXiv:\d{4}\.\d{4,5}$", card["citation"]), name
@@ -49,7 +49,7 @@ def test_every_model_has_a_card(group: str) -> None:
 
 def test_licences_are_those_that_timm_publishes() -> None:
     checked = 0
-    for name, card in cards()["disc"].items():
+    for name, card in read_cards()["disc"].items():
         entry = OmegaConf.load(CONF / "disc" / f"{name}.yaml")
         if entry.weights == "pretrained":
             published = timm.get_pretrained_cfg(entry.architecture)

@@ -10,7 +10,7 @@ from rosetta_lab.data.latents import Latents
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.metrics.activations import UnitGroups
 from rosetta_lab.mine.null import Evidence
-from rosetta_lab.mine.sums import add_up, look, sums_of
+from rosetta_lab.mine.sums import add_up, condensed_maps, sums_of
 from rosetta_lab.models.observer import GeneratedImages, Observer
 
 LATENTS = Latents(10, 0, 12, num_classes=3)
@@ -64,7 +64,7 @@ def tables(watch: Observer) -> dict[str, torch.Tensor]:
     }
     none = Evidence("none")
     sums = sums_of(groups, watch.reference, none, none.grouping(10, 3, groups))
-    add_up(look(watch, batch, groups), watch.reference, *sums)
+    add_up(condensed_maps(watch, batch, groups), watch.reference, *sums)
     return {name: table.compute() for name, table in sums[1].items()}
 
 

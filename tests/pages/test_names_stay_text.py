@@ -15,6 +15,7 @@ from sample_pages import (
     HOSTILE_CLASS,
     HOSTILE_VALUE,
     PAGES,
+    ablation_page,
     atlas_index,
     comparison_page,
     concept_page,
@@ -37,6 +38,7 @@ SHOWN = {
     edit_page: [HOSTILE, HOSTILE_ID, HOSTILE_VALUE],
     concept_page: [HOSTILE, HOSTILE_MODEL, HOSTILE_CLASS, HOSTILE_VALUE],
     atlas_index: ["Concept 1"],
+    ablation_page: [HOSTILE_MODEL, HOSTILE_CLASS, HOSTILE_VALUE],
 }
 OURS = {
     "html", "head", "meta", "title", "style", "body", "header", "main", "footer", "section",
@@ -66,7 +68,7 @@ class Found(HTMLParser):
             where = (value or "").lower()
             safe = name not in ("src", "href", "srcset") or where.startswith(
                 ("#", "https://arxiv.org/", "page/", "results/", "maps/", "concept_", "index.html",
-                 "grid.png", "results.csv", "atlas/")
+                 "grid.png", "results.csv", "results.json", "pictures/", "atlas/")
             )  # fmt: skip
             if name.startswith("on") or not safe:
                 self.foreign.append(f"{name}={value}")

@@ -27,7 +27,7 @@ from rosetta_lab.visualize.view import (
     by_class,
     choose,
     firing,
-    look,
+    see,
 )
 
 TINY = [
@@ -148,7 +148,7 @@ def test_starts_approach_the_targets_maps(mined: Mined) -> None:
     assert (found.agreement[:, 1] > found.agreement[:, 0]).all()
     assert torch.equal(found.latent, starts.value.detach())
     # The agreement is the cosine of the two centred maps, by hand.
-    seen = [look(c, ["x"] * len(c), known, {}, [0]) for c in (code(1, 2), target, starts)]
+    seen = [see(c, ["x"] * len(c), known, {}, [0]) for c in (code(1, 2), target, starts)]
     mean = float(
         load_statistics(mined.folder, card.name)[neuron.unit.layer][0][neuron.unit.channel]
     )

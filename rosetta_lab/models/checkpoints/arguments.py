@@ -92,9 +92,9 @@ def _select(given: Mapping[str, Any], wanted: set[str]) -> dict[str, Any]:
     for name in map(name_of, given.keys() - wanted - WITHOUT_EFFECT):
         if name not in FIXED:
             log.warning("the checkpoint's constructor argument %s is not known; ignored", name)
-        elif (value := plain(given[name])) != FIXED[name]:
+        elif (value := python_value(given[name])) != FIXED[name]:
             raise variant(name, value, repr(FIXED[name]))
-    return {name: plain(given[name]) for name in sorted(given.keys() & wanted)}
+    return {name: python_value(given[name]) for name in sorted(given.keys() & wanted)}
 
 
 def variant(name: str, value: object, expected: str) -> RosettaError:
@@ -105,7 +105,7 @@ def variant(name: str, value: object, expected: str) -> RosettaError:
     )
 
 
-def plain(value: Any, nodes: Iterator[int] | None = None) -> Any:
+def python_value(value: Any, nodes: Iterator[int] | None = None) -> Any:
     """``value`` with numbers and lists in place of arrays.
 
     Args:
@@ -126,9 +126,9 @@ def plain(value: Any, nodes: Iterator[int] | None = None) -> Any:
         if isinstance(value, Array) and value.nbytes <= 8 * MAX_LENGTH:
             return value.numpy().tolist()
         if isinstance(value, list | tuple):
-            return [plain(item, nodes) for item in value]
+            return [python_value(item, nodes) for item in value]
         if isinstance(value, dict):
-            return {name_of(name): plain(item, nodes) for name, item in value.items()}
+            return {name_of(name): python_value(item, nodes) for name, item in value.items()}
     raise RosettaError(
         f"the network's constructor was given a {type(value).__name__}; expected plain values.\n"
         "The file is damaged or of another kind."

@@ -92,12 +92,12 @@ def _not_private(folder: Path, why: str) -> RosettaError:
     )
 
 
-def record(path: Path, digest: str) -> None:
+def record_digest(path: Path, digest: str) -> None:
     """Keep the SHA-256 of ``path`` beside it, as ``sha256sum`` writes it."""
     atomic_write(_record_path(path), f"{digest}  {path.name}\n".encode())
 
 
-def recorded(path: Path) -> str | None:
+def recorded_digest(path: Path) -> str | None:
     """The SHA-256 of a file of the cache; None where it is not there or not as it was made."""
     if not path.is_file() or path.is_symlink():
         return None
@@ -108,7 +108,7 @@ def recorded(path: Path) -> str | None:
 
 def intact(path: Path) -> bool:
     """Whether a file of the cache is there and as it was made."""
-    expected = recorded(path)
+    expected = recorded_digest(path)
     if expected and sha256_of(path) != expected:
         log.warning("%s is damaged; making it anew", path)
         return False

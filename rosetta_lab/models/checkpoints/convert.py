@@ -29,7 +29,7 @@ from rosetta_lab.models.checkpoints.cache import (
     intact,
     locked,
     private,
-    record,
+    record_digest,
     sha256_of,
 )
 from rosetta_lab.models.checkpoints.child import seconds
@@ -125,7 +125,7 @@ def _make(
     if metadata.get("family") == BIGGAN and (config := _biggan_config(source, cache, offline)):
         save_tensors(target, state, metadata | {"config": json.dumps(config)})
         made = sha256_of(target)
-    record(target, made)
+    record_digest(target, made)
 
 
 def convert_apart(path: Path, target: Path, metadata: Mapping[str, str]) -> str:

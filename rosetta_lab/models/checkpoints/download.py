@@ -25,8 +25,8 @@ from rosetta_lab.models.checkpoints.cache import (
     is_offline,
     locked,
     private,
-    record,
-    recorded,
+    record_digest,
+    recorded_digest,
     sha256_of,
 )
 from rosetta_lab.models.checkpoints.transfer import forget, public, split_login, transfer
@@ -71,7 +71,7 @@ def fetch(
         )
     if is_remote(source):
         path = _downloaded(source, sha256, cache_dir(cache), is_offline(offline))
-        expected = sha256 or recorded(path)
+        expected = sha256 or recorded_digest(path)
         hint = f"Delete {path} and try again; it will be downloaded anew."
     else:
         path, expected = _local(source), sha256
@@ -151,7 +151,7 @@ def _downloaded(url: str, sha256: str | None, cache: Path, offline: bool) -> Pat
         raise RosettaError(
             f"{public(url)} is no address of a file: {error}.\nCheck it, or pass weights=PATH."
         ) from error
-    if recorded(target):
+    if recorded_digest(target):
         return target
     if offline:
         raise RosettaError(
@@ -159,7 +159,7 @@ def _downloaded(url: str, sha256: str | None, cache: Path, offline: bool) -> Pat
             "Go online once, or download it elsewhere and pass weights=PATH."
         )
     with locked(target):
-        if not recorded(target):  # another process may have finished while this one waited
+        if not recorded_digest(target):  # another process may have finished while this one waited
             part = target.with_name(target.name + ".part")
             transfer(url, part, cache)
             digest = sha256_of(part)
@@ -171,7 +171,7 @@ def _downloaded(url: str, sha256: str | None, cache: Path, offline: bool) -> Pat
                     "deleted.\nThe file has changed or was tampered with: check the source, or "
                     "pass weights=PATH."
                 )
-            record(target, digest)
+            record_digest(target, digest)
             part.replace(target)
             forget(part)
     return target

@@ -20,7 +20,7 @@ from huggingface_hub import (
 )
 
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.models.checkpoints.cache import cache_dir, is_offline
+from rosetta_lab.models.checkpoints.cache import cache_dir, is_offline, private
 from rosetta_lab.models.checkpoints.convert import load_weights
 from rosetta_lab.models.checkpoints.download import cached_path
 from rosetta_lab.models.checkpoints.transfer import TRANSIENT, WAY_OUT, NotThereError
@@ -39,11 +39,9 @@ def load_from_hub(repository: str, names: Sequence[str], elsewhere: str | None =
     Raises:
         RosettaError: see :func:`rosetta_lab.models.checkpoints.load_weights`.
     """
-    for folder in (None, cache_dir() / "hub"):  # the library's own, which others fill as well
-        for name in names:
-            cached = try_to_load_from_cache(repository, name, folder)
-            if isinstance(cached, str):
-                return _load(Path(cached))
+    cached = partial(_cached, repository, names)
+    if found := cached(None) or cached(_folder(repository)):
+        return _load(found)
     attempts = [partial(_load_from, repository, name) for name in names]
     if elsewhere:
         cached_elsewhere = cached_path(elsewhere, cache_dir()).is_file()
@@ -76,7 +74,7 @@ def _load_from(repository: str, name: str) -> Weights:
         except Exception as error:
             if _status(error) not in TRANSIENT:
                 raise
-        path = hf_hub_download(repository, name, cache_dir=cache / "hub")
+        path = hf_hub_download(repository, name, cache_dir=_folder(repository))
     except Exception as error:  # its releases use three HTTP libraries, each with its own errors
         way_out = WAY_OUT.format(cache=cache)
         status = _status(error)
@@ -87,6 +85,18 @@ def _load_from(repository: str, name: str) -> Weights:
         reason = " ".join(str(error.__cause__ or error).split())[:200]
         raise RosettaError(f"cannot download {url}: {reason}.\n{way_out}") from error
     return _load(Path(path))
+
+
+def _cached(repository: str, names: Sequence[str], folder: Path | None) -> Path | None:
+    """The best of some files that the library has in a folder, by default its own."""
+    found = (try_to_load_from_cache(repository, name, folder) for name in names)
+    return next((Path(path) for path in found if isinstance(path, str)), None)
+
+
+def _folder(repository: str) -> Path:
+    """Where the library keeps its files for us: for this user alone, as all of our cache."""
+    cache = cache_dir()
+    return private(cache / "hub" / repository.replace("/", "--"), cache).parent
 
 
 def _status(error: Exception) -> int | None:

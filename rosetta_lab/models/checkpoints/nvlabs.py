@@ -11,7 +11,7 @@ from typing import Any
 
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.models.checkpoints.arguments import (
-    plain,
+    python_value,
     stylegan2_arguments,
     stylegan3_arguments,
     stylegan_xl_arguments,
@@ -145,7 +145,7 @@ def _clamps(modules: dict[str, dict[str, Any]]) -> list[float | None]:
 
 def _recorded(modules: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """``recorded``: numbers of all layers in the order in which they run, if the file has them."""
-    names = plain(modules["synthesis"].get("layer_names"))
+    names = python_value(modules["synthesis"].get("layer_names"))
     if names is None:
         return {}
     layers = {}
@@ -157,7 +157,7 @@ def _recorded(modules: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 def _number(value: Any) -> float | None:
     """A number, or the one number of a square's size (width, height)."""
-    found = plain(value, iter(range(3)))
+    found = python_value(value, iter(range(3)))
     if isinstance(found, list) and len(found) == 2 and found[0] == found[1]:
         found = found[0]
     if found is not None and not isinstance(found, int | float):

@@ -46,7 +46,7 @@ OTHERS = {
 
 
 @dataclass(frozen=True)
-class Found:
+class Contents:
     """Tensors by name, constructor arguments where the file tells them, family where it is known.
 
     The names of a state dict are those in the file, with the prefixes of wrappers.
@@ -57,7 +57,7 @@ class Found:
     family: str | None = None
 
 
-def read(path: Path) -> Found:
+def read(path: Path) -> Contents:
     """What the file at ``path`` holds. Its tensors are views of the file where they can be.
 
     Raises:
@@ -74,7 +74,7 @@ def read(path: Path) -> Found:
         raise explained(error, str(path)) from error
 
 
-def _read(path: Path) -> Found:
+def _read(path: Path) -> Contents:
     with path.open("rb") as file:
         head = file.read(512)
         if other := _other(head):
@@ -88,21 +88,21 @@ def _read(path: Path) -> Found:
     machine = Machine(RULES, budget)
     root = machine.run(data)
     if isinstance(root, tuple):
-        return Found(*read_tensorflow(root, machine.symbols, budget))
+        return Contents(*read_tensorflow(root, machine.symbols, budget))
     if isinstance(root, dict) and "G_ema" in root:
-        return Found(*read_nvlabs(root, budget))
+        return Contents(*read_nvlabs(root, budget))
     raise RosettaError(
         f"a pickle of a {type(root).__name__}, not of a network.\n"
         "Expected a dict with G_ema (PyTorch) or a tuple (G, D, Gs) (TensorFlow)."
     )
 
 
-def _of_torch(checkpoint: Any, budget: Budget) -> Found:
+def _of_torch(checkpoint: Any, budget: Budget) -> Contents:
     if is_rosinality(checkpoint):
-        return Found(*read_rosinality(checkpoint, budget))
+        return Contents(*read_rosinality(checkpoint, budget))
     state = find_state_dict(checkpoint, budget)
     *_, bare = unwrapped(state)
-    return Found(biggan_state(bare), None, BIGGAN) if is_biggan(bare) else Found(state)
+    return Contents(biggan_state(bare), None, BIGGAN) if is_biggan(bare) else Contents(state)
 
 
 def _other(head: bytes) -> tuple[str, str] | None:

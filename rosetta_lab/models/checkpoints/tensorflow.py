@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.models.checkpoints.arguments import plain, stylegan2_arguments, variant
+from rosetta_lab.models.checkpoints.arguments import python_value, stylegan2_arguments, variant
 from rosetta_lab.models.checkpoints.budget import Budget
 from rosetta_lab.models.checkpoints.rules import Record, Symbol, name_of, refusal
 from rosetta_lab.models.checkpoints.stored import PER_TENSOR
@@ -69,7 +69,7 @@ def read_tensorflow(
     if version not in (4, 5) or function != "G_main":
         found = f"{reprlib.repr(function)} of version {reprlib.repr(version)}"
         raise RosettaError(f"the network is {found}.\n{EXPECTED}")
-    given = _arguments(plain(network.get("static_kwargs")))
+    given = _arguments(python_value(network.get("static_kwargs")))
     taps = given.get("resample_filter", TAPS)
     if len(taps) != len(TAPS):
         raise variant("resample_filter", taps, "4 taps")

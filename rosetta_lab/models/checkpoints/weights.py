@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -123,21 +122,18 @@ def no_larger_than(weights: Weights) -> Iterator[None]:
             handle.remove()
 
 
-def load_into(module: nn.Module, weights: Weights, *, ignore: Sequence[str] = ()) -> None:
+def load_into(module: nn.Module, weights: Weights) -> None:
     """Copy ``weights`` into ``module``; see :func:`check_fit`."""
-    given = check_fit(module, weights, ignore=ignore)
+    given = check_fit(module, weights)
     module.load_state_dict(given, strict=False)
 
 
-def check_fit(
-    module: nn.Module, weights: Weights, *, ignore: Sequence[str] = ()
-) -> dict[str, Tensor]:
+def check_fit(module: nn.Module, weights: Weights) -> dict[str, Tensor]:
     """The tensors of ``module``, after checking that names, shapes and types agree.
 
     Args:
         module: takes the weights.
         weights: from :func:`load_weights`.
-        ignore: glob patterns of names that may be missing on either side.
 
     Raises:
         RosettaError: they differ; the message lists the first few.
@@ -158,8 +154,6 @@ def check_fit(
             if name in given and not _means_the_same(given[name], own[name].dtype)
         ],
     }
-    for kind in ("missing", "unexpected"):
-        wrong[kind] = [n for n in wrong[kind] if not any(fnmatchcase(n, p) for p in ignore)]
     if any(wrong.values()):
         listed = "; ".join(
             f"{len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"

@@ -183,6 +183,7 @@ def test_downloads_lie_in_the_cache_and_are_checked(hub: FileServer, tmp_path: P
     path = publish(hub, "timm/x", "a", data, drops=[len(data) // 2])  # which it makes up for
     source = Path(load_from_hub("timm/x", ["a"]).source)
     assert tmp_path / "cache" in source.parents and source.read_bytes() == data
+    assert (tmp_path / "cache" / "hub").stat().st_mode & 0o777 == 0o700
     assert not (tmp_path / "hub").exists()
     asked = len(hub.looks) + len(hub.requests)
     assert load_from_hub("timm/x", ["a"]).sha256 == hashlib.sha256(data).hexdigest()

@@ -1,0 +1,52 @@
+"""Set units to their mean and see what is lost: ``python -m rosetta_lab.ablate dictionary=RUN``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from rosetta_lab.ablate.page import write_ablation
+from rosetta_lab.ablate.results import Row, rows_of
+from rosetta_lab.ablate.run import ablate_generator, ablate_models
+from rosetta_lab.ablate.tables import ablation_text, write_tables
+from rosetta_lab.ablate.units import choose
+from rosetta_lab.dictionary.mined import load_mined
+from rosetta_lab.errors import check_count
+from rosetta_lab.run.app import entry_point
+from rosetta_lab.run.trainer import make_trainer, one_device
+
+
+@entry_point("ablate")
+def main(cfg: DictConfig) -> list[Row]:
+    for key in ("latents", "draws", "resamples", "batch_size", "pictures"):
+        check_count(key, cfg[key])
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    trainer = make_trainer(cfg, folder, bar=False)
+    with one_device(trainer) as device:
+        mined = load_mined(cfg.dictionary, device)
+        cfg = mined.filled_in(cfg)
+        chosen = choose(mined, cfg.draws, cfg.seed, cfg.match)
+        generator, *names = chosen
+        models = mined.models(names)
+        lost = ablate_models(cfg, mined, models, chosen)
+        lost[generator], pictures = ablate_generator(cfg, mined, models, chosen[generator])
+    rows = [
+        row
+        for name, losses in lost.items()
+        for row in rows_of(name, chosen[name], losses, cfg.resamples, cfg.level, cfg.seed)
+    ]
+    write_tables(folder, rows, chosen)
+    page = write_ablation(folder, rows, chosen, pictures, cfg, mined.dictionary)
+    means = {f"{r.model}/{r.figure}/{r.arm}": r.lost.mean for r in rows if r.lost is not None}
+    for logger in trainer.loggers:
+        logger.log_metrics(means)
+        logger.finalize("success")
+    print(ablation_text(rows, chosen, cfg.level))
+    print(f"Look at it: {page.resolve()}")
+    return rows
+
+
+if __name__ == "__main__":
+    main()

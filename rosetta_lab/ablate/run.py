@@ -1,0 +1,85 @@
+"""Running an ablation on the images and the latents that a config asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from torch import Tensor
+from tqdm import tqdm
+
+from rosetta_lab.ablate.losses import NOTHING, SCALE, ImageLosses, Losses, ModelLosses, joined
+from rosetta_lab.ablate.units import Chosen
+from rosetta_lab.dictionary.mined import Mined
+from rosetta_lab.errors import RosettaError
+from rosetta_lab.invert.problem import TargetBatches
+from rosetta_lab.invert.setup import load_targets
+from rosetta_lab.invert.sources import Sources, reference
+from rosetta_lab.models.discriminative.base import DiscriminativeModel
+
+
+def ablate_models(
+    cfg: DictConfig,
+    mined: Mined,
+    models: Mapping[str, DiscriminativeModel],
+    chosen: Mapping[str, Chosen],
+) -> dict[str, Losses]:
+    """What every model loses on the images, by name.
+
+    Raises:
+        RosettaError: none of the images can be read.
+    """
+    targets = load_targets(cfg, mined.generator)
+    classes = mined.generator.num_classes
+    every = {name: ModelLosses(model, chosen[name], classes) for name, model in models.items()}
+    found: dict[str, list[Losses]] = {name: [] for name in models}
+    for batch in _shown(cfg, TargetBatches(targets, cfg.batch_size), "models"):
+        if batch.ids:  # those that can be read
+            for name, losses in every.items():
+                found[name].append(losses(batch))
+    if not any(found.values()):
+        raise RosettaError(f"None of the {len(targets)} images can be read.\nName others: images=.")
+    lost = {name: joined(parts) for name, parts in found.items()}
+    for name, losses in every.items():
+        lost[name]["similarity"][SCALE] = losses.between_images().cpu()[None, None]
+    return lost
+
+
+def ablate_generator(
+    cfg: DictConfig,
+    mined: Mined,
+    models: Mapping[str, DiscriminativeModel],
+    chosen: Chosen,
+) -> tuple[Losses, dict[str, Tensor]]:
+    """What the images of other latents than the mined ones lose.
+
+    Returns:
+        The losses, and some of the images (n, 3, R, R) in [0, 1]: intact, and by arm.
+    """
+    distance = instantiate(cfg.perceptual).to(mined.device)
+    classifier = mined.classifier(cfg.classifier, models)
+    losses = ImageLosses(mined.generator, chosen, cfg.psi, distance, classifier)
+    sources = reference(mined.generator, cfg.latents, "z", cfg.psi, mined.latent)
+    batches = _shown(cfg, _parts(sources, cfg.batch_size), "generator")
+    found = joined([losses(batch) for batch in batches])
+    shown = {"intact": NOTHING, **{arm: draws[0] for arm, draws in chosen.arms.items()}}
+    some = _parts(sources, cfg.pictures)[0]
+    return found, {arm: losses.images(some, units).cpu() for arm, units in shown.items()}
+
+
+def _parts(sources: Sources, size: int) -> list[Sources]:
+    """Latents in batches."""
+    c = sources.c
+    return [
+        Sources(sources.ids[part], sources.latent[part], None if c is None else c[part])
+        for start in range(0, len(sources.ids), size)
+        if (part := slice(start, start + size))
+    ]
+
+
+def _shown(cfg: DictConfig, batches: Any, what: str) -> Iterable[Any]:
+    """Batches, with a progress bar unless the config turns it off."""
+    progress = cfg.trainer.enable_progress_bar
+    return tqdm(batches, f"Ablating {what}", len(batches), leave=False, disable=not progress)
