@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -142,14 +143,16 @@ def former_defaults(config_name: str, arguments: list[str]) -> list[str]:
     """Command-line arguments with the defaults before them that the run to be resumed had.
 
     What a config leaves to its defaults is part of a run's settings; they may have changed since.
-    Only plain values of keys that the config itself has are taken.
+    Only plain values of keys that the config itself has are taken, as :func:`check_stored` asks.
     """
     folder = resumed_folder(arguments)
     record = Path(folder or "") / ".hydra" / "config.yaml"
     if folder is None or not record.is_file():
         return arguments
     given = {argument.split("=")[0].lstrip("+~") for argument in arguments}
-    then: Any = OmegaConf.to_container(OmegaConf.load(record), resolve=False)
+    then = read_yaml(record)
+    if not isinstance(then, dict):
+        raise RosettaError(f"{record}: expected a run's configuration.")
     own = OmegaConf.load(asset_root() / "conf" / f"{config_name}.yaml")
     now: Any = OmegaConf.to_container(own, resolve=False)
     changed = [
@@ -158,7 +161,8 @@ def former_defaults(config_name: str, arguments: list[str]) -> list[str]:
         if key in then and key not in given and key != "resume" and then[key] != value
         if _is_plain(value) and _is_plain(then[key])
     ]
-    return changed + arguments
+    outside = outside_folders(arguments)
+    return [word for word in changed if _not_plain(word, outside) is None] + arguments
 
 
 def _is_plain(value: object) -> bool:

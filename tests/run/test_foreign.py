@@ -28,7 +28,7 @@ from rosetta_lab.errors import RosettaError
 from rosetta_lab.invert.page.index import incomparable
 from rosetta_lab.models.load import load_models
 from rosetta_lab.models.registry import DISCRIMINATIVE, GENERATORS, PERCEPTUAL, check_sources
-from rosetta_lab.run.command_line import resumed_arguments, zoo_of
+from rosetta_lab.run.command_line import former_defaults, resumed_arguments, zoo_of
 from rosetta_lab.run.configs import same_results
 from rosetta_lab.run.foreign import parse_yaml
 
@@ -305,6 +305,18 @@ def test_plain_arguments_are_resumed(folder: Path) -> None:
     words = ["data=samples", "layers=[a.b]", "loss.l2=1e-3", "+trainer.precision=bf16-mixed"]
     (folder / "inverted_plain/.hydra/overrides.yaml").write_text(yaml.safe_dump(words))
     assert resumed_arguments(["resume=inverted_plain"]) == [*words, "resume=inverted_plain"]
+
+
+def test_former_defaults_are_data(folder: Path) -> None:
+    stored = {"trust_sources": True, "steps": 3, "psi": "${oc.env:SECRET}", "judges": {"a": 1}}
+    stored |= {"space": {"_target_": "evil.Evil"}, "images": "../x", "no_such_key": 1}
+    (folder / "inverted_plain/.hydra/config.yaml").write_text(yaml.safe_dump(stored))
+    resume = "resume=inverted_plain"
+    assert former_defaults("invert", [resume]) == ["steps=3", resume]
+    for text in ("- 1", "!!python/object/apply:os.system ['touch ../marker']"):
+        (folder / "inverted_plain/.hydra/config.yaml").write_text(text)
+        with pytest.raises(RosettaError):
+            former_defaults("invert", [resume])
 
 
 @pytest.mark.parametrize("zoo", ["${oc.env:SECRET}", "a,b", "../x", 3, None, ["embedded"]])
