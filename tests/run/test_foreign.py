@@ -28,9 +28,10 @@ from rosetta_lab.errors import RosettaError
 from rosetta_lab.invert.page.index import incomparable
 from rosetta_lab.models.load import load_models
 from rosetta_lab.models.registry import DISCRIMINATIVE, GENERATORS, PERCEPTUAL, check_sources
-from rosetta_lab.run.command_line import former_defaults, resumed_arguments, zoo_of
+from rosetta_lab.run.command_line import zoo_of
 from rosetta_lab.run.configs import same_results
 from rosetta_lab.run.foreign import parse_yaml
+from rosetta_lab.run.resume import former_defaults, resumed_arguments
 
 STORED = Path(__file__).parents[1] / "stored"
 TIMM = "rosetta_lab.models.discriminative.timm.TimmModel"
