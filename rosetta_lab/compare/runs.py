@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
+from hydra.errors import OverrideParseException
 
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.invert.results import RESULT, Results
-from rosetta_lab.run.configs import follow_moves, matters
+from rosetta_lab.run.configs import all_moved, matters
+from rosetta_lab.run.foreign import printable, read_json, read_yaml
 
 log = logging.getLogger("rosetta_lab")
 
 
 @dataclass
 class ComparedRun:
-    """A run that is compared.
+    """A run that is compared, which may be anybody's: what it says of itself is data.
 
     Attributes:
         folder: of the run.
-        cfg: its configuration.
+        cfg: its configuration, as it was written: ``${...}`` is text.
         overrides: what its command line chose: key to value.
         records: id to the figures of an image.
         name: what tells it from the others.
@@ -33,7 +34,7 @@ class ComparedRun:
     """
 
     folder: Path
-    cfg: DictConfig
+    cfg: dict[str, Any]
     overrides: dict[str, str]
     records: dict[str, dict[str, Any]]
     name: str = ""
@@ -72,20 +73,35 @@ def read_arm(folder: Path) -> ComparedRun:
     hydra = folder / ".hydra"
     if not (hydra / "config.yaml").is_file():
         raise RosettaError(f"{folder}: this is not a run folder (no .hydra/config.yaml in it).")
-    cfg, words = OmegaConf.load(hydra / "config.yaml"), OmegaConf.load(hydra / "overrides.yaml")
-    assert isinstance(cfg, DictConfig)
-    cfg = follow_moves(cfg)
+    cfg = all_moved(read_yaml(hydra / "config.yaml"))
+    words = read_yaml(hydra / "overrides.yaml")
+    if not isinstance(cfg, dict) or not isinstance(words, list):
+        raise RosettaError(
+            f"{folder}: this is not a run folder (.hydra holds no configuration of a run)."
+        )
+    try:
+        parsed = OverridesParser.create().parse_overrides([str(word) for word in words])
+    except (OverrideParseException, RecursionError) as error:
+        reason = printable(str(error).splitlines()[0])
+        raise RosettaError(f"{hydra / 'overrides.yaml'}: cannot be read ({reason}).") from None
     overrides = {
         override.get_key_element().lstrip("+~"): override.get_value_element_as_str()
-        for override in OverridesParser.create().parse_overrides([str(word) for word in words])
+        for override in parsed
     }
     root = folder / "results"
     records = {
-        path.parent.relative_to(root).as_posix(): json.loads(path.read_text())
+        path.parent.relative_to(root).as_posix(): _record(path)
         for path in sorted(root.rglob(RESULT))
         if not path.parent.name.startswith(".new_")
     }
     return ComparedRun(folder, cfg, overrides, records)
+
+
+def _record(path: Path) -> dict[str, Any]:
+    record = read_json(path)
+    if not isinstance(record, dict):
+        raise RosettaError(f"{path}: this is no result of an inversion.")
+    return record
 
 
 def read_arms(folders: Sequence[Path]) -> list[ComparedRun]:
@@ -122,11 +138,23 @@ def read_arms(folders: Sequence[Path]) -> list[ComparedRun]:
     return arms
 
 
-def _configured(cfg: DictConfig, key: str) -> str:
-    value = OmegaConf.select(cfg, key)
-    if OmegaConf.is_config(value):  # a group: its member's name, where it has one
-        value = value.get("name", "default") if isinstance(value, DictConfig) else list(value)
+def _configured(cfg: Mapping[str, Any], key: str) -> str:
+    value = _found(cfg, key)
+    if isinstance(value, dict):  # a group: its member's name, where it has one
+        value = value.get("name", "default")
     return "null" if value is None else str(value)
+
+
+def _found(cfg: Mapping[str, Any], key: str) -> Any:
+    """What a key stands for. One that refers to another key, and does no more, is followed."""
+    for _ in range(8):
+        value: Any = cfg
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        if not isinstance(value, str) or not (other := re.fullmatch(r"\$\{([\w.]+)\}", value)):
+            return value
+        key = other[1]
+    return None
 
 
 def find_baselines(arms: Sequence[ComparedRun], wanted: str | None = None) -> list[int]:
@@ -167,6 +195,6 @@ def find_baselines(arms: Sequence[ComparedRun], wanted: str | None = None) -> li
     return [own.get(p, p if p in own.values() else common) for p in range(len(arms))]
 
 
-def _without_matches(cfg: DictConfig) -> bool:
+def _without_matches(cfg: Mapping[str, Any]) -> bool:
     """Whether a run compared no units."""
     return cfg.get("matches") in (None, "none") or cfg.get("pool") == "none"

@@ -2,26 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
-from hydra.utils import get_class, instantiate
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
+from pydantic import Field
 
-from rosetta_lab.dictionary.schema import RosettaDictionary
+from rosetta_lab.dictionary.schema import FILE_NAME, ModelCard, RosettaDictionary
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import PACKAGE
 from rosetta_lab.models.base import Generator
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.models.load import load_generator, load_models
-from rosetta_lab.models.preprocess import Preprocess
-from rosetta_lab.run.configs import follow_moves
+from rosetta_lab.models.options import Text, refusing
+from rosetta_lab.models.registry import DISCRIMINATIVE, GENERATORS, check_sources
+from rosetta_lab.run.configs import unresolved
+from rosetta_lab.run.foreign import TARGET, Strict, check_closed, check_record, printable
 
 EMBEDDED = PACKAGE / "zoo" / "dictionary"
 LR = 0.1  # of inversions through a generator whose config names none
+Finite = Annotated[float, Field(ge=-1e6, le=1e6)]
+
+
+class Lenient(Strict, extra="ignore"):
+    """What others wrote, of which only what is known is used."""
+
+
+class LatentEntry(Lenient):
+    """How z is distributed, see :func:`rosetta_lab.data.latents.sample_z`."""
+
+    distribution: Literal["normal", "truncated_normal"] = "normal"
+    bound: Annotated[float, Field(gt=0.0, le=1e6)] = 1.0
+    scale: Finite = 1.0
+
+
+class GeneratorEntry(Lenient):
+    """A ``gen`` entry, as a run wrote it."""
+
+    name: Text = ""
+    network: dict[Text, Any]
+    weights: Text
+    sha256: Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")] | None = None
+    latent: LatentEntry
+    lr: Annotated[float, Field(gt=0.0, le=1e6)] | None = None
+    class_names: list[Text] | None = None
+
+
+class MinedConfig(Lenient):
+    """What a mining run's config tells whoever uses its dictionary."""
+
+    gen: GeneratorEntry
+    disc: dict[Text, dict[Text, Any]]
+    seed: Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)]
+    psi: Finite
 
 
 @dataclass
@@ -31,8 +67,10 @@ class Mined:
     Attributes:
         dictionary: what it found.
         folder: where it is.
-        config: ``gen`` and ``disc`` entries, ``seed`` and so on.
+        config: ``gen`` and ``disc`` entries, ``seed`` and ``psi``: checked, without ``${...}``.
         generator: on the device asked for.
+        device: of the models.
+        trust_sources: whether weights may be fetched that no config of the user's own names.
     """
 
     dictionary: RosettaDictionary
@@ -40,6 +78,7 @@ class Mined:
     config: DictConfig
     generator: Generator
     device: torch.device
+    trust_sources: bool = False
 
     @property
     def latent(self) -> dict[str, Any]:
@@ -48,7 +87,7 @@ class Mined:
 
     def filled_in(self, cfg: DictConfig) -> DictConfig:
         """A copy with the generator's own ``lr`` and the mining run's ``psi`` in place of null."""
-        own = {"lr": self.config.gen.get("lr", LR), "psi": self.config.psi}
+        own = {"lr": self.config.gen.get("lr") or LR, "psi": self.config.psi}
         cfg = cfg.copy()
         for key in own.keys() & cfg.keys():
             if cfg[key] is None:
@@ -102,15 +141,21 @@ class Mined:
                     f"Choose from {', '.join(self.config.disc)}."
                 )
             entries[name] = self.config.disc[name]
-        return {n: m.to(self.device) for n, m in load_models(entries, self.config.seed).items()}
+        check_sources(map(unresolved, entries.values()), self.trust_sources)
+        with refusing("The dictionary's model"):
+            models = load_models(entries, self.config.seed, DISCRIMINATIVE)
+        for name, model in models.items():
+            check_weights(model, self.dictionary.discriminative.get(name))
+        return {name: model.to(self.device) for name, model in models.items()}
 
 
 @torch.no_grad()
 def output_count(entry: DictConfig) -> int:
     """How many numbers a model puts out for an image; 0 for maps. Its weights are not needed."""
-    random = {"weights": "random"} if "weights" in entry else {}
-    with torch.device("meta"):
-        model: DiscriminativeModel = instantiate(entry, **random).eval()
+    bare = unresolved(entry)
+    bare |= {"weights": "random"} if "weights" in bare else {}
+    with torch.device("meta"), refusing("The dictionary's model"):
+        model: DiscriminativeModel = DISCRIMINATIVE.make(bare).eval()
         found = model(torch.zeros(1, 3, *model.preprocess.size))
     return found.shape[1] if found.dim() == 2 else 0
 
@@ -120,51 +165,50 @@ def dictionary_folder(source: str | Path) -> Path:
     return EMBEDDED if str(source) == "embedded" else Path(source).expanduser()
 
 
-def load_mined(source: str | Path, device: torch.device | str = "cpu") -> Mined:
-    """Load a mining run.
+def load_mined(
+    source: str | Path, device: torch.device | str = "cpu", trust_sources: bool = False
+) -> Mined:
+    """Load a mining run, which may be anybody's: its configuration is data.
 
     Args:
         source: its folder, or ``embedded`` for the one that comes with the package.
         device: for the models.
+        trust_sources: fetch weights from wherever it says.
 
     Raises:
         RosettaError: there is no dictionary, or its configuration asks for something that is
-            neither a generator nor a discriminative model.
+            neither a generator nor a discriminative model, or for weights that would be fetched,
+            or that are not those of the mining run.
     """
     folder = dictionary_folder(source)
     dictionary = RosettaDictionary.load(folder)
-    config = follow_moves(OmegaConf.create(dictionary.config))
-    check_targets(config.gen, Generator)
-    check_targets(config.disc, DiscriminativeModel, Preprocess)
-    generator = load_generator(config.gen, config.seed).to(device)
-    return Mined(dictionary, folder, config, generator, torch.device(device))
+    found = {key: dictionary.config.get(key) for key in MinedConfig.model_fields}
+    check_closed({"gen": found["gen"], "disc": found["disc"]}, f"{FILE_NAME}: config")
+    checked = check_record(MinedConfig, found, f"{FILE_NAME}: config")
+    config = OmegaConf.create(checked.model_dump(exclude_none=True))
+    check_sources([checked.gen.model_dump()], trust_sources)
+    GENERATORS.find(checked.gen.network.get(TARGET))
+    for entry in checked.disc.values():  # before anything is loaded
+        DISCRIMINATIVE.find(entry.get(TARGET))
+    with refusing("The dictionary's generator"):
+        generator = load_generator(config.gen, config.seed, GENERATORS)
+    check_weights(generator, dictionary.generator)
+    return Mined(
+        dictionary, folder, config, generator.to(device), torch.device(device), trust_sources
+    )
 
 
-def check_targets(config: Any, *kinds: type) -> None:
-    """Let a configuration from outside make nothing but objects of these classes.
+def check_weights(model: Generator | DiscriminativeModel, card: ModelCard | None) -> None:
+    """See that a model has the weights that a dictionary was mined with.
 
     Raises:
-        RosettaError: a ``_target_`` is something else.
+        RosettaError: it has others.
     """
-    for name in _targets(config):
-        try:
-            found: Any = get_class(name)
-        except Exception:  # whatever importing it raises
-            found = None
-        if found is None or not issubclass(found, kinds):
-            raise RosettaError(
-                f"The configuration asks for '{name}', which is not a "
-                f"{' or '.join(kind.__name__ for kind in kinds)}; refused.\n"
-                "Install the package that it comes from, or use another file."
-            )
-
-
-def _targets(config: Any) -> Iterator[str]:
-    if isinstance(config, DictConfig):
-        for key, value in config.items():
-            if key == "_target_":
-                yield str(value)
-            yield from _targets(value)
-    elif isinstance(config, ListConfig):
-        for value in config:
-            yield from _targets(value)
+    then, now = (card.weights.get("sha256") if card else None) or "", model.sha256 or ""
+    if card is None or then != now:
+        name = card.name if card else "a model"
+        raise RosettaError(
+            f"{printable(name)}: its weights are not those that the dictionary was mined with "
+            f"(SHA-256 {now[:12] or 'none'}, expected {printable(then[:12]) or 'none'}).\n"
+            "Put the file of then back, or mine again."
+        )

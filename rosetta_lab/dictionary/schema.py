@@ -8,12 +8,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
 from torch import Tensor
 
+from rosetta_lab.dictionary.record import (
+    CardRecord,
+    check_dictionary,
+    check_pairs,
+    read_tensors,
+)
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import atomic_write, save_tensors
 from rosetta_lab.models.units import Layer, Unit, UnitIndex
+from rosetta_lab.run.foreign import printable, read_json
 
 SCHEMA = "rosetta_lab.dictionary/2"
 READABLE = ("rosetta_lab.dictionary/1", SCHEMA)
@@ -191,43 +197,42 @@ class RosettaDictionary:
         Raises:
             RosettaError: another schema, or a record that does not follow it.
         """
-        if record.get("schema") not in READABLE:
+        schema = record.get("schema") if isinstance(record, Mapping) else None
+        if schema not in READABLE:
             raise RosettaError(
-                f"Not a Rosetta dictionary: schema is {record.get('schema')!r}, "
+                f"Not a Rosetta dictionary: schema is {printable(repr(schema))}, "
                 f"expected {' or '.join(map(repr, READABLE))}."
             )
+        checked = check_dictionary(record)
 
-        def card(model: Mapping[str, Any]) -> ModelCard:
-            layers = [Layer(**layer) for layer in model["layers"]]
-            return ModelCard(model["name"], model["weights"], layers, model.get("preprocess"))
+        def card(model: CardRecord) -> ModelCard:
+            layers = [Layer(**dict(layer)) for layer in model.layers]
+            return ModelCard(model.name, model.weights, layers, model.preprocess)
 
-        try:
-            neurons = [
-                RosettaNeuron(
-                    unit=Unit(**neuron["generator"]),
-                    matches={
-                        name: [Match(**match) for match in matches]
-                        for name, matches in neuron["matches"].items()
-                    },
-                    **{key: neuron[key] for key in OF_NEURON if key in neuron},
-                )
-                for neuron in record["neurons"]
-            ]
-            return cls(
-                generator=card(record["generator"]),
-                discriminative={n: card(m) for n, m in record["discriminative"].items()},
-                neurons=[neuron for neuron in neurons if not neuron.position_only],
-                position_only=[neuron for neuron in neurons if neuron.position_only],
-                concepts=[Concept(**concept) for concept in record["concepts"]],
-                **{
-                    key: record[key]
-                    for key in (
-                        "seed", "num_images", "k", "config", "summary", "created", "rosetta_lab"
-                    )
+        neurons = [
+            RosettaNeuron(
+                unit=Unit(neuron.generator.layer, neuron.generator.channel),
+                matches={
+                    name: [Match(**dict(match)) for match in matches]
+                    for name, matches in neuron.matches.items()
                 },
-            )  # fmt: skip
-        except (KeyError, TypeError) as error:
-            raise RosettaError(f"Broken Rosetta dictionary: {error!r} while reading it.") from None
+                **{key: getattr(neuron, key) for key in OF_NEURON},
+            )
+            for neuron in checked.neurons
+        ]
+        return cls(
+            generator=card(checked.generator),
+            discriminative={n: card(m) for n, m in checked.discriminative.items()},
+            neurons=[neuron for neuron in neurons if not neuron.position_only],
+            position_only=[neuron for neuron in neurons if neuron.position_only],
+            concepts=[Concept(**dict(concept)) for concept in checked.concepts],
+            **{
+                key: getattr(checked, key)
+                for key in (
+                    "seed", "num_images", "k", "config", "summary", "created", "rosetta_lab"
+                )
+            },
+        )  # fmt: skip
 
     def save(self, folder: Path) -> Path:
         """Write ``dictionary.json`` and ``best_buddies.safetensors`` into a run folder."""
@@ -245,25 +250,25 @@ class RosettaDictionary:
         """Read the dictionary of a run folder (or the JSON file itself).
 
         Raises:
-            RosettaError: there is none, or it is of another schema.
+            RosettaError: there is none, or of another schema, or its parts do not fit together.
         """
         path = Path(folder)
         path = path / FILE_NAME if path.is_dir() else path
         try:
-            record = json.loads(path.read_text())
+            record = read_json(path)
         except FileNotFoundError:
             raise RosettaError(
                 f"No dictionary at {path}.\nMine one: python -m rosetta_lab.mine"
             ) from None
-        except json.JSONDecodeError as error:
-            raise RosettaError(f"{path} is not JSON ({error}).") from None
         dictionary = cls.from_json(record)
         if (buddies := path.parent / BUDDIES).is_file():
-            dictionary.buddies = load_file(buddies)
+            dictionary.buddies = read_tensors(buddies)
         if (evidence := path.parent / EVIDENCE).is_file():
-            for name, values in load_file(evidence).items():
+            for name, values in read_tensors(evidence).items():
                 model, _, key = name.rpartition("/")
                 dictionary.evidence.setdefault(model, {})[key] = values
+        units = {name: len(card.units) for name, card in dictionary.discriminative.items()}
+        check_pairs(dictionary.buddies, dictionary.evidence, len(dictionary.generator.units), units)
         return dictionary
 
 

@@ -7,7 +7,6 @@ from typing import get_args
 
 import lightning as L
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from rosetta_lab.dictionary.mined import Mined, load_mined
@@ -20,11 +19,10 @@ from rosetta_lab.edit.arms import (
     own_images,
     run_arm,
 )
-from rosetta_lab.edit.edits import compose
 from rosetta_lab.edit.numbers import edit_table
 from rosetta_lab.edit.page.index import write_edits
 from rosetta_lab.edit.problem import Editing
-from rosetta_lab.edit.recipe import with_recipe, write_recipe
+from rosetta_lab.edit.recipe import load_edit, with_recipe, write_recipe
 from rosetta_lab.edit.setup import (
     add_selectivity,
     chosen_units,
@@ -50,7 +48,7 @@ def main(cfg: DictConfig) -> EditRun:
         check_choice("normalization", cfg.normalization, get_args(Normalization))
     trainer = make_trainer(cfg, folder, bar=False)
     with one_device(trainer) as device:
-        mined = load_mined(cfg.dictionary, device)
+        mined = load_mined(cfg.dictionary, device, cfg.trust_sources)
         cfg = filled_in(cfg, mined)
         run = edit_images(cfg, mined, trainer)
     run.save(folder)
@@ -67,7 +65,7 @@ def edit_images(cfg: DictConfig, mined: Mined, trainer: L.Trainer) -> EditRun:
 
     While it goes on, the trainer's loggers get the losses of every arm.
     """
-    edit = compose(instantiate(entry) for entry in cfg.edit.values())
+    edit = load_edit(cfg)
     sources, space, pictures = load_sources(cfg, mined, "w+" if edit.strength else "z")
     edited, kept = chosen_units(cfg, mined)
 

@@ -3,48 +3,108 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
 
-from rosetta_lab.dictionary.mined import check_targets
-from rosetta_lab.edit.edits import Edit
+from rosetta_lab.edit.edits import Edit, compose
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import atomic_write
-from rosetta_lab.models.discriminative.base import DiscriminativeModel
+from rosetta_lab.models.options import refusing
 from rosetta_lab.models.perceptual import Perceptual
-from rosetta_lab.run.configs import NO_RESULT, follow_moves, without
+from rosetta_lab.models.registry import PERCEPTUAL, Kinds, check_sources
+from rosetta_lab.run.configs import NO_RESULT, all_moved, without
+from rosetta_lab.run.foreign import TARGET, check_closed, printable, read_yaml
 
 RECIPE = "recipe.yaml"
+WHOLE = ("edit", "perceptual")  # these stand instead of, not beside, the defaults
+EDITS = Kinds(
+    "rosetta_lab.edit.edits.Edit",
+    {
+        name: f"rosetta_lab.edit.edits.{kind}"
+        for name, kind in {
+            "zoom": "Zoom",
+            "shift": "Shift",
+            "copy_paste": "CopyPaste",
+            "suppress": "Suppress",
+            "amplify": "Amplify",
+        }.items()
+    },
+)
 
 
 def with_recipe(cfg: DictConfig) -> DictConfig:
     """A config with what its recipe says in the place of what was asked.
+
+    A recipe may be anybody's: it is data, and says nothing of how the run is started or watched.
 
     Raises:
         RosettaError: there is no such recipe, or it asks for something that is no edit.
     """
     if cfg.recipe is None:
         return cfg
-    try:
-        recipe = OmegaConf.load(cfg.recipe)
-        if not isinstance(recipe, DictConfig) or not isinstance(recipe.get("edit"), DictConfig):
+    name = f"recipe={cfg.recipe}"
+    recipe = all_moved(read_yaml(Path(cfg.recipe).expanduser()))
+    if not isinstance(recipe, dict) or not isinstance(recipe.get("edit"), dict):
+        raise RosettaError(f"{name}: it holds no edit.\nName the recipe.yaml of an edit's folder.")
+    check_closed(recipe, name)
+    _check_targets(recipe, name)
+    for key in recipe:
+        if key in NO_RESULT:
             raise RosettaError(
-                f"recipe={cfg.recipe}: it holds no edit.\nName the recipe.yaml of an edit's folder."
+                f"{name}: '{key}' is refused: it is not part of an edit.\n"
+                "Pass it on the command line."
             )
-        recipe = follow_moves(recipe)
-        check_targets(recipe, Edit, Perceptual, DiscriminativeModel)
-        # These stand instead of, not beside, the defaults.
-        whole = {key: recipe.pop(key) for key in ("edit", "perceptual") if key in recipe}
-        merged = OmegaConf.merge(cfg, recipe)
-    except (OSError, YAMLError, OmegaConfBaseException) as error:
-        reason = str(error).splitlines()[0]
-        raise RosettaError(f"recipe={cfg.recipe}: cannot be read ({reason}).") from None
-    assert isinstance(merged, DictConfig)
-    for key, entry in whole.items():
-        merged[key] = entry
+    try:
+        merged = OmegaConf.merge(cfg, {k: v for k, v in recipe.items() if k not in WHOLE})
+        assert isinstance(merged, DictConfig)
+        for key in WHOLE:
+            if key in recipe:
+                merged[key] = recipe[key]
+    except (OmegaConfBaseException, ValueError) as error:
+        reason = printable(str(error).splitlines()[0])
+        raise RosettaError(f"{name}: cannot be read ({reason}).") from None
+    check_sources([recipe.get("perceptual") or {}], bool(cfg.get("trust_sources")))
     return merged
+
+
+def _check_targets(recipe: dict[str, Any], name: str) -> None:
+    """Look up every class that a recipe names, before anything is done for it."""
+    for entry in recipe["edit"].values():
+        EDITS.find(entry.get(TARGET) if isinstance(entry, dict) else entry)
+    if "perceptual" in recipe:
+        entry = recipe["perceptual"]
+        PERCEPTUAL.find(entry.get(TARGET) if isinstance(entry, dict) else entry)
+    for key, value in recipe.items():
+        if key not in WHOLE and TARGET in _keys(value):
+            raise RosettaError(
+                f"{name}: '{printable(key)}' names a class; refused.\n"
+                "Use the recipe.yaml that an edit wrote."
+            )
+
+
+def _keys(value: Any) -> set[str]:
+    """The keys of mappings, however deep."""
+    if isinstance(value, list):
+        return set().union(*map(_keys, value))
+    return set(value).union(*map(_keys, value.values())) if isinstance(value, dict) else set()
+
+
+def load_edit(cfg: DictConfig) -> Edit:
+    """The edit that a run's config asks for, or its recipe."""
+    make = instantiate if cfg.recipe is None else EDITS.make
+    with refusing("The edit"):
+        return compose(make(entry) for entry in cfg.edit.values())
+
+
+def load_perceptual(cfg: DictConfig) -> Perceptual:
+    """The perceptual distance that a run's config asks for, or its recipe."""
+    make = instantiate if cfg.recipe is None else PERCEPTUAL.make
+    with refusing("The perceptual distance"):
+        distance: Perceptual = make(cfg.perceptual)
+    return distance
 
 
 def write_recipe(folder: Path, cfg: DictConfig) -> Path:

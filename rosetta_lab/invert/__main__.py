@@ -33,7 +33,7 @@ def main(cfg: DictConfig) -> float | None:
     check_count("steps", cfg.steps)
     folder = Path(HydraConfig.get().runtime.output_dir)
     trainer = make_trainer(cfg, folder, bar=False)  # the module's own bar counts steps
-    mined = load_mined(cfg.dictionary, trainer.strategy.root_device)
+    mined = load_mined(cfg.dictionary, trainer.strategy.root_device, cfg.trust_sources)
     cfg = mined.filled_in(cfg)
     inversion = load_inversion(cfg, mined)
     targets = load_targets(cfg, mined.generator)

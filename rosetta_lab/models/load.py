@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from hydra.errors import InstantiationException
@@ -27,7 +27,32 @@ from rosetta_lab.run.configs import plain
 log = logging.getLogger("rosetta_lab")
 
 
-def load_generator(cfg: DictConfig, seed: int = 0) -> Generator:
+class Maker(Protocol):
+    """Makes what an entry of a config describes: the user's own, or that of others.
+
+    See :class:`rosetta_lab.models.registry.Kinds` for that of others.
+    """
+
+    def find(self, target: str) -> type:
+        """The class that a ``_target_`` names."""
+
+    def make(self, entry: Any, **more: Any) -> Any:
+        """The object, with more options of the caller's."""
+
+
+class ByHydra:
+    """Makes what the user's own configs and command line describe, whatever that is."""
+
+    def find(self, target: str) -> type:
+        """See :class:`Maker`."""
+        return get_class(target)
+
+    def make(self, entry: Any, **more: Any) -> Any:
+        """See :class:`Maker`. What is added stays outside of Hydra, which would act upon it."""
+        return instantiate(entry, _partial_=True)(**more)
+
+
+def load_generator(cfg: DictConfig, seed: int = 0, maker: Maker | None = None) -> Generator:
     """The generator of a ``conf/gen`` entry.
 
     Args:
@@ -35,10 +60,12 @@ def load_generator(cfg: DictConfig, seed: int = 0) -> Generator:
             :func:`rosetta_lab.models.checkpoints.load_weights` takes, or ``random``); perhaps
             ``sha256``, what the file must have.
         seed: of random weights.
+        maker: of the network; None where the config is the user's own.
 
     Raises:
         RosettaError: the weights are of another network than ``network`` describes.
     """
+    maker = maker or ByHydra()
     with naming("gen"):
         # Before the network is built: where there is no file, that takes long for nothing.
         weights = None
@@ -46,24 +73,26 @@ def load_generator(cfg: DictConfig, seed: int = 0) -> Generator:
             weights = load_weights(cfg.weights, sha256=cfg.get("sha256"))
     told: dict[str, Any] = {}
     if weights is not None and weights.config:
-        kind, given = get_class(cfg.network._target_), plain(cfg.network)
+        kind, given = maker.find(cfg.network._target_), plain(cfg.network)
         told = open_arguments(kind, given, weights.config, weights.source)
     torch.manual_seed(seed)
-    # What the checkpoint tells is added outside of Hydra, which would act upon what it contains.
-    make = partial(instantiate(cfg.network, _partial_=True), **told)
+    make = partial(maker.make, cfg.network, **told)
     generator: Generator = make() if weights is None else build(make, weights)
     if weights is not None:
         generator.source, generator.sha256 = weights.source, weights.sha256
     return generator.eval().requires_grad_(False)
 
 
-def load_models(cfg: Mapping[str, DictConfig], seed: int = 0) -> dict[str, DiscriminativeModel]:
-    """The discriminative models of ``conf/disc`` entries, by name."""
+def load_models(
+    cfg: Mapping[str, DictConfig], seed: int = 0, maker: Maker | None = None
+) -> dict[str, DiscriminativeModel]:
+    """The discriminative models of ``conf/disc`` entries, by name; ``maker`` as for a generator."""
+    maker = maker or ByHydra()
     models: dict[str, DiscriminativeModel] = {}
     for name, entry in cfg.items():
         torch.manual_seed(seed)
         with naming(f"disc.{name}"):
-            models[name] = instantiate(entry).eval().requires_grad_(False)
+            models[name] = maker.make(entry).eval().requires_grad_(False)
     return models
 
 

@@ -23,14 +23,9 @@ from omegaconf import DictConfig
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import asset_root
 from rosetta_lab.run import loggers  # noqa: F401  configs of loggers call it
-from rosetta_lab.run.command_line import (
-    check_keys,
-    check_lists,
-    former_defaults,
-    resumed_arguments,
-    zoo_arguments,
-)
+from rosetta_lab.run.command_line import check_keys, check_lists, zoo_arguments
 from rosetta_lab.run.configs import follow_moves
+from rosetta_lab.run.resume import former_defaults, resumed_arguments
 
 
 def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,64 +17,11 @@ from omegaconf import OmegaConf
 
 from rosetta_lab.errors import RosettaError, check_choice
 from rosetta_lab.files import asset_root
+from rosetta_lab.run.foreign import (
+    read_json,
+)
 
-
-def resumed_folder(arguments: list[str]) -> str | None:
-    """The folder that ``resume=FOLDER`` names; None where there is none."""
-    folders = [a.removeprefix("resume=") for a in arguments if a.startswith("resume=")]
-    return folders[-1] if folders and folders[-1] not in ("", "null") else None
-
-
-def resumed_arguments(arguments: list[str]) -> list[str]:
-    """Command-line arguments with those of the run that ``resume=FOLDER`` names before them.
-
-    An argument given now replaces the one of the same name given then.
-
-    Raises:
-        RosettaError: the folder is not a run folder.
-    """
-    folder = resumed_folder(arguments)
-    if folder is None:
-        return arguments
-    record = Path(folder) / ".hydra" / "overrides.yaml"
-    if not record.is_file():
-        raise RosettaError(
-            f"resume={folder}: this is not a run folder (no .hydra/overrides.yaml in it).\n"
-            "Name a folder such as outputs/mine/<date>_<time>."
-        )
-    given = {argument.split("=")[0].lstrip("+~") for argument in arguments}
-    then = [str(argument) for argument in OmegaConf.load(record)]
-    return [a for a in then if a.split("=")[0].lstrip("+~") not in given] + arguments
-
-
-def former_defaults(config_name: str, arguments: list[str]) -> list[str]:
-    """Command-line arguments with the defaults before them that the run to be resumed had.
-
-    What a config leaves to its defaults is part of a run's settings; they may have changed since.
-    Only plain values of keys that the config itself has are taken.
-    """
-    folder = resumed_folder(arguments)
-    record = Path(folder or "") / ".hydra" / "config.yaml"
-    if folder is None or not record.is_file():
-        return arguments
-    given = {argument.split("=")[0].lstrip("+~") for argument in arguments}
-    then: Any = OmegaConf.to_container(OmegaConf.load(record), resolve=False)
-    own = OmegaConf.load(asset_root() / "conf" / f"{config_name}.yaml")
-    now: Any = OmegaConf.to_container(own, resolve=False)
-    changed = [
-        f"{key}={json.dumps(then[key])}"
-        for key, value in now.items()
-        if key in then and key not in given and key != "resume" and then[key] != value
-        if _is_plain(value) and _is_plain(then[key])
-    ]
-    return changed + arguments
-
-
-def _is_plain(value: object) -> bool:
-    """Whether a config's value is one, and not made of others."""
-    if isinstance(value, str):
-        return value.replace("_", "").replace("+", "").isalnum()
-    return value is None or isinstance(value, bool | int | float)
+NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def zoo_arguments(config_name: str, arguments: list[str]) -> list[str]:
@@ -107,9 +54,10 @@ def zoo_of(dictionary: str) -> str:
         return dictionary
     path = Path(dictionary).expanduser()
     try:
-        mined = json.loads((path / "dictionary.json" if path.is_dir() else path).read_text())
-        return str(mined["config"]["gen"].get("zoo", "paper"))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        mined = read_json(path / "dictionary.json" if path.is_dir() else path)
+        zoo = mined["config"]["gen"].get("zoo", "paper")
+        return zoo if NAME.fullmatch(zoo) else "paper"  # it becomes an argument
+    except (OSError, RosettaError, LookupError, TypeError, AttributeError):
         return "paper"  # whoever loads it tells what is wrong with it
 
 

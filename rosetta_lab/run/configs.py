@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
 
+from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import PACKAGE, asset_root
+from rosetta_lab.run.foreign import parse_yaml
 
 Configured = TypeVar("Configured", bound=DictConfig | ListConfig)
 
@@ -25,7 +25,7 @@ MOVED = {
 }
 
 # Keys of how a run is started, watched and wired: what it does stands elsewhere.
-WATCHING = ("datamodule", "hydra", "logger", "module", "recipe", "resume")
+WATCHING = ("datamodule", "hydra", "logger", "module", "recipe", "resume", "trust_sources")
 # With them, all keys on which no result depends (beyond rounding), but for PRECISION.
 NO_RESULT = (*WATCHING, "batch_size", "objective", "reference", "trainer")
 PRECISION = "trainer.precision"
@@ -54,6 +54,11 @@ def plain(value: Any) -> Any:
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
+def unresolved(value: Any) -> Any:
+    """A config, or a value of one, as Python's own, with interpolations as they are written."""
+    return OmegaConf.to_container(value, resolve=False) if OmegaConf.is_config(value) else value
+
+
 def without(cfg: DictConfig, keys: Sequence[str]) -> DictConfig:
     """A copy of a config that lacks some of its keys."""
     return OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in keys])
@@ -66,16 +71,32 @@ def same_results(one: str, other: str) -> bool:
     """
     try:
         found, expected = map(_decisive, (one, other))
-    except (YAMLError, OmegaConfBaseException):  # of a file that is damaged, or no settings
+    except RosettaError:  # of a file that is damaged, or no settings
         return one == other
     return all(found[key] == expected[key] for key in found.keys() & expected.keys())
 
 
 def _decisive(settings: str) -> dict[str, Any]:
-    config = follow_moves(OmegaConf.create(settings))
-    found: Any = OmegaConf.to_container(config, resolve=False)
-    decisive = {key: value for key, value in found.items() if matters(key)}
-    return decisive | {PRECISION: OmegaConf.select(config, PRECISION)}
+    found = all_moved(parse_yaml(settings, "settings"))
+    if not isinstance(found, dict):
+        raise RosettaError("settings: expected keys and values.")
+    trainer = found.get("trainer")
+    precision = trainer.get("precision") if isinstance(trainer, dict) else None
+    return {key: value for key, value in found.items() if matters(str(key))} | {
+        PRECISION: precision
+    }
+
+
+def all_moved(value: Any) -> Any:
+    """Plain values in which every ``_target_`` names the present place of its class."""
+    if isinstance(value, list):
+        return [all_moved(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: moved(item) if key == "_target_" and isinstance(item, str) else all_moved(item)
+        for key, item in value.items()
+    }
 
 
 def follow_moves(config: Configured) -> Configured:
@@ -85,6 +106,12 @@ def follow_moves(config: Configured) -> Configured:
     return found
 
 
+def moved(target: str) -> str:
+    """The present name of a class."""
+    module, _, name = target.rpartition(".")
+    return f"{MOVED[module]}.{name}" if module in MOVED else target
+
+
 def _follow(config: Any, bare: Any) -> None:
     """Walk what is written in a config, without resolving it, and the config beside it."""
     if isinstance(bare, list):
@@ -92,9 +119,8 @@ def _follow(config: Any, bare: Any) -> None:
             _follow(config._get_node(place), value)
     elif isinstance(bare, dict):
         for key, value in bare.items():
-            module, _, name = str(value).rpartition(".")
-            if key == "_target_" and module in MOVED:
-                config[key] = f"{MOVED[module]}.{name}"
+            if key == "_target_" and moved(str(value)) != value:
+                config[key] = moved(str(value))
             _follow(config._get_node(key), value)
 
 

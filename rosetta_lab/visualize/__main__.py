@@ -47,7 +47,7 @@ def main(cfg: DictConfig) -> Path:
     if cfg.matches in (None, "none"):
         raise RosettaError(f"matches={cfg.matches}: name a model of the dictionary, or all.")
     with one_device(make_trainer(cfg, folder, bar=False)) as device:
-        page = write_pages(cfg, folder, load_mined(cfg.dictionary, device))
+        page = write_pages(cfg, folder, load_mined(cfg.dictionary, device, cfg.trust_sources))
     print(f"Look at it: {page.resolve()}")
     return page
 

@@ -15,10 +15,11 @@ from rosetta_lab.dictionary.schema import RosettaNeuron as Neuron
 from rosetta_lab.models.units import Layer, Unit
 
 NAME = st.text()
-COUNT = st.integers(0, 2**40)
+COUNT = st.integers(0, 2**39)
+SIZE = st.integers(1, 2**39)
 R = st.floats(-1.0, 1.0)
 SETTINGS = st.dictionaries(
-    NAME,
+    NAME.filter(lambda name: name != "gen"),
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | NAME,
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAME, inner, max_size=3),
@@ -30,28 +31,73 @@ CARD = st.builds(
     ModelCard,
     NAME,
     st.fixed_dictionaries({"source": st.none() | NAME, "sha256": st.none() | NAME}),
-    st.lists(st.builds(Layer, NAME, COUNT, COUNT, COUNT), max_size=3),
+    st.lists(
+        st.builds(Layer, NAME, SIZE, SIZE, SIZE),
+        min_size=1,
+        max_size=3,
+        unique_by=lambda layer: layer.name,
+    ),
     st.none() | SETTINGS,
 )
-MATCHES = st.dictionaries(NAME, st.lists(st.builds(Match, NAME, COUNT, R), max_size=2), max_size=2)
-PAIRS = st.lists(st.tuples(COUNT, COUNT, COUNT), max_size=3).map(
-    lambda rows: torch.tensor(rows, dtype=torch.int64).reshape(-1, 3)
-)
-DICTIONARY = st.builds(
-    RosettaDictionary,
-    CARD,
-    st.dictionaries(NAME, CARD, max_size=2),
-    st.lists(st.builds(Neuron, st.builds(Unit, NAME, COUNT), MATCHES, R, COUNT), max_size=3),
-    st.lists(st.builds(Concept, COUNT, st.lists(COUNT, max_size=3), COUNT, R), max_size=2),
-    seed=COUNT,
-    num_images=COUNT,
-    k=COUNT,
-    config=SETTINGS,
-    summary=SETTINGS,
-    created=NAME,
-    rosetta_lab=NAME,
-    buddies=st.dictionaries(NAME, PAIRS, max_size=2),
-)
+
+
+@st.composite
+def dictionaries(draw: st.DrawFn) -> RosettaDictionary:
+    """Any dictionary whose neurons, concepts and pairs are of units that its cards have."""
+
+    def unit(card: ModelCard) -> Unit:
+        layer = draw(st.sampled_from(card.layers))
+        return Unit(layer.name, draw(st.integers(0, layer.channels - 1)))
+
+    generator, models = draw(CARD), draw(st.dictionaries(NAME, CARD, max_size=2))
+    count = draw(st.integers(0, 2))
+    neurons = [
+        Neuron(
+            unit(generator),
+            {
+                name: [Match(*unit(card), draw(R)) for _ in range(draw(st.integers(0, 2)))]
+                for name, card in models.items()
+                if draw(st.booleans())
+            },
+            draw(R),
+            draw(st.integers(-1, count - 1)),
+        )
+        for _ in range(draw(st.integers(0, 3)))
+    ]
+    members = st.integers(0, len(neurons) - 1) if neurons else st.nothing()
+    concepts = [
+        Concept(number, draw(st.lists(members, max_size=3)), draw(members), draw(R))
+        for number in range(count if neurons else 0)
+    ]
+    for neuron in neurons:
+        neuron.concept = min(neuron.concept, len(concepts) - 1)
+    buddies = {
+        name: torch.tensor(
+            [
+                (generator.units.number(unit(generator)), card.units.number(unit(card)), k)
+                for k in draw(st.lists(COUNT, max_size=3))
+            ],
+            dtype=torch.int64,
+        ).reshape(-1, 3)
+        for name, card in models.items()
+    }
+    return RosettaDictionary(
+        generator,
+        models,
+        neurons,
+        concepts,
+        seed=draw(COUNT),
+        num_images=draw(SIZE),
+        k=draw(SIZE),
+        config=draw(SETTINGS),
+        summary=draw(SETTINGS),
+        created=draw(NAME),
+        rosetta_lab=draw(NAME),
+        buddies=buddies,
+    )
+
+
+DICTIONARY = dictionaries()
 
 
 @given(DICTIONARY)

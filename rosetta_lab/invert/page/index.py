@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import get_class
 from markupsafe import Markup
 from torch import Tensor
 
@@ -16,9 +15,10 @@ from rosetta_lab.invert.figures import judged, means
 from rosetta_lab.invert.page.differences import LARGEST
 from rosetta_lab.invert.page.gallery import Shown, gallery_data, gallery_menus, write_differences
 from rosetta_lab.invert.results import Results
-from rosetta_lab.models.perceptual import LPIPS
+from rosetta_lab.models.registry import PERCEPTUAL
 from rosetta_lab.pages.charts import course
 from rosetta_lab.pages.document import PAGE_NAME, write_document
+from rosetta_lab.run.foreign import TARGET
 
 
 def write_inversions(
@@ -77,12 +77,14 @@ def _units(matches: Any) -> str:
     return ", ".join(matches)
 
 
-def incomparable(judges: Mapping[str, Any]) -> list[str]:
+def incomparable(judges: Any) -> list[str]:
     """Names of the distances that may not stand beside published LPIPS."""
     return [
         str(name)
-        for name, entry in judges.items()
-        if not issubclass(get_class(entry["_target_"]), LPIPS) or entry.get("weights") == "random"
+        for name, entry in (judges.items() if isinstance(judges, Mapping) else ())
+        if not isinstance(entry, Mapping)
+        or not PERCEPTUAL.is_kind(entry.get(TARGET), "lpips")
+        or entry.get("weights") == "random"
     ]
 
 

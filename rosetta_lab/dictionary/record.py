@@ -1,0 +1,199 @@
+"""What a dictionary's files must be like before anybody uses them: they may be anybody's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from rosetta_lab.errors import RosettaError
+from rosetta_lab.run.foreign import Strict, check_record, printable
+
+BEYOND = 1e-3  # what rounding may add to a correlation of 1
+Number = Annotated[int, Field(ge=0, lt=1 << 40)]
+Count = Annotated[int, Field(ge=1, lt=1 << 40)]
+R = Annotated[float, Field(ge=-1.0 - BEYOND, le=1.0 + BEYOND)]
+Share = Annotated[float, Field(ge=0.0, le=1.0 + BEYOND)]
+
+
+class LayerRecord(Strict):
+    """See :class:`rosetta_lab.models.units.Layer`."""
+
+    name: str
+    channels: Count
+    height: Count
+    width: Count
+
+
+class CardRecord(Strict, extra="ignore"):
+    """See :class:`rosetta_lab.dictionary.schema.ModelCard`."""
+
+    name: str
+    weights: dict[str, str | None]
+    layers: list[LayerRecord]
+    preprocess: dict[str, Any] | None = None
+
+
+class UnitRecord(Strict):
+    """See :class:`rosetta_lab.models.units.Unit`."""
+
+    layer: str
+    channel: Number
+
+
+class MatchRecord(UnitRecord):
+    """See :class:`rosetta_lab.dictionary.schema.Match`."""
+
+    r: R
+    r_position: R | None = None
+    r_centred: R | None = None
+    r_shuffled: R | None = None
+    q: Share | None = None
+    r_low: float | None = None
+    r_high: float | None = None
+
+
+class NeuronRecord(Strict, extra="ignore"):
+    """See :class:`rosetta_lab.dictionary.schema.RosettaNeuron`."""
+
+    generator: UnitRecord
+    matches: dict[str, list[MatchRecord]]
+    score: R
+    concept: Annotated[int, Field(ge=-1)] = -1
+    q: Share | None = None
+    stability: Share | None = None
+    position_only: bool = False
+
+
+class ConceptRecord(Strict):
+    """See :class:`rosetta_lab.dictionary.schema.Concept`."""
+
+    id: Number
+    neurons: list[Number]
+    representative: Number
+    score: R
+
+
+class DictionaryRecord(Strict, extra="ignore"):
+    """A ``dictionary.json``, of schema 1 or 2."""
+
+    seed: int
+    num_images: Count
+    k: Count
+    config: dict[str, Any]
+    summary: dict[str, Any]
+    created: str
+    rosetta_lab: str
+    generator: CardRecord
+    discriminative: dict[str, CardRecord]
+    neurons: list[NeuronRecord]
+    concepts: list[ConceptRecord]
+
+
+def check_dictionary(record: Mapping[str, Any]) -> DictionaryRecord:
+    """A dictionary's record, after checking every value, and that they fit together.
+
+    Raises:
+        RosettaError: a value is of another type or out of its range, or names what is not there.
+    """
+    found = check_record(DictionaryRecord, record, "Broken Rosetta dictionary")
+    channels = {
+        name: {layer.name: layer.channels for layer in card.layers}
+        for name, card in found.discriminative.items()
+    }
+    own = {layer.name: layer.channels for layer in found.generator.layers}
+    for card in (found.generator, *found.discriminative.values()):
+        names = [layer.name for layer in card.layers]
+        _require(len(set(names)) == len(names), f"{card.name}: two layers of one name")
+    for place, neuron in enumerate(found.neurons):
+        known = f"neuron {place}"
+        _require_unit(neuron.generator, own, known)
+        _require(neuron.concept < len(found.concepts), f"{known}: concept {neuron.concept}")
+        for name, matches in neuron.matches.items():
+            _require(name in channels, f"{known}: the model '{name}'")
+            for match in matches:
+                _require_unit(match, channels[name], known)
+    rosetta = sum(not neuron.position_only for neuron in found.neurons)
+    for concept in found.concepts:
+        members = [concept.representative, *concept.neurons]
+        _require(
+            concept.id < len(found.concepts) and all(n < rosetta for n in members),
+            f"concept {concept.id} of neurons {members}",
+        )
+    gen = found.config.get("gen", {})
+    classes = gen.get("class_names") if isinstance(gen, dict) else None
+    _require(isinstance(gen, dict) and isinstance(classes, list | None), "config.gen")
+    return found
+
+
+def _require_unit(unit: UnitRecord, channels: Mapping[str, int], place: str) -> None:
+    fits = unit.channel < channels.get(unit.layer, 0)
+    _require(fits, f"{place}: channel {unit.channel} of layer '{unit.layer}'")
+
+
+def _require(fits: bool, what: str) -> None:
+    if not fits:
+        raise RosettaError(
+            f"Broken Rosetta dictionary: {printable(what)}: there is no such thing; refused.\n"
+            "The file is damaged, or was tampered with: mine again."
+        )
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        RosettaError: it is something else.
+    """
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise RosettaError(
+            f"{path}: cannot be read ({printable(error)}).\n"
+            "The file is damaged: get it again, or mine again."
+        ) from None
+
+
+def check_pairs(
+    buddies: Mapping[str, Tensor],
+    evidence: Mapping[str, Mapping[str, Tensor]],
+    own: int,
+    units: Mapping[str, int],
+) -> None:
+    """See that pairs of units and their evidence are of units that there are.
+
+    Args:
+        buddies: by model (P, 3): numbers of units, generator and model, and ranks.
+        evidence: by model: see :class:`rosetta_lab.dictionary.schema.RosettaDictionary`.
+        own: how many units the generator has.
+        units: how many a model has.
+
+    Raises:
+        RosettaError: they are not.
+    """
+    for name, rows in buddies.items():
+        what = f"best buddies of '{name}'"
+        _require(name in units and _indices(rows, 3, (own, units[name])), what)
+        _require(bool((rows[:, 2] >= 0).all()), what)
+    for name, values in evidence.items():
+        for key, value in values.items():
+            what = f"evidence '{key}' of '{name}'"
+            if key == "decoys":
+                _require(name in units and _indices(value, 2, (own, units[name])), what)
+            else:
+                shape = buddies[name].shape[:1] if name in buddies else None
+                _require(value.is_floating_point() and value.shape == shape, what)
+                _require(bool(value.isfinite().all()), what)
+
+
+def _indices(rows: Tensor, columns: int, ends: Iterable[int]) -> bool:
+    """Whether rows (P, columns) hold whole numbers below ``ends`` in their first columns."""
+    if rows.dtype not in (torch.int32, torch.int64) or rows.dim() != 2 or rows.shape[1] != columns:
+        return False
+    return all(bool(((c >= 0) & (c < end)).all()) for c, end in zip(rows.T, ends, strict=False))
