@@ -113,16 +113,16 @@ class ActivationBatch:
 
 
 def condense_batch(
-    groups: Mapping[str, UnitGroups], own: str, maps: Mapping[str, Mapping[str, Tensor]]
+    groups: Mapping[str, UnitGroups], reference: str, maps: Mapping[str, Mapping[str, Tensor]]
 ) -> dict[str, ActivationBatch]:
-    """Every model's activations of one batch, to be correlated with those of the generator ``own``.
+    """Every model's activations of one batch, to be correlated with those of the ``reference``.
 
     Args:
         groups: model name to its units.
-        own: the generator's name.
+        reference: name of the model whose units are the rows.
         maps: model name to layer name to maps (N, C, H, W).
     """
+    partners = {name: [groups[reference]] for name in groups} | {reference: list(groups.values())}
     return {
-        name: ActivationBatch(group, maps[name], groups.values() if name == own else [groups[own]])
-        for name, group in groups.items()
+        name: ActivationBatch(group, maps[name], partners[name]) for name, group in groups.items()
     }

@@ -34,7 +34,7 @@ Correlation = Literal["pooled", "batch_mean"]
 
 
 class MiningModule(L.LightningModule):
-    """Runs images through the models and correlates every generator unit with every other unit.
+    """Shows images to the models and correlates the reference model's units with all others.
 
     ``trainer.validate`` is the pass over the images; ``result`` holds the tables afterwards. While
     it runs, loggers and the progress bar get what :meth:`progress` says.

@@ -16,11 +16,12 @@ class MiningResult:
     """What matching needs, for every K up to the number of neighbours that were kept. On the CPU.
 
     Attributes:
-        matchings: model name to neighbours of generator units (rows) and that model's units.
-        own: neighbours of generator units among themselves, none its own.
+        matchings: model name to neighbours of the reference's units (rows) and that model's units.
+        own: neighbours of the reference's units among themselves, none its own.
         statistics: name to ``mean``, ``var``, ``count`` of every unit, float64 (paper, Eq. 1).
         parts: the matchings of parts of the images, by the part's name, see :func:`parts_of`.
-        tables: name to r of generator units with that model's, float32, where they are to be kept.
+        tables: name to r of the reference's units with that model's, float32, where they are to be
+            kept.
     """
 
     matchings: dict[str, Matching]
