@@ -43,7 +43,8 @@ def ablate_models(
         raise RosettaError(f"None of the {len(targets)} images can be read.\nName others: images=.")
     lost = {name: joined(parts) for name, parts in found.items()}
     for name, losses in every.items():
-        lost[name]["similarity"][SCALE] = losses.between_images().cpu()[None, None]
+        if losses.images > 1:
+            lost[name]["similarity"][SCALE] = losses.between_images().cpu()[None, None]
     return lost
 
 
@@ -71,12 +72,9 @@ def ablate_generator(
 
 def _parts(sources: Sources, size: int) -> list[Sources]:
     """Latents in batches."""
-    c = sources.c
-    return [
-        Sources(sources.ids[part], sources.latent[part], None if c is None else c[part])
-        for start in range(0, len(sources.ids), size)
-        if (part := slice(start, start + size))
-    ]
+    ids, latent, c = sources.ids, sources.latent, sources.c
+    parts = [slice(start, start + size) for start in range(0, len(ids), size)]
+    return [Sources(ids[p], latent[p], None if c is None else c[p]) for p in parts]
 
 
 def _shown(cfg: DictConfig, batches: Any, what: str) -> Iterable[Any]:
