@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
 Done = subprocess.CompletedProcess[str]
@@ -84,3 +85,4 @@ def _kept() -> Iterator[None]:
             logger.setLevel(level)
         signal.signal(signal.SIGTERM, asked_to_end)
         HydraConfig.instance().cfg = None
+        GlobalHydra.instance().clear()  # which a command that ended early has left

@@ -30,7 +30,7 @@ from rosetta_lab.models.load import load_models
 from rosetta_lab.models.registry import DISCRIMINATIVE, GENERATORS, PERCEPTUAL, check_sources
 from rosetta_lab.run.command_line import zoo_of
 from rosetta_lab.run.configs import same_results
-from rosetta_lab.run.foreign import parse_yaml
+from rosetta_lab.run.foreign import parse_yaml, read_yaml
 from rosetta_lab.run.resume import former_defaults, resumed_arguments
 
 STORED = Path(__file__).parents[1] / "stored"
@@ -519,3 +519,13 @@ def test_evidence_and_statistics_are_of_units_that_there_are(folder: Path) -> No
         with pytest.raises(RosettaError) as error:
             load_statistics(Path("mined"), "g")
         refusal(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1e-3", 1e-3), ("2E4", 2e4), ("198644e37de3", "198644e37de3"), ("12e5x", "12e5x"), ("7", 7)],
+)
+def test_numbers_are_read_as_omegaconf_reads_them(tmp_path: Path, text: str, value: object) -> None:
+    path = tmp_path / "values.yaml"
+    path.write_text(f"value: {text}\n")
+    assert read_yaml(path) == {"value": value} == OmegaConf.to_container(OmegaConf.load(path))

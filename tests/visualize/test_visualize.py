@@ -66,6 +66,10 @@ def test_atlas_is_linked_from_the_dictionarys_page(tmp_path: Path) -> None:
     shutil.copytree(EMBEDDED, home)
     record = json.loads((home / "dictionary.json").read_text())
     record["concepts"] = record["concepts"][:2]
+    record["neurons"] = [n for n in record["neurons"] if n["concept"] in (0, 1)]
+    for concept in record["concepts"]:
+        own = [i for i, n in enumerate(record["neurons"]) if n["concept"] == concept["id"]]
+        concept |= {"neurons": own, "representative": own[0]}
     (home / "dictionary.json").write_text(json.dumps(record))
     (home / "index.html").write_text('<h3><a href="#concept-1">Concept 1</a> <small></small></h3>')
     done = run(

@@ -20,7 +20,7 @@ from huggingface_hub import (
 )
 
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.models.checkpoints.cache import cache_dir, is_offline, private
+from rosetta_lab.models.checkpoints.cache import cache_dir, is_offline, private, sha256_of
 from rosetta_lab.models.checkpoints.convert import load_weights
 from rosetta_lab.models.checkpoints.download import cached_path
 from rosetta_lab.models.checkpoints.transfer import TRANSIENT, WAY_OUT, NotThereError
@@ -110,6 +110,14 @@ def _load(path: Path) -> Weights:
 
     It is a link to a file that is named by the SHA-256 of its contents. Where the file is small or
     links do not work, the name is another, and nothing tells what the contents should be.
+
+    Raises:
+        RosettaError: they are not; or see :func:`rosetta_lab.models.checkpoints.load_weights`.
     """
     stored = Path(os.readlink(path)).name if path.is_symlink() else ""
-    return load_weights(str(path), sha256=stored if re.fullmatch("[0-9a-f]{64}", stored) else None)
+    if re.fullmatch("[0-9a-f]{64}", stored) and (digest := sha256_of(path)) != stored:
+        raise RosettaError(
+            f"{path} has SHA-256 {digest}, expected {stored}.\n"
+            f"Delete {path.resolve()} and try again; it will be downloaded anew."
+        )
+    return load_weights(str(path))

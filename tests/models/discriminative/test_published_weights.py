@@ -189,8 +189,12 @@ def test_downloads_lie_in_the_cache_and_are_checked(hub: FileServer, tmp_path: P
     assert load_from_hub("timm/x", ["a"]).sha256 == hashlib.sha256(data).hexdigest()
     assert len(hub.looks) + len(hub.requests) == asked
     source.resolve().write_bytes(data[:-1] + b"?")
-    with pytest.raises(RosettaError, match=f"expected {hashlib.sha256(data).hexdigest()}"):
+    with pytest.raises(RosettaError, match=f"expected {hashlib.sha256(data).hexdigest()}") as error:
         load_from_hub("timm/x", ["a"])
+    assert f"Delete {source.resolve()} and try again" in str(error.value)
+    source.resolve().unlink()
+    load_from_hub("timm/x", ["a"])
+    assert source.read_bytes() == data
     publish(hub, "timm/y", "a", data[:-1] + b"!", etag=hub.files[path].etag)
     with pytest.raises(RosettaError, match=f"expected {hashlib.sha256(data).hexdigest()}"):
         load_from_hub("timm/y", ["a"])

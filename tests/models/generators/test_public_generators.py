@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import call
+from commands import process
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -149,7 +149,7 @@ def test_offline_with_nothing_cached(tmp_path: Path) -> None:
     """One message: the URL, the cache folder, and the way out."""
     cache_folder = tmp_path / "empty cache"
     nothing = {"ROSETTA_CACHE": str(cache_folder), "ROSETTA_OFFLINE": "1"}
-    done = call("mine", "gen=stylegan_xl", "num_images=2", cwd=tmp_path, **nothing)
+    done = process("mine", "gen=stylegan_xl", "num_images=2", cwd=tmp_path, **nothing)
     said = done.stdout + done.stderr
     assert done.returncode == 1
     assert "Traceback" not in said
