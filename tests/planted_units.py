@@ -56,8 +56,8 @@ def tables(a: Tensor, b: Tensor, draws: int = 1, groups: int = 12) -> Tables:
     every = image_groups(n, draws)
     for start in range(0, len(every), groups):
         index = torch.tensor([i for group in every[start : start + groups] for i in group])
-        seen_a = condense(a[index], shift_a, [grid], [target])
-        seen_b = condense(b[index], shift_b, [grid], [target])
+        seen_a = condense(a[index], shift_a, [grid], [target], total=True)
+        seen_b = condense(b[index], shift_b, [grid], [target], total=True)
         sums_a, sums_b = sums_a + seen_a.sums[:, 0], sums_b + seen_b.sums[:, 0]
         total_a, total_b = total_a + seen_a.total, total_b + seen_b.total
         on_a, on_b = seen_a.grids[0], seen_b.grids[0]

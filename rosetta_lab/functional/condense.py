@@ -30,16 +30,20 @@ class Condensed(NamedTuple):
         grids: for every grid the maps carried to it (N * positions, C), float32.
         sums: sums and sums of squares over images and positions of the maps interpolated to every
             target (2, targets, C), float64.
-        total: the maps summed over the images (H, W, C), float64.
+        total: the maps summed over the images (H, W, C), float32; None where not asked for.
     """
 
     grids: list[Tensor]
     sums: Tensor
-    total: Tensor
+    total: Tensor | None
 
 
 def condense(
-    maps: Tensor, shift: Tensor, grids: Sequence[Size], targets: Sequence[Size]
+    maps: Tensor,
+    shift: Tensor,
+    grids: Sequence[Size],
+    targets: Sequence[Size],
+    total: bool = False,
 ) -> Condensed:
     """Carry shifted maps to smaller grids, and sum them as if they were larger.
 
@@ -49,13 +53,14 @@ def condense(
         grids: sizes of at most (H, W) per axis. For any B of such a size, the product of the
             result with B is that of the maps with B interpolated to (H, W).
         targets: sizes of at least (H, W) per axis.
+        total: also sum the maps over the images.
     """
     count, channels, height, width = maps.shape
     lines = maps.permute(0, 2, 3, 1)  # (N, H, W, C)
     shift = shift.to(maps.device, torch.float32)
     weights = sum_weights((height, width), tuple(targets), torch.float32, maps.device)
     sums = torch.zeros(2, len(targets), channels, dtype=torch.float64, device=maps.device)
-    total = torch.zeros(height, width, channels, dtype=torch.float64, device=maps.device)
+    over_images = shift.new_zeros(height, width, channels) if total else None
     reduced = [shift.new_empty(count, *grid, channels) for grid in grids]
     per_row = width * channels
     for images, bands in tiles(count, height, per_row, TILE.get(maps.device.type, LARGE_TILE)):
@@ -64,13 +69,14 @@ def condense(
         for band in bands:
             tile = part[:, band.start : band.stop + 1].float() - shift
             own = band.stop - band.start
-            total[band] += tile[:, :own].sum(dim=0)
+            if over_images is not None:
+                over_images[band] += tile[:, :own].sum(dim=0)
             add_upsampled_sums(tile, band.start, own, weights, sums)
             for into in rows.values():
                 add_reduced_rows(tile[:, :own], band.start, height, into)
         for grid, result in zip(grids, reduced, strict=True):
             result[images] = reduce_columns(rows[grid[0]], grid[1])
-    return Condensed([result.flatten(0, 2) for result in reduced], sums, total)
+    return Condensed([result.flatten(0, 2) for result in reduced], sums, over_images)
 
 
 def tiles(count: int, height: int, per_row: int, limit: int) -> Iterator[tuple[slice, list[slice]]]:

@@ -44,6 +44,7 @@ class ActivationBatch:
         groups: the model's units.
         activations: layer name to maps (N, C, H, W); the others are given to :meth:`add`.
         partners: the units that these will be correlated with.
+        totals: also sum every unit's maps over the images, which nulls need.
     """
 
     def __init__(
@@ -51,8 +52,9 @@ class ActivationBatch:
         groups: UnitGroups,
         activations: Mapping[str, Tensor],
         partners: Iterable[UnitGroups],
+        totals: bool = False,
     ) -> None:
-        self.groups = groups
+        self.groups, self.totals = groups, totals
         self.images = 0
         others = {size for partner in partners for size in partner.sizes}
         self._grids = {
@@ -74,7 +76,9 @@ class ActivationBatch:
         size: Size = (maps.shape[2], maps.shape[3])
         shift = self.groups.shift[self.groups.index.units(layer)]
         with without_autocast(maps.device.type):
-            self._parts[layer] = condense(maps, shift, self._grids[size], self._targets[size])
+            self._parts[layer] = condense(
+                maps, shift, self._grids[size], self._targets[size], self.totals
+            )
 
     def _of_size(self, size: Size) -> list[Condensed]:
         return [self._parts[layer.name] for layer in self.groups.layers[size]]
@@ -108,12 +112,16 @@ class ActivationBatch:
         return torch.cat([part.sums[:, place] for part in self._of_size(size)], dim=1)
 
     def total(self, size: Size) -> Tensor:
-        """Maps of ``size`` summed over the images (H, W, C), float64."""
-        return torch.cat([part.total for part in self._of_size(size)], dim=2)
+        """Maps of ``size`` summed over the images (H, W, C), float32, where asked for."""
+        totals = [part.total for part in self._of_size(size) if part.total is not None]
+        return torch.cat(totals, dim=2)
 
 
 def condense_batch(
-    groups: Mapping[str, UnitGroups], reference: str, maps: Mapping[str, Mapping[str, Tensor]]
+    groups: Mapping[str, UnitGroups],
+    reference: str,
+    maps: Mapping[str, Mapping[str, Tensor]],
+    totals: bool = False,
 ) -> dict[str, ActivationBatch]:
     """Every model's activations of one batch, to be correlated with those of the ``reference``.
 
@@ -121,8 +129,10 @@ def condense_batch(
         groups: model name to its units.
         reference: name of the model whose units are the rows.
         maps: model name to layer name to maps (N, C, H, W).
+        totals: see :class:`ActivationBatch`.
     """
     partners = {name: [groups[reference]] for name in groups} | {reference: list(groups.values())}
     return {
-        name: ActivationBatch(group, maps[name], partners[name]) for name, group in groups.items()
+        name: ActivationBatch(group, maps[name], partners[name], totals)
+        for name, group in groups.items()
     }

@@ -108,7 +108,9 @@ class MiningModule(L.LightningModule):
 
     def validation_step(self, batch: LatentBatch, batch_idx: int) -> None:
         reference = self.observer.reference
-        batches = condensed_maps(self.observer, batch, self.groups, check_finite)
+        batches = condensed_maps(
+            self.observer, batch, self.groups, check_finite, totals=self.grouping.draws > 0
+        )
         orders = {k: v.to(self.device) for k, v in self.grouping.orders(batch.index.cpu()).items()}
         if self.evidence.shuffle and orders:
             orders[0] = orders.pop(self.grouping.draws)

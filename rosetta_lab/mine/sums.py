@@ -53,6 +53,7 @@ def condensed_maps(
     batch: LatentBatch,
     groups: Mapping[str, UnitGroups],
     check: Callable[[str, str, Tensor], None] | None = None,
+    totals: bool = False,
 ) -> dict[str, ActivationBatch]:
     """Show a batch to the models, and keep of their maps what the sums need.
 
@@ -64,10 +65,11 @@ def condensed_maps(
         batch: what their images are made of.
         groups: their units.
         check: sees model, layer and maps before.
+        totals: also sum maps over the images, which nulls need.
     """
     rows = groups[observer.reference]
     found = {
-        name: ActivationBatch(own, {}, groups.values() if own is rows else [rows])
+        name: ActivationBatch(own, {}, groups.values() if own is rows else [rows], totals)
         for name, own in groups.items()
     }
 

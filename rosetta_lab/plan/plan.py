@@ -212,7 +212,7 @@ def plan_memory(
         weights = meter.live
         meter.count(sums.states())
         summed = meter.live - weights
-        sums.add(condensed_maps(observer, batch, sums.groups))
+        sums.add(condensed_maps(observer, batch, sums.groups, totals=sums.grouping.draws > 0))
     units = {name: len(own.index) for name, own in sums.groups.items()}
     rows, draws = units[sums.reference], sums.grouping.draws
     kinds = 1 if draws == 0 else 3 + 2 * draws  # r; by position, centred; two for each shuffle

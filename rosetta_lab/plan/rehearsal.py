@@ -134,7 +134,7 @@ def measure_time(
 
 def correlate(sums: Sums, maps: Mapping[str, Mapping[str, Tensor]]) -> None:
     """One batch of activation maps into all sums."""
-    sums.add(condense_batch(sums.groups, sums.reference, maps))
+    sums.add(condense_batch(sums.groups, sums.reference, maps, sums.grouping.draws > 0))
 
 
 def accumulate(sums: Sums) -> None:

@@ -80,10 +80,11 @@ def test_condensing_in_tiles(
     shift = torch.randn(4)
     grids = [(h, w) for h in (1, 2, 5, size[0]) for w in (2, size[1]) if h <= size[0]]
     targets = [size, (size[0], size[1] + 3), (2 * size[0] + 1, size[1]), (31, 33)]
-    reduced, sums, total = condense(maps, shift, grids, targets)
+    reduced, sums, total = condense(maps, shift, grids, targets, total=True)
 
     shifted = (maps - shift[:, None, None]).double()
-    torch.testing.assert_close(total, shifted.sum(dim=0).permute(1, 2, 0), rtol=1e-5, atol=1e-5)
+    expected = shifted.sum(dim=0).permute(1, 2, 0)
+    torch.testing.assert_close(total.double(), expected, rtol=1e-5, atol=1e-5)
     for grid, result in zip(grids, reduced, strict=True):
         small = torch.randn(3, 4, *grid, dtype=torch.float64)
         up = F.interpolate(small, size=size, mode="bilinear", align_corners=False)

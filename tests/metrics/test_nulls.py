@@ -50,8 +50,8 @@ class Summed:
         self.rows, self.columns = (UnitStatistics(g, True, blocks) for g in (rows, columns))
         for rank in range(world):
             for images in grouping.batches(batch, rank, world):
-                one = ActivationBatch(rows, {n: x[images] for n, x in a.items()}, [columns])
-                two = ActivationBatch(columns, {n: x[images] for n, x in b.items()}, [rows])
+                one = ActivationBatch(rows, {n: x[images] for n, x in a.items()}, [columns], True)
+                two = ActivationBatch(columns, {n: x[images] for n, x in b.items()}, [rows], True)
                 one.reorder(grouping.orders(torch.tensor(images)))
                 block = grouping.block(images[0])
                 self.table.update(one, two, block)
