@@ -19,7 +19,7 @@ from rosetta_lab.models.checkpoints import Weights, child, convert, load_into, l
 def private(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cache of the test's own; files are converted in this process, which takes no time to start.
 
-    What a process of its own adds is tested in ``test_checkpoints_apart.py``.
+    What a process of its own adds is tested in ``test_apart.py``.
     """
     monkeypatch.setenv("ROSETTA_CACHE", str(cache))
     monkeypatch.setattr(convert, "convert_apart", child.convert)

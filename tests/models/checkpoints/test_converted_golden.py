@@ -110,7 +110,7 @@ def rosinality_output(name: str, generator: Any, outputs: dict[str, Tensor]) -> 
 
 
 def test_every_golden_file_has_a_case() -> None:
-    folder = Path(__file__).parent / "golden"
+    folder = Path(__file__).parents[2] / "golden"
     assert sorted(CASES) == sorted(path.stem for path in folder.glob("*.safetensors"))
 
 
