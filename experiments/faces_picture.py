@@ -1,6 +1,6 @@
 """Four neurons of the dictionary of faces, side by side, from the pictures of its page.
 
-    python experiments/faces_picture.py outputs/mine/<date>_<time> experiments/faces.png
+python experiments/faces_picture.py outputs/mine/<date>_<time> experiments/faces.png
 """
 
 from __future__ import annotations
