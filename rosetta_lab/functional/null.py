@@ -152,14 +152,19 @@ def image_groups(total: int, draws: int) -> list[range]:
     Raises:
         RosettaError: fewer images than partners.
     """
+    starts = range(0, _last_group(total, draws).start + 1, group_size(draws))
+    return [range(start, stop) for start, stop in zip(starts, [*starts[1:], total], strict=True)]
+
+
+def _last_group(total: int, draws: int) -> range:
+    """The one that images which do not fill a group belong to."""
     if total <= draws:
         raise RosettaError(
             f"num_images={total}: {draws} shuffles need at least {draws + 1} images.\n"
             "Use more images, or fewer shuffles."
         )
     size = group_size(draws)
-    starts = range(0, max(total // size, 1) * size, size)
-    return [range(start, stop) for start, stop in zip(starts, [*starts[1:], total], strict=True)]
+    return range((max(total // size, 1) - 1) * size, total)
 
 
 def partners(index: Tensor, total: int, draws: int, draw: int) -> Tensor:
@@ -182,7 +187,7 @@ def partners(index: Tensor, total: int, draws: int, draw: int) -> Tensor:
     Raises:
         ValueError: an image's partner is not in the batch.
     """
-    last = image_groups(total, draws)[-1]
+    last = _last_group(total, draws)
     partner = index ^ draw
     if len(last) != group_size(draws):
         rotated = last.start + (index - last.start + draw) % len(last)

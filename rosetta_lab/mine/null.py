@@ -11,7 +11,8 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from rosetta_lab.data.grouping import Grouping
-from rosetta_lab.errors import check_choice
+from rosetta_lab.errors import RosettaError, check_choice, check_count
+from rosetta_lab.functional.null import group_size
 from rosetta_lab.metrics.activations import UnitGroups
 from rosetta_lab.metrics.matching import Criterion
 
@@ -48,9 +49,12 @@ class Evidence:
 
     @classmethod
     def of(cls, cfg: DictConfig) -> Evidence:
-        """What a run's config asks for."""
-        if cfg.control is not None:
-            check_choice("control", cfg.control, get_args(Control))
+        """What a run's config asks for; :class:`RosettaError` for a value that there is not."""
+        for key, choices in {"control": get_args(Control), "center": ("position",)}.items():
+            if cfg[key] is not None:
+                check_choice(key, cfg[key], choices)
+        if not isinstance(cfg.max_fdr, int | float) or not 0 < cfg.max_fdr <= 1:
+            raise RosettaError(f"max_fdr={cfg.max_fdr}: expected a rate above 0 and up to 1.")
         averaged = cfg.correlation == "batch_mean"  # such averages have no sums to hold against
         return cls(
             "none" if averaged else cfg["null"],
@@ -64,6 +68,9 @@ class Evidence:
     def __post_init__(self) -> None:
         check_choice("null", self.null, get_args(Kind))
         check_choice("criterion", self.criterion, get_args(Criterion))
+        for key, value in {"draws": self.draws, "blocks": self.blocks}.items():
+            if value is not None:
+                check_count(key, value)
 
     @property
     def spare(self) -> int:
@@ -77,6 +84,9 @@ class Evidence:
             images: of the run.
             classes: that its images have in turn, 0 without any.
             groups: its models' units, the reference's first.
+
+        Raises:
+            RosettaError: there are no shuffles, or too few images for them, to find targets in.
         """
         if self.null == "none":
             draws = 0
@@ -85,16 +95,19 @@ class Evidence:
             draws = (3 if few else 1) if self.draws is None else self.draws
         stride = max(1, classes) if self.null == "within_class" else 1
         draws = max(0, min(draws, images // stride - 1 - self.spare))
+        if self.shuffle and not draws:
+            raise RosettaError(
+                f"control=shuffled: with null={self.null} and {images} images there is nothing to "
+                "shuffle.\nKeep null=shuffled and correlation=pooled, and use more images."
+            )
         rows = len(next(iter(groups.values())).index)
         columns = sum(len(own.index) for own in groups.values())
         most = BLOCK_BYTES // (8 * rows * columns * (1 + draws))
         blocks = min(MOST_BLOCKS, most, images // FEWEST_IMAGES)
-        return Grouping(
-            images,
-            draws + (self.spare if draws else 0),
-            stride,
-            max(1, blocks if self.blocks is None else min(self.blocks, images // (2 * stride))),
-        )
+        draws += self.spare
+        together = stride * group_size(draws)  # images that no block parts
+        wanted = blocks if self.blocks is None else self.blocks
+        return Grouping(images, draws, stride, max(1, min(wanted, images // together)))
 
 
 def parts_of(blocks: int) -> dict[str, Tensor]:

@@ -6,13 +6,16 @@ import json
 from statistics import median
 
 import pytest
+import torch
 from commands import call
 from omegaconf import OmegaConf
 
 from rosetta_lab.dictionary.schema import RosettaDictionary
 from rosetta_lab.errors import RosettaError
+from rosetta_lab.metrics.activations import UnitGroups
 from rosetta_lab.mine.control import untrained
 from rosetta_lab.mine.null import Evidence
+from rosetta_lab.models.units import Layer
 
 ARGUMENTS = [
     "disc=[resnet_fashion,clip_fashion]",
@@ -88,6 +91,49 @@ def test_the_config_of_the_run_is_not_touched() -> None:
     assert (cfg.disc.a.weights, copy.disc.a.weights, kept) == ("pretrained", "random", ["b"])
 
 
-def test_an_unknown_control_lists_what_there_is() -> None:
-    with pytest.raises(RosettaError, match=r"control=random.*\n.*shuffled, untrained"):
-        Evidence.of(OmegaConf.create({"control": "random", "correlation": "pooled"}))
+CONFIG = {
+    "null": "shuffled", "draws": None, "blocks": None, "max_fdr": 0.05, "center": None,
+    "control": None, "correlation": "pooled", "k_gen": 5, "k_disc": 5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("control", "random", r"control=random.*\n.*shuffled, untrained"),
+        ("center", "positon", r"center=positon.*\n.*position"),
+        ("null", "other", r"null=other.*\n.*within_class"),
+        ("draws", 0, r"draws=0: expected a whole number"),
+        ("blocks", 1.5, r"blocks=1.5: expected a whole number"),
+        ("max_fdr", 0, r"max_fdr=0: expected a rate"),
+        ("max_fdr", 5, r"max_fdr=5: expected a rate"),
+        ("max_fdr", "5%", r"max_fdr=5%: expected a rate"),
+    ],
+)
+def test_a_value_that_there_is_not_is_named(key: str, value: object, said: str) -> None:
+    with pytest.raises(RosettaError, match=said):
+        Evidence.of(OmegaConf.create(CONFIG | {key: value}))
+
+
+UNITS = {x: UnitGroups([Layer("layer", 3, 4, 4)], torch.zeros(3)) for x in ("gen", "disc")}
+
+
+@pytest.mark.parametrize(
+    ("images", "changed"),
+    [(40, {"null": "none"}), (40, {"correlation": "batch_mean"}), (2, {})],
+)
+def test_what_cannot_be_shuffled_is_no_control(images: int, changed: dict[str, str]) -> None:
+    evidence = Evidence.of(OmegaConf.create(CONFIG | {"control": "shuffled"} | changed))
+    with pytest.raises(RosettaError, match="nothing to shuffle"):
+        evidence.grouping(images, 0, UNITS)
+
+
+@pytest.mark.parametrize("null", ["shuffled", "within_class", "none"])
+@pytest.mark.parametrize("blocks", [None, 1000])
+@pytest.mark.parametrize("draws", [1, 2, 3])
+def test_no_block_is_empty(null: str, blocks: int | None, draws: int) -> None:
+    evidence = Evidence(null, draws=draws, blocks=blocks)  # type: ignore[arg-type]
+    for images, classes in [(1, 0), (5, 0), (40, 7), (41, 3), (1000, 10), (10_000, 1000)]:
+        grouping = evidence.grouping(images, classes, UNITS)
+        found = {grouping.block(image) for image in range(images)}
+        assert found == set(range(grouping.blocks))

@@ -35,7 +35,7 @@ def toy(**options) -> DictConfig:
     """A run of two toy models; the generator's weights would have to be loaded from nowhere."""
     run = {"num_images": 40, "batch_size": 8, "seed": 0, "classes": None, "psi": 1.0, "k_gen": 5}
     run |= {"k_disc": 5, "correlation": "pooled", "null": "shuffled", "draws": None, "blocks": None}
-    run |= {"center": None, "control": None, "save_tables": False}
+    run |= {"center": None, "max_fdr": 0.05, "control": None, "save_tables": False}
     return OmegaConf.create(
         {
             "gen": {
