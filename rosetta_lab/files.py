@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import secrets
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,6 +81,28 @@ def save_tensors(
             save_file(ready, temporary, notes)
         except SafetensorError as error:  # of the disk, since what is written is well formed
             raise unwritable(path, error) from error
+
+
+@contextmanager
+def tensor_in_rows(
+    path: Path, name: str, shape: tuple[int, int]
+) -> Iterator[Callable[[Tensor], object]]:
+    """A safetensors file of one float32 tensor, whole or not at all, that is never in memory.
+
+    Args:
+        path: of the file.
+        name: of the tensor.
+        shape: (A, B).
+
+    Yields:
+        What takes the next rows (any number, B), until there are A.
+    """
+    entry = {"dtype": "F32", "shape": list(shape), "data_offsets": [0, 4 * math.prod(shape)]}
+    header = json.dumps({name: entry}).encode()
+    header += b" " * (-len(header) % 8)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        yield lambda rows: file.write(rows.cpu().numpy().astype("<f4").data)
 
 
 def cache_folder() -> Path:

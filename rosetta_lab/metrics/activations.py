@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -28,10 +29,31 @@ class UnitGroups:
         self.layers = {s: [layer for layer in layers if layer.size == s] for s in self.sizes}
         self.units = {
             size: torch.cat(
-                [torch.arange(len(self.index))[self.index.units(x.name)] for x in members]
+                [
+                    torch.arange(len(self.index), device="cpu")[self.index.units(x.name)]
+                    for x in members
+                ]
             )
             for size, members in self.layers.items()
         }
+        self.channels = {layer.name: slice(None) for layer in layers}
+
+    def part(self, units: range) -> UnitGroups:
+        """Some of the units, numbered from 0; the shift is the same memory.
+
+        Args:
+            units: their numbers.
+        """
+        layers, channels = [], {}
+        for layer in self.index.layers:
+            own = self.index.units(layer.name)
+            start, stop = max(own.start, units.start), min(own.stop, units.stop)
+            if start < stop:
+                layers.append(replace(layer, channels=stop - start))
+                channels[layer.name] = slice(start - own.start, stop - own.start)
+        found = UnitGroups(layers, self.shift[units.start : units.stop])
+        found.channels = channels
+        return found
 
 
 class ActivationBatch:
@@ -71,8 +93,11 @@ class ActivationBatch:
             self.add(layer, maps)
 
     def add(self, layer: str, maps: Tensor) -> None:
-        """Take a layer's maps (N, C, H, W) in; they are not needed any more."""
+        """Take a layer's maps (N, C, H, W) in, of all its units; they are not needed any more."""
         self.images = len(maps)
+        if layer not in self.groups.channels:
+            return
+        maps = maps[:, self.groups.channels[layer]]
         size: Size = (maps.shape[2], maps.shape[3])
         shift = self.groups.shift[self.groups.index.units(layer)]
         with without_autocast(maps.device.type):
@@ -115,24 +140,3 @@ class ActivationBatch:
         """Maps of ``size`` summed over the images (H, W, C), float32, where asked for."""
         totals = [part.total for part in self._of_size(size) if part.total is not None]
         return torch.cat(totals, dim=2)
-
-
-def condense_batch(
-    groups: Mapping[str, UnitGroups],
-    reference: str,
-    maps: Mapping[str, Mapping[str, Tensor]],
-    totals: bool = False,
-) -> dict[str, ActivationBatch]:
-    """Every model's activations of one batch, to be correlated with those of the ``reference``.
-
-    Args:
-        groups: model name to its units.
-        reference: name of the model whose units are the rows.
-        maps: model name to layer name to maps (N, C, H, W).
-        totals: see :class:`ActivationBatch`.
-    """
-    partners = {name: [groups[reference]] for name in groups} | {reference: list(groups.values())}
-    return {
-        name: ActivationBatch(group, maps[name], partners[name], totals)
-        for name, group in groups.items()
-    }

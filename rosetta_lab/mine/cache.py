@@ -25,7 +25,7 @@ from rosetta_lab.mine.result import MiningResult
 from rosetta_lab.models.load import state_hash
 from rosetta_lab.models.observer import Observer
 
-ARITHMETIC = 3  # raise it whenever the same ingredients would give other numbers
+ARITHMETIC = 4  # raise it whenever the same ingredients would give other numbers
 
 
 def fingerprint(
@@ -36,6 +36,7 @@ def fingerprint(
     configs: Mapping[str, Any],
     batch_size: int,
     evidence: Evidence,
+    sums: str,
 ) -> str:
     """Hex digest of everything that the neighbours depend on."""
     ingredients = {
@@ -48,6 +49,7 @@ def fingerprint(
         "latents": dict(vars(latents)),
         "psi": psi,
         "evidence": asdict(evidence),
+        "sums": sums,
         # Averages of per-batch correlations depend on the batch; pooled sums do not.
         "correlation": [correlation, batch_size] if correlation != "pooled" else correlation,
     }
@@ -58,19 +60,27 @@ class SumsCache:
     """Finished and unfinished results in the cache folder, under one fingerprint."""
 
     def __init__(self, key: str, folder: Path | None = None) -> None:
-        folder = folder or cache_folder() / "mining"
-        self.path = folder / f"{key}.safetensors"
-        self.partial = PartialSums(folder / f"{key}.partial")
+        self.key, self.folder = key, folder or cache_folder() / "mining"
+        self.path = self.folder / f"{key}.safetensors"
+        self.partial = PartialSums(self.folder / f"{key}.partial")
 
-    def load(self, tables: bool = False) -> MiningResult | None:
-        """The finished result; None if there is none, or its file is damaged or lacks tables."""
+    def part(self, rows: range) -> SumsCache:
+        """The same of a pass that takes some of the reference's units."""
+        return SumsCache(f"{self.key}.rows-{rows.start}-{rows.stop}", self.folder)
+
+    def forget_parts(self) -> None:
+        """The run is finished: forget its passes."""
+        for path in self.folder.glob(f"{self.key}.rows-*.safetensors"):
+            path.unlink(missing_ok=True)
+
+    def load(self) -> MiningResult | None:
+        """The finished result; None if there is none, or its file is damaged."""
         try:
             with safe_open(self.path, "pt") as stream:
                 tensors = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118
-            result = MiningResult.from_tensors(tensors)
+            return MiningResult.from_tensors(tensors)
         except (OSError, SafetensorError, LookupError, ValueError, StopIteration):
             return None
-        return result if result.tables or not tables else None
 
     def save(self, result: MiningResult) -> None:
         """Keep a finished result and forget the unfinished sums."""

@@ -66,7 +66,7 @@ class PartialSums:
                 for name, metric in metrics.items():
                     metric.load_sums({s: stream.get_tensor(f"{name}/{s}") for s in metric.sums()})
                 for name, units in groups.items():
-                    units.shift = stream.get_tensor(f"shift/{name}").to(units.shift.device)
+                    units.shift.copy_(stream.get_tensor(f"shift/{name}"))
         return self._images
 
     def advance(

@@ -14,13 +14,13 @@ from omegaconf import DictConfig
 
 from rosetta_lab.data.latents import LatentBatch
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.mine.sums import condensed_maps
+from rosetta_lab.mine.sums import Sums
 from rosetta_lab.models.load import load_latents
 from rosetta_lab.models.meta import observer_without_memory, shapes_without_memory
 from rosetta_lab.models.observer import Observer
 from rosetta_lab.models.units import Layer
 from rosetta_lab.plan.memory import MemoryMeter, available_memory
-from rosetta_lab.plan.rehearsal import Sums, Timing, make_sums, measure_time
+from rosetta_lab.plan.rehearsal import Timing, add, make_sums, measure_time, states
 
 # Share of the free memory that measuring may fill: allocators and convolutions take some uncounted.
 MEASURING = 0.9
@@ -210,9 +210,9 @@ def plan_memory(
     with MemoryMeter() as meter:
         meter.count((*observer.parameters(), *observer.buffers()))
         weights = meter.live
-        meter.count(sums.states())
+        meter.count(states(sums))
         summed = meter.live - weights
-        sums.add(condensed_maps(observer, batch, sums.groups, totals=sums.grouping.draws > 0))
+        add(sums, sums.look(observer, batch))
     units = {name: len(own.index) for name, own in sums.groups.items()}
     rows, draws = units[sums.reference], sums.grouping.draws
     kinds = 1 if draws == 0 else 3 + 2 * draws  # r; by position, centred; two for each shuffle

@@ -9,12 +9,10 @@ from time import perf_counter
 
 import torch
 from omegaconf import DictConfig
-from torch import Tensor, nn
+from torch import Tensor
 
-from rosetta_lab.data.grouping import Grouping
-from rosetta_lab.metrics.activations import ActivationBatch, UnitGroups, condense_batch
 from rosetta_lab.mine.null import Evidence
-from rosetta_lab.mine.sums import add_up, sums_of
+from rosetta_lab.mine.sums import Seen, Sums, groups_of
 from rosetta_lab.models.load import load_latents, load_observer, random_weights
 from rosetta_lab.models.observer import Observation
 from rosetta_lab.models.units import Layer
@@ -44,32 +42,13 @@ class Timing:
         return num_images * per_image + batches * (self.accumulation or 0.0)
 
 
-@dataclass(frozen=True)
-class Sums:
-    """A run's sums on a device: groups of units, statistics and tables by model."""
-
-    groups: dict[str, UnitGroups]
-    reference: str
-    grouping: Grouping
-    statistics: nn.ModuleDict
-    tables: nn.ModuleDict
-
-    def states(self) -> list[Tensor]:
-        """Every sum."""
-        metrics = [*self.statistics.values(), *self.tables.values()]
-        return [value for metric in metrics for value in metric.sums().values()]  # type: ignore[operator]
-
-    def add(self, batches: Mapping[str, ActivationBatch]) -> None:
-        """One batch into all sums, as ``MiningModule.validation_step``."""
-        index = torch.arange(batches[self.reference].images)
-        if self.grouping.draws:
-            orders = {draw: index.roll(draw) for draw in range(1, self.grouping.draws + 1)}
-            batches[self.reference].reorder(orders)
-        add_up(batches, self.reference, self.statistics, self.tables)
-
-
 def make_sums(
-    cfg: DictConfig, shapes: Mapping[str, list[Layer]], reference: str, classes: int, device: str
+    cfg: DictConfig,
+    shapes: Mapping[str, list[Layer]],
+    reference: str,
+    classes: int,
+    device: str,
+    rows: range | None = None,
 ) -> Sums:
     """The sums of a run, at zero.
 
@@ -79,16 +58,26 @@ def make_sums(
         reference: name of the model whose units are the rows.
         classes: that the images have in turn.
         device: where the sums are.
+        rows: numbers of those units that one pass takes; None for all.
     """
-    groups = {
-        name: UnitGroups(layers, torch.zeros(sum(layer.channels for layer in layers)))
-        for name, layers in shapes.items()
-    }
+    groups = groups_of(shapes)
     evidence = Evidence.of(cfg)
     grouping = evidence.grouping(cfg.num_images, classes, groups)
+    averaged = cfg.correlation == "batch_mean"
     with torch.device(device):
-        made = sums_of(groups, reference, evidence, grouping, cfg.correlation == "batch_mean")
-    return Sums(groups, reference, grouping, *made)
+        return Sums(groups, reference, evidence, grouping, averaged, getattr(torch, cfg.sums), rows)
+
+
+def states(sums: Sums) -> list[Tensor]:
+    """Every sum."""
+    return [value for metric in sums.metrics().values() for value in metric.sums().values()]
+
+
+def add(sums: Sums, seen: Seen) -> None:
+    """One batch into all sums, as ``MiningModule.validation_step``."""
+    index = torch.arange(seen.rows.images)
+    seen.rows.reorder({draw: index.roll(draw) for draw in range(1, sums.grouping.draws + 1)})
+    sums.add(seen)
 
 
 def measure_time(
@@ -134,12 +123,16 @@ def measure_time(
 
 def correlate(sums: Sums, maps: Mapping[str, Mapping[str, Tensor]]) -> None:
     """One batch of activation maps into all sums."""
-    sums.add(condense_batch(sums.groups, sums.reference, maps, sums.grouping.draws > 0))
+    seen = Seen(sums)
+    for model, layers in maps.items():
+        for layer, values in layers.items():
+            seen.add(model, layer, values)
+    add(sums, seen)
 
 
 def accumulate(sums: Sums) -> None:
     """Add something to every sum of a block, as a batch of any size does."""
-    for value in sums.states():
+    for value in states(sums):
         part = value[0] if value.dim() > 3 else value  # those with blocks of images
         part.add_(torch.zeros_like(part, dtype=torch.float32))
 

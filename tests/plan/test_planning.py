@@ -18,6 +18,7 @@ from safetensors import safe_open
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import asset_root
 from rosetta_lab.mine.module import MiningModule, shapes_of
+from rosetta_lab.mine.sums import Sums
 from rosetta_lab.models.load import load_latents, load_observer
 from rosetta_lab.models.observer import Observer
 from rosetta_lab.models.units import Layer
@@ -36,6 +37,7 @@ def toy(**options) -> DictConfig:
     run = {"num_images": 40, "batch_size": 8, "seed": 0, "classes": None, "psi": 1.0, "k_gen": 5}
     run |= {"k_disc": 5, "correlation": "pooled", "null": "shuffled", "draws": None, "blocks": None}
     run |= {"center": None, "max_fdr": 0.05, "control": None, "save_tables": False}
+    run |= {"sums": "float32", "row_blocks": 1}
     return OmegaConf.create(
         {
             "gen": {
@@ -86,13 +88,14 @@ def test_shapes_and_sums_are_those_of_the_run() -> None:
     assert {m.name: m.layers for m in plan.models} == module.shapes
     assert [m.units for m in plan.models] == [10, 8, 8]
     assert plan.models[0].parameters == 12 * 64 + 64 + 4 * 6 * 9 + 6
-    states = [value for metric in module.metrics().values() for value in metric.sums().values()]
+    sums = Sums(module.groups, "toy", module.evidence, module.grouping)
+    metrics = sums.metrics().values()
+    states = [value for metric in metrics for value in metric.sums().values()]
     assert plan.memory.sums == sum(value.nbytes for value in states)
     tensors = [*observer.parameters(), *observer.buffers()]
     assert plan.memory.weights == sum(tensor.nbytes for tensor in tensors)
     draws = module.grouping.draws
     assert draws == 3  # few units
-    assert plan.memory.tables == 4 * 10 * (1 + 3 + 2 * draws) * 10
     assert plan.timing is None and plan.seconds is None
     assert plan.models[0].weights == "/no/such/file.pkl"
 
