@@ -61,7 +61,7 @@ def tables(a: Tensor, b: Tensor, draws: int = 1, groups: int = 12) -> Tables:
         seen_b = condense(b[index], shift_b, [grid], [target], total=True)
         sums_a, sums_b = sums_a + seen_a.sums[:, 0], sums_b + seen_b.sums[:, 0]
         total_a, total_b = total_a + seen_a.total, total_b + seen_b.total
-        on_a, on_b = seen_a.grids[0], seen_b.grids[0]
+        on_a, on_b = (seen.grids[0].flatten(0, 2) for seen in (seen_a, seen_b))
         products[0] += on_a.t() @ on_b
         for draw in range(1, 1 + draws):
             place = partners(index, n, draws, draw)

@@ -170,36 +170,33 @@ class CorrelationTable(SumMetric):
             self.add_sum(f"row_sums_{i}_{j}", blocks, 2, height)
             self.add_sum(f"column_sums_{i}_{j}", blocks, 2, width)
 
-    def update(
-        self,
-        rows: ActivationBatch,
-        columns: ActivationBatch,
-        block: int = 0,
-        paired: bool = True,
-    ) -> None:
-        """Add a batch.
+    def update(self, rows: ActivationBatch, columns: ActivationBatch, block: int = 0) -> None:
+        """Add a batch of a block of images."""
+        self.add_moments(rows, columns, block)
+        for pairing in range(self.pairings):
+            self.add_products(rows, columns, block, pairing)
 
-        Args:
-            rows: its maps of the row units.
-            columns: those of the column units.
-            block: of images, that it belongs to.
-            paired: in the orders of images that ``rows`` was told; else in their own.
-        """
+    def add_moments(self, rows: ActivationBatch, columns: ActivationBatch, block: int = 0) -> None:
+        """Add what does not depend on how images are paired."""
         self.count[block] += rows.images
         for i, j in self.blocks:
             a, b = self.rows.sizes[i], self.columns.sizes[j]
-            grid, target = smaller(a, b), larger(a, b)
-            right = columns.on_grid(b, grid)
-            for pairing in range(self.pairings):
-                left = rows.on_grid(a, grid, pairing if paired else None)
-                products = getattr(self, f"products_{i}_{j}")[block, pairing]
-                with without_autocast(self.count.device.type):
-                    if products.dtype == left.dtype:
-                        products.addmm_(left.t(), right)
-                    else:
-                        products.add_(left.t() @ right)
-            getattr(self, f"row_sums_{i}_{j}")[block].add_(rows.sums(a, target))
-            getattr(self, f"column_sums_{i}_{j}")[block].add_(columns.sums(b, target))
+            getattr(self, f"row_sums_{i}_{j}")[block].add_(rows.sums(a, larger(a, b)))
+            getattr(self, f"column_sums_{i}_{j}")[block].add_(columns.sums(b, larger(a, b)))
+
+    def add_products(
+        self, rows: ActivationBatch, columns: ActivationBatch, block: int = 0, pairing: int = 0
+    ) -> None:
+        """Add the products of one pairing of the images."""
+        for i, j in self.blocks:
+            a, b = self.rows.sizes[i], self.columns.sizes[j]
+            left, right = rows.on_grid(a, smaller(a, b), pairing), columns.on_grid(b, smaller(a, b))
+            products = getattr(self, f"products_{i}_{j}")[block, pairing]
+            with without_autocast(self.count.device.type):
+                if products.dtype == left.dtype:
+                    products.addmm_(left.t(), right)
+                else:
+                    products.add_(left.t() @ right)
 
     def compute(self) -> Tensor:
         """Table (rows, columns) in float32."""
@@ -311,14 +308,8 @@ class BatchMeanCorrelation(CorrelationTable):
         self.add_sum("batches")
         self.add_sum("total", len(rows.index), len(columns.index))
 
-    def update(
-        self,
-        rows: ActivationBatch,
-        columns: ActivationBatch,
-        block: int = 0,
-        paired: bool = True,
-    ) -> None:
-        super().update(rows, columns, paired=paired)
+    def update(self, rows: ActivationBatch, columns: ActivationBatch, block: int = 0) -> None:
+        super().update(rows, columns)
         self.total += super().r()
         self.batches += 1
         for name, value in self.sums().items():

@@ -18,8 +18,8 @@ from rosetta_lab.metrics.matching import bands, match, match_own
 from rosetta_lab.mine.null import Evidence, parts_of
 from rosetta_lab.mine.partial import PartialSums
 from rosetta_lab.mine.result import MiningResult
-from rosetta_lab.mine.sums import Sums, groups_of
-from rosetta_lab.models.observer import Observer
+from rosetta_lab.mine.sums import Seen, Sums, groups_of
+from rosetta_lab.models.observer import Observer, OnModelMap
 from rosetta_lab.models.units import Layer
 
 Correlation = Literal["pooled", "batch_mean"]
@@ -44,7 +44,7 @@ class MiningModule(L.LightningModule):
             which has no null.
         evidence: what matches are held against.
         partial: where unfinished sums are kept, None for nowhere.
-        batch_size: pilot images at a time, None for all.
+        batch_size: images that go through the models at a time, None for all of a batch.
         classes: that the images have in turn, 0 without any.
         sums: number format of the sums of products: in float32, r is about 1e-6 off at most after
             a million images.
@@ -71,7 +71,7 @@ class MiningModule(L.LightningModule):
         check_choice("correlation", correlation, get_args(Correlation))
         check_choice("sums", sums, get_args(Precision))
         self.observer, self.shapes, self.pilot = observer, dict(shapes), pilot
-        self.images, self.batch_size = images, batch_size or len(pilot)
+        self.images, self.batch_size = images, batch_size or images
         self.partial, self.on_table = partial, on_table
         self.evidence = evidence or Evidence("none" if correlation == "batch_mean" else "shuffled")
         self.groups = groups_of(shapes)
@@ -96,8 +96,6 @@ class MiningModule(L.LightningModule):
         means = pilot_run(self.observer, self.pilot, self.batch_size)
         for name, groups in self.groups.items():
             groups.shift.copy_(means[name])
-        with self.trainer.strategy.root_device:
-            self.sums = self._make_sums()
 
     def forget(self) -> None:
         """Let the sums go."""
@@ -107,6 +105,8 @@ class MiningModule(L.LightningModule):
         # Every process has to subtract the same numbers, to the last bit.
         for groups in self.groups.values():
             groups.shift.copy_(self.trainer.strategy.broadcast(groups.shift))
+        with self.device:
+            self.sums = self._make_sums()
         if self.partial is not None:
             self.seen = self.started_with = self.partial.load(
                 self.sums.metrics(), self.groups, self.global_rank, self.trainer.world_size
@@ -114,12 +114,14 @@ class MiningModule(L.LightningModule):
         self.started = time.monotonic()
 
     def validation_step(self, batch: LatentBatch, batch_idx: int) -> None:
-        seen = self.sums.look(self.observer, batch, check_finite)
+        block, seen = self.grouping.block(int(batch.index[0])), Seen(self.sums, len(batch))
+        for part in batch.split(self.batch_size):
+            self.sums.look(partial_of(self._show, part), len(part), seen, block)
         orders = {k: v.to(self.device) for k, v in self.grouping.orders(batch.index.cpu()).items()}
         if self.evidence.shuffle and orders:
             orders[0] = orders.pop(self.grouping.draws)
-        seen.rows.reorder(orders)
-        self.sums.add(seen, self.grouping.block(int(batch.index[0])))
+        seen.batches[self.observer.reference].reorder(orders)
+        self.sums.add(seen, block)
         if self.partial is not None:
             self.partial.advance(
                 len(batch),
@@ -130,6 +132,13 @@ class MiningModule(L.LightningModule):
             )
         self.seen += len(batch)
         self.log_dict(self.progress(), prog_bar=True, on_step=True, on_epoch=False)
+
+    def _show(self, batch: LatentBatch, on_map: OnModelMap) -> None:
+        def checked(model: str, layer: str, maps: Tensor) -> None:
+            check_finite(model, layer, maps)
+            on_map(model, layer, maps)
+
+        self.observer(batch, checked)
 
     def progress(self) -> dict[str, float]:
         """How far the pass is; other processes are taken to be as far as this one.

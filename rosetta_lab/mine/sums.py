@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from rosetta_lab.data.grouping import Grouping
-from rosetta_lab.data.latents import LatentBatch
 from rosetta_lab.metrics.activations import ActivationBatch, UnitGroups
 from rosetta_lab.metrics.correlation import (
     BatchMeanCorrelation,
@@ -18,7 +17,7 @@ from rosetta_lab.metrics.correlation import (
     UnitStatistics,
 )
 from rosetta_lab.mine.null import Evidence
-from rosetta_lab.models.observer import Observer
+from rosetta_lab.models.observer import OnModelMap
 from rosetta_lab.models.units import Layer
 
 
@@ -108,72 +107,68 @@ class Sums(nn.Module):
         return {name: cast(SumMetric, metric) for name, metric in named.items()}
 
     def look(
-        self,
-        observer: Observer,
-        batch: LatentBatch,
-        check: Callable[[str, str, Tensor], None] | None = None,
-    ) -> Seen:
-        """Show a batch to the models, and keep of their maps what the sums need.
+        self, show: Callable[[OnModelMap], object], images: int, seen: Seen, block: int = 0
+    ) -> None:
+        """Show the next images of a batch to the models, and keep of their maps what sums need.
 
         Every layer's maps are let go as soon as they are condensed: those of a batch would not fit
-        into memory together.
+        into memory together. The reference's own table needs its maps as large as they are, and
+        gets them here, a part of the batch at a time; the others pair images of the whole batch.
 
         Args:
-            observer: the models.
-            batch: what their images are made of.
-            check: sees model, layer and maps before.
+            show: shows them, and gives model, layer and maps to what it is given.
+            images: how many they are.
+            seen: of the whole batch.
+            block: of images, that it belongs to.
         """
-        seen = Seen(self)
+        reference, whole = self.reference, self.rows is self.groups[self.reference]
+        own = ActivationBatch(self.groups[reference], {}, [self.rows], images=images)
+        own_rows = own
+        if not whole:
+            own_rows = ActivationBatch(self.rows, {}, [self.groups[reference]], images=images)
 
         def condense(model: str, layer: str, maps: Tensor) -> None:
-            if check is not None:
-                check(model, layer, maps)
-            seen.add(model, layer, maps)
+            seen.batches[model].add(layer, maps)
+            if model == reference:
+                own.add(layer, maps)
+                if not whole:
+                    own_rows.add(layer, maps)
 
-        observer(batch, condense)
-        return seen
+        show(condense)
+        for one in (own, *([] if whole else [own_rows]), *seen.batches.values()):
+            one.finish_part()
+        self.table(reference).update(own_rows, own)
+        if not whole:
+            self.statistics_of(reference).update(own, block)
 
     def add(self, seen: Seen, block: int = 0) -> None:
-        """Add a batch to all sums of a block of images."""
-        if self.row_statistics is not self.statistics[self.reference]:
-            self.row_statistics.update(seen.rows, block)
-        for name, activations in seen.models.items():
-            self.statistics_of(name).update(activations, block)
-            if name == self.reference:
-                self.table(name).update(seen.rows, activations, paired=False)
-            else:
-                self.table(name).update(seen.rows, activations, block)
+        """Add a batch, all of which was looked at, to the sums of a block of images."""
+        rows = seen.batches[self.reference]
+        self.row_statistics.update(rows, block)
+        others = {n: batch for n, batch in seen.batches.items() if n != self.reference}
+        for name, batch in others.items():
+            self.statistics_of(name).update(batch, block)
+            self.table(name).add_moments(rows, batch, block)
+        for pairing in range(next(self.table(name).pairings for name in others)):
+            for name, batch in others.items():
+                self.table(name).add_products(rows, batch, block, pairing)
 
 
 class Seen:
     """What a batch leaves of the models' maps.
 
+    Args:
+        sums: that it is for.
+        images: of the batch.
+
     Attributes:
-        models: by name, all units.
-        rows: the units that are the tables' rows.
+        batches: by model; of the reference, the units that are the tables' rows.
     """
 
-    def __init__(self, sums: Sums) -> None:
-        groups, reference, rows = sums.groups, sums.reference, sums.rows
-        whole = rows is groups[reference]
-        self.reference = reference
-        self.models = {
-            name: ActivationBatch(
-                units,
-                {},
-                groups.values() if units is rows else [rows],
-                sums.totals and (whole or name != reference),
-            )
-            for name, units in groups.items()
+    def __init__(self, sums: Sums, images: int) -> None:
+        others = {name: units for name, units in sums.groups.items() if name != sums.reference}
+        rows = ActivationBatch(sums.rows, {}, others.values(), sums.totals, images)
+        self.batches = {sums.reference: rows} | {
+            name: ActivationBatch(units, {}, [sums.rows], sums.totals, images)
+            for name, units in others.items()
         }
-        self.rows = (
-            self.models[reference]
-            if whole
-            else ActivationBatch(rows, {}, groups.values(), sums.totals)
-        )
-
-    def add(self, model: str, layer: str, maps: Tensor) -> None:
-        """Condense a layer's maps (N, C, H, W)."""
-        self.models[model].add(layer, maps)
-        if model == self.reference and self.rows is not self.models[model]:
-            self.rows.add(layer, maps)

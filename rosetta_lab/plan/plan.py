@@ -7,6 +7,7 @@ contents, while the bytes of every tensor that would exist are counted. Weights 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from rosetta_lab.models.meta import observer_without_memory, shapes_without_memo
 from rosetta_lab.models.observer import Observer
 from rosetta_lab.models.units import Layer
 from rosetta_lab.plan.memory import MemoryMeter, available_memory
-from rosetta_lab.plan.rehearsal import Timing, add, make_sums, measure_time, states
+from rosetta_lab.plan.rehearsal import Timing, make_sums, measure_time, rehearse, states
 
 # Share of the free memory that measuring may fill: allocators and convolutions take some uncounted.
 MEASURING = 0.9
@@ -212,7 +213,7 @@ def plan_memory(
         weights = meter.live
         meter.count(states(sums))
         summed = meter.live - weights
-        add(sums, sums.look(observer, batch))
+        rehearse(sums, partial(observer, batch), len(batch))
     units = {name: len(own.index) for name, own in sums.groups.items()}
     rows, draws = units[sums.reference], sums.grouping.draws
     kinds = 1 if draws == 0 else 3 + 2 * draws  # r; by position, centred; two for each shuffle

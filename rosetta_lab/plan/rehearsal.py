@@ -14,7 +14,7 @@ from torch import Tensor
 from rosetta_lab.mine.null import Evidence
 from rosetta_lab.mine.sums import Seen, Sums, groups_of
 from rosetta_lab.models.load import load_latents, load_observer, random_weights
-from rosetta_lab.models.observer import Observation
+from rosetta_lab.models.observer import Observation, OnModelMap
 from rosetta_lab.models.units import Layer
 
 
@@ -73,13 +73,6 @@ def states(sums: Sums) -> list[Tensor]:
     return [value for metric in sums.metrics().values() for value in metric.sums().values()]
 
 
-def add(sums: Sums, seen: Seen) -> None:
-    """One batch into all sums, as ``MiningModule.validation_step``."""
-    index = torch.arange(seen.rows.images)
-    seen.rows.reorder({draw: index.roll(draw) for draw in range(1, sums.grouping.draws + 1)})
-    sums.add(seen)
-
-
 def measure_time(
     cfg: DictConfig, sums: Sums | None, device: str, limit: int, seconds: float
 ) -> Timing:
@@ -123,11 +116,32 @@ def measure_time(
 
 def correlate(sums: Sums, maps: Mapping[str, Mapping[str, Tensor]]) -> None:
     """One batch of activation maps into all sums."""
-    seen = Seen(sums)
-    for model, layers in maps.items():
-        for layer, values in layers.items():
-            seen.add(model, layer, values)
-    add(sums, seen)
+
+    def show(on_map: OnModelMap) -> None:
+        for model, layers in maps.items():
+            for layer, values in layers.items():
+                on_map(model, layer, values)
+
+    images = len(next(iter(next(iter(maps.values())).values())))
+    rehearse(sums, show, images)
+
+
+def rehearse(sums: Sums, show: Callable[[OnModelMap], object], images: int, parts: int = 1) -> None:
+    """One batch into all sums, as ``MiningModule.validation_step``.
+
+    Args:
+        sums: of the run.
+        show: shows a part of the batch.
+        images: of a part.
+        parts: of the batch.
+    """
+    seen = Seen(sums, images * parts)
+    for _ in range(parts):
+        sums.look(show, images, seen)
+    index = torch.arange(images * parts)
+    orders = {draw: index.roll(draw) for draw in range(1, sums.grouping.draws + 1)}
+    seen.batches[sums.reference].reorder(orders)
+    sums.add(seen)
 
 
 def accumulate(sums: Sums) -> None:

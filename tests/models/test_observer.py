@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from toy import ToyGenerator, ToyModel
@@ -9,7 +11,7 @@ from toy import ToyGenerator, ToyModel
 from rosetta_lab.data.latents import Latents
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.mine.null import Evidence
-from rosetta_lab.mine.sums import Sums, groups_of
+from rosetta_lab.mine.sums import Seen, Sums, groups_of
 from rosetta_lab.models.observer import GeneratedImages, Observer
 
 LATENTS = Latents(10, 0, 12, num_classes=3)
@@ -60,7 +62,10 @@ def tables(watch: Observer) -> dict[str, torch.Tensor]:
     groups = groups_of(watch.shapes(watch(batch)))
     none = Evidence("none")
     sums = Sums(groups, watch.reference, none, none.grouping(10, 3, groups))
-    sums.add(sums.look(watch, batch))
+    seen = Seen(sums, len(batch))
+    for part in batch.split(4):
+        sums.look(partial(watch, part), len(part), seen)
+    sums.add(seen)
     return {name: table.compute() for name, table in sums.tables.items()}
 
 
