@@ -153,8 +153,8 @@ def test_sorting_reorders_sections_and_tiles(page: Page) -> None:
     tiles = page.js("return [...document.querySelectorAll('#tiles a')].map((a) => a.hash)")
     assert tiles == [f"#concept-{concept}" for concept in by_size]
 
-    page.choose("sort", "generator layer")
-    layers = [layer.name for layer in dictionary.generator.layers]
+    page.choose("sort", "reference layer")
+    layers = [layer.name for layer in dictionary.reference.layers]
 
     def layer(concept: int) -> int:
         best = dictionary.concepts[concept].representative
