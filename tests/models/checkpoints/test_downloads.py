@@ -14,16 +14,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
+from checkpoint_checks import fails, fetched
 from checkpoint_files import Golden
 from file_server import FileServer, file_server
 
 import rosetta_lab
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.models.checkpoints import download, load_weights, resolve, transfer
+from rosetta_lab.models.checkpoints import download, load_weights, transfer
 
 DATA = random.Random(0).randbytes(200_000)
 SHA = hashlib.sha256(DATA).hexdigest()
@@ -51,36 +51,27 @@ def leftovers(cache: Path) -> list[str]:
     return [p.name for p in cache.rglob("*") if p.is_file() and p.name not in finished]
 
 
-def fails(url: str, **options: Any) -> str:
-    """The message of a download that fails."""
-    with pytest.raises(RosettaError) as caught:
-        resolve(url, **options)
-    message = str(caught.value)
-    assert len(message.splitlines()) == 2
-    return message
-
-
 def test_download_once(server: FileServer, cache: Path) -> None:
     url = server.serve("/networks/model.pkl", DATA)
-    path = resolve(url, sha256=SHA.upper())
+    path = fetched(url, sha256=SHA.upper())
     assert path.read_bytes() == DATA
     assert path.name == "model.pkl" and cache in path.parents
     assert path.with_name("model.pkl.sha256").read_text() == f"{SHA}  model.pkl\n"
-    assert resolve(url) == path
+    assert fetched(url) == path
     assert len(server.requests) == 1 and server.ranges == [None]
     assert not leftovers(cache)
 
 
 def test_files_of_one_name_from_two_places(server: FileServer, cache: Path) -> None:
-    first = resolve(server.serve("/a/model.pkl", DATA))
-    second = resolve(server.serve("/b/model.pkl", DATA[:100]))
-    third = resolve(server.serve("/b/model.pkl?version=2", DATA[:50]))
+    first = fetched(server.serve("/a/model.pkl", DATA))
+    second = fetched(server.serve("/b/model.pkl", DATA[:100]))
+    third = fetched(server.serve("/b/model.pkl?version=2", DATA[:50]))
     assert [len(p.read_bytes()) for p in (first, second, third)] == [200_000, 100, 50]
 
 
 @pytest.mark.parametrize("path", ["/..%2f..%2fevil", "/a/..", "/.hidden", "/", "/x" * 200 + ".pkl"])
 def test_names_stay_inside_the_cache(path: str, server: FileServer, cache: Path) -> None:
-    found = resolve(server.serve(path, DATA))
+    found = fetched(server.serve(path, DATA))
     assert (cache / "downloads").resolve() in found.resolve().parents
     assert not found.name.startswith(".")
 
@@ -90,7 +81,7 @@ def test_names_stay_inside_the_cache(path: str, server: FileServer, cache: Path)
 
 def test_dropped_connection_is_resumed(server: FileServer, cache: Path) -> None:
     url = server.serve("/model.pkl", DATA, drops=[70_000, 150_000])
-    assert resolve(url, sha256=SHA).read_bytes() == DATA
+    assert fetched(url, sha256=SHA).read_bytes() == DATA
     assert server.ranges == [None, "bytes=70000-", "bytes=150000-"]
     assert [condition for _, _, condition in server.requests] == [None, '"v1"', '"v1"']
     assert server.bytes_sent == len(DATA)
@@ -108,7 +99,7 @@ def test_the_next_run_goes_on(
     assert sorted(leftovers(cache)) == ["model.pkl.part", "model.pkl.part.json"]
     server.files["/model.pkl"].statuses.clear()
     server.files["/model.pkl"].drops.clear()
-    assert resolve(url).read_bytes() == DATA
+    assert fetched(url).read_bytes() == DATA
     assert server.ranges[-1] == "bytes=50000-"
 
 
@@ -128,9 +119,9 @@ def test_killed_before_the_renaming(
     with monkeypatch.context() as patch:
         patch.setattr(download, step, killed)
         with pytest.raises(KeyboardInterrupt):
-            resolve(url)
+            fetched(url)
     assert not list(cache.rglob("model.pkl"))
-    assert resolve(url, sha256=SHA).read_bytes() == DATA
+    assert fetched(url, sha256=SHA).read_bytes() == DATA
     assert server.ranges == [None, f"bytes={len(DATA) - 1}-"]
     assert server.bytes_sent == len(DATA) + 1
     assert not leftovers(cache)
@@ -147,9 +138,9 @@ def test_complete_but_not_renamed_and_changed_since(
     with monkeypatch.context() as patch:
         patch.setattr(download, "record_digest", killed)
         with pytest.raises(KeyboardInterrupt):
-            resolve(url)
+            fetched(url)
     server.serve("/model.pkl", DATA[::-1], etag='"v2"')
-    assert resolve(url).read_bytes() == DATA[::-1]
+    assert fetched(url).read_bytes() == DATA[::-1]
 
 
 @pytest.mark.parametrize("moves", [False, True])
@@ -168,7 +159,7 @@ def test_redirected_download_is_resumed(moves: bool, server: FileServer, cache: 
                 return to
 
         server.redirections = Once(server.redirections)
-    path = resolve(url, sha256=SHA)
+    path = fetched(url, sha256=SHA)
     assert path.read_bytes() == DATA and path.name == "model.pkl"
     assert [(where, wanted) for where, wanted, _ in server.requests] == [
         ("/resolve/model.pkl", None),
@@ -191,7 +182,7 @@ def test_redirection_to_nowhere(to: str, server: FileServer, cache: Path) -> Non
 
 def test_server_that_ignores_ranges(server: FileServer, cache: Path) -> None:
     url = server.serve("/model.pkl", DATA, drops=[70_000], ranges=False)
-    assert resolve(url, sha256=SHA).read_bytes() == DATA
+    assert fetched(url, sha256=SHA).read_bytes() == DATA
     assert server.ranges == [None, "bytes=70000-"]
 
 
@@ -212,7 +203,7 @@ def test_file_that_changes_halfway(etag: str | None, server: FileServer, cache: 
             return status
 
     server.files["/model.pkl"].statuses = Change([200, 503])
-    assert resolve(url).read_bytes() == changed
+    assert fetched(url).read_bytes() == changed
     assert server.ranges[1] == ("bytes=70000-" if etag else None)
 
 
@@ -231,36 +222,36 @@ def test_parts_that_are_no_beginning(
     notes: object, ranges: list[str | None], server: FileServer, cache: Path
 ) -> None:
     url = server.serve("/model.pkl", DATA)
-    path = resolve(url)
+    path = fetched(url)
     path.unlink()
     path.with_name("model.pkl.part").write_bytes(DATA + DATA)
     path.with_name("model.pkl.part.json").write_text(json.dumps(notes))
-    assert resolve(url).read_bytes() == DATA
+    assert fetched(url).read_bytes() == DATA
     assert server.ranges == [None, *ranges]
 
 
 def test_without_a_validator_nothing_is_resumed(server: FileServer, cache: Path) -> None:
     """The length alone does not tell whether the rest is of the same file."""
     url = server.serve("/model.pkl", DATA, etag=None, drops=[70_000])
-    assert resolve(url, sha256=SHA).read_bytes() == DATA
+    assert fetched(url, sha256=SHA).read_bytes() == DATA
     assert server.ranges == [None, None]
 
 
 def test_part_of_unknown_origin_is_not_trusted(server: FileServer, cache: Path) -> None:
     url = server.serve("/model.pkl", DATA)
-    path = resolve(url)
+    path = fetched(url)
     path.unlink()
     path.with_name("model.pkl.part").write_bytes(b"rubbish")
-    assert resolve(url).read_bytes() == DATA
+    assert fetched(url).read_bytes() == DATA
 
 
 def test_without_content_length(server: FileServer, cache: Path) -> None:
-    assert resolve(server.serve("/model.pkl", DATA, length=False)).read_bytes() == DATA
+    assert fetched(server.serve("/model.pkl", DATA, length=False)).read_bytes() == DATA
 
 
 def test_passing_trouble_is_waited_out(server: FileServer, cache: Path) -> None:
     url = server.serve("/model.pkl", DATA, statuses=[503, 429, 500])
-    assert resolve(url).read_bytes() == DATA
+    assert fetched(url).read_bytes() == DATA
     assert len(server.requests) == 4
 
 
@@ -316,7 +307,7 @@ def test_wrong_sha256(server: FileServer, cache: Path) -> None:
     message = fails(url, sha256="0" * 64)
     assert SHA in message and "0" * 64 in message
     assert not leftovers(cache) and not list(cache.rglob("model.pkl"))
-    resolve(url)
+    fetched(url)
     assert SHA in fails(url, sha256="0" * 64)
 
 
@@ -324,7 +315,7 @@ def test_wrong_sha256(server: FileServer, cache: Path) -> None:
 def test_length_that_is_no_number(length: str, server: FileServer, cache: Path) -> None:
     headers = {"Content-Length": length}
     url = server.serve("/model.pkl", DATA, length=False, headers=headers)
-    assert resolve(url).read_bytes() == DATA
+    assert fetched(url).read_bytes() == DATA
 
 
 @pytest.mark.parametrize(
@@ -337,20 +328,24 @@ def test_addresses_of_nothing(url: str, cache: Path, monkeypatch: pytest.MonkeyP
 
 def test_damaged_cache_is_noticed(server: FileServer, cache: Path) -> None:
     url = server.serve("/model.pkl", DATA)
-    path = resolve(url)
+    path = fetched(url)
     path.write_bytes(DATA[:-1] + b"?")
     message = fails(url)
     assert SHA in message and f"Delete {path}" in message
 
 
-def test_download_whose_checksum_is_gone(server: FileServer, cache: Path) -> None:
+def test_download_whose_checksum_is_gone(
+    server: FileServer, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing tells what it should be, so it is not what was downloaded."""
     url = server.serve("/model.pkl", DATA)
-    path = resolve(url)
+    path = fetched(url)
     path.with_name("model.pkl.sha256").unlink()
     path.write_bytes(b"planted")
-    assert "offline" in fails(url, offline=True)
-    assert resolve(url).read_bytes() == DATA
+    with monkeypatch.context() as patch:
+        patch.setenv("ROSETTA_OFFLINE", "1")
+        assert "offline" in fails(url)
+    assert fetched(url).read_bytes() == DATA
 
 
 @pytest.mark.parametrize("sha256", ["", "abc", "g" * 64, f" {SHA}"])
@@ -368,25 +363,25 @@ FORK = multiprocessing.get_context("fork")
 
 def test_one_downloads_and_the_others_wait(server: FileServer, cache: Path) -> None:
     url = server.serve("/model.pkl", DATA, pause=0.03)
-    processes = [FORK.Process(target=resolve, args=(url,)) for _ in range(4)]
+    processes = [FORK.Process(target=fetched, args=(url,)) for _ in range(4)]
     for process in processes:
         process.start()
     for process in processes:
         process.join(60)
     assert [process.exitcode for process in processes] == [0] * 4
     assert len(server.requests) == 1
-    assert resolve(url).read_bytes() == DATA
+    assert fetched(url).read_bytes() == DATA
 
 
 def test_killed_downloader_is_taken_over(server: FileServer, cache: Path) -> None:
     url = server.serve("/model.pkl", DATA, pause=0.2)
-    owner = FORK.Process(target=resolve, args=(url,))
+    owner = FORK.Process(target=fetched, args=(url,))
     owner.start()
     deadline = time.monotonic() + 60
     while not any(p.stat().st_size for p in cache.rglob("model.pkl.part")):
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    waiting = FORK.Process(target=resolve, args=(url,))
+    waiting = FORK.Process(target=fetched, args=(url,))
     waiting.start()
     time.sleep(0.2)
     assert len(server.requests) == 1
@@ -394,7 +389,7 @@ def test_killed_downloader_is_taken_over(server: FileServer, cache: Path) -> Non
     server.files["/model.pkl"].pause = 0.0
     waiting.join(60)
     assert waiting.exitcode == 0
-    assert resolve(url, sha256=SHA).read_bytes() == DATA
+    assert fetched(url, sha256=SHA).read_bytes() == DATA
     assert len(server.requests) == 2 and server.ranges[1] is not None
 
 
@@ -411,8 +406,10 @@ def test_offline(
     assert "offline" in message and url in message
     assert str(cache) in message and "weights=PATH" in message
     assert not server.requests
-    path = resolve(url, offline=False)
-    assert resolve(url) == path
+    monkeypatch.setenv(variable, "0")
+    path = fetched(url)
+    monkeypatch.setenv(variable, "1")
+    assert fetched(url) == path
     assert len(server.requests) == 1
 
 
@@ -439,7 +436,7 @@ def test_progress_bar(server: FileServer, cache: Path, monkeypatch: pytest.Monke
 
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    resolve(server.serve("/model.pkl", DATA))
+    fetched(server.serve("/model.pkl", DATA))
     assert "model.pkl: 100%" in terminal.getvalue() and "200k/200k" in terminal.getvalue()
 
 
@@ -447,9 +444,10 @@ def test_local_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "my model.pkl"
     path.write_bytes(DATA)
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("ROSETTA_OFFLINE", "1")
     monkeypatch.chdir(tmp_path)
     for source in (str(path), path.as_uri(), "my model.pkl", "~/my model.pkl"):
-        found = resolve(source, sha256=SHA, offline=True)
+        found = fetched(source, sha256=SHA)
         assert os.path.samefile(found, path)
     assert "%20" in path.as_uri()
     assert SHA in fails(str(path), sha256="0" * 64)
@@ -467,18 +465,20 @@ def test_local_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_sources_that_lead_nowhere(source: str, wanted: str) -> None:
     with pytest.raises(RosettaError, match=wanted):
-        resolve(source)
+        fetched(source)
 
 
 def test_files_of_the_package() -> None:
-    found = resolve("package://errors.py")
+    found = fetched("package://errors.py")
     assert found == Path(rosetta_lab.__file__).parent / "errors.py"
 
 
 # weights from a URL ----------------------------------------------------------------------------
 
 
-def test_weights_from_a_url(server: FileServer, cache: Path) -> None:
+def test_weights_from_a_url(
+    server: FileServer, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """BigGAN-deep: the weights, and the config that is published beside them."""
     golden = Golden.read("biggan_deep")
     file = io.BytesIO()
@@ -497,7 +497,8 @@ def test_weights_from_a_url(server: FileServer, cache: Path) -> None:
         "/biggan-deep-config.json",
     ]
     assert weights.file is not None and weights.file.suffix == ".safetensors"
+    monkeypatch.setenv("ROSETTA_OFFLINE", "1")
     for source in (url, str(weights.file)):
         for path in cache.rglob("*config.json*"):
             path.unlink()
-        assert load_weights(source, offline=True).config == weights.config
+        assert load_weights(source).config == weights.config

@@ -147,7 +147,7 @@ def test_rosinality_reports_strange_tensors(tmp_path: Path) -> None:
 
 
 def test_rosinality_without_its_mean_latent(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As its training script saves: the mean of many mapped latents, truncation towards it."""
     golden = Golden.read("stylegan2_rosinality")
@@ -162,11 +162,14 @@ def test_rosinality_without_its_mean_latent(
         w = generator.map(torch.randn(10_000, generator.z_dim))[:, 0]
     error = (weights.state_dict["mapping.w_avg"] - w.mean(0)) / w.std(0)
     assert error.abs().max() < 5 * (2 / 10_000) ** 0.5  # of two means of 10,000
-    again = load_weights(str(tmp_path / "550000.pt"), cache=tmp_path / "another")
+    monkeypatch.setenv("ROSETTA_CACHE", str(tmp_path / "another"))
+    again = load_weights(str(tmp_path / "550000.pt"))
     assert_same_state(again, weights.state_dict)
 
 
-def test_rosinality_without_noise(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_rosinality_without_noise(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As its early versions saved: only the noise is another."""
     checkpoint = rosinality_checkpoint(Golden.read("stylegan2_rosinality"))
     torch.save(checkpoint, tmp_path / "full.pt")
@@ -185,7 +188,8 @@ def test_rosinality_without_noise(tmp_path: Path, caplog: pytest.LogCaptureFixtu
             assert abs(other.mean()) < 1.0 and abs(other.std() - 1) < 0.5
         else:
             assert torch.equal(other, value), name
-    again = load_weights(str(tmp_path / "early.pt"), cache=tmp_path / "another")
+    monkeypatch.setenv("ROSETTA_CACHE", str(tmp_path / "another"))
+    again = load_weights(str(tmp_path / "early.pt"))
     assert_same_state(again, weights.state_dict)
 
 
