@@ -55,6 +55,12 @@ def fails(source: str, **options: str) -> str:
     return message
 
 
+def leftovers(cache: Path) -> list[str]:
+    """Names of files that are neither finished nor locks."""
+    finished = ("model.pkl", "model.pkl.sha256", "model.pkl.lock")
+    return [p.name for p in cache.rglob("*") if p.is_file() and p.name not in finished]
+
+
 def write(path: Path, data: bytes) -> str:
     path.write_bytes(data)
     return str(path)

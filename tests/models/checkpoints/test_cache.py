@@ -4,35 +4,24 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from checkpoint_checks import fails, fetched, no_room
-from file_server import FileServer, file_server
+from file_server import FileServer
 
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.models.checkpoints import child, convert, load_weights, transfer
+from rosetta_lab.models.checkpoints import child, convert, load_weights
 
 DATA = bytes(range(256)) * 100
 
 
 @pytest.fixture
-def server() -> Iterator[FileServer]:
-    with file_server() as running:
-        yield running
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache; online; retries without delay; conversions in this process."""
-    monkeypatch.setenv("ROSETTA_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.delenv("ROSETTA_OFFLINE", raising=False)
-    monkeypatch.setattr(transfer, "BACKOFF", 0.0)
+def cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Conversions in this process."""
     monkeypatch.setattr(convert, "convert_apart", child.convert)
-    return tmp_path / "cache"
+    return cache
 
 
 # what is nobody else's business ----------------------------------------------------------------
