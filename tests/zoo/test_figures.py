@@ -27,6 +27,11 @@ WEIGHTS = PACKAGE / "zoo" / "weights"
 
 
 @pytest.fixture(scope="module")
+def train() -> FashionScenes:
+    return FashionScenes("train", seed=1_000_000)
+
+
+@pytest.fixture(scope="module")
 def test_scenes() -> FashionScenes:
     return FashionScenes("test", seed=0)
 
