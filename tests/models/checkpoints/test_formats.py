@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ def test_rosinality_reports_strange_tensors(tmp_path: Path) -> None:
 
 
 def test_rosinality_without_its_mean_latent(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As its training script saves: the mean of many mapped latents, truncation towards it."""
     golden = Golden.read("stylegan2_rosinality")
@@ -162,14 +163,12 @@ def test_rosinality_without_its_mean_latent(
         w = generator.map(torch.randn(10_000, generator.z_dim))[:, 0]
     error = (weights.state_dict["mapping.w_avg"] - w.mean(0)) / w.std(0)
     assert error.abs().max() < 5 * (2 / 10_000) ** 0.5  # of two means of 10,000
-    monkeypatch.setenv("ROSETTA_CACHE", str(tmp_path / "another"))
+    shutil.rmtree(tmp_path / "cache")
     again = load_weights(str(tmp_path / "550000.pt"))
     assert_same_state(again, weights.state_dict)
 
 
-def test_rosinality_without_noise(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rosinality_without_noise(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """As its early versions saved: only the noise is another."""
     checkpoint = rosinality_checkpoint(Golden.read("stylegan2_rosinality"))
     torch.save(checkpoint, tmp_path / "full.pt")
@@ -188,7 +187,7 @@ def test_rosinality_without_noise(
             assert abs(other.mean()) < 1.0 and abs(other.std() - 1) < 0.5
         else:
             assert torch.equal(other, value), name
-    monkeypatch.setenv("ROSETTA_CACHE", str(tmp_path / "another"))
+    shutil.rmtree(tmp_path / "cache")
     again = load_weights(str(tmp_path / "early.pt"))
     assert_same_state(again, weights.state_dict)
 
