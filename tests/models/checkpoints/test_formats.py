@@ -164,8 +164,7 @@ def test_rosinality_without_its_mean_latent(
     error = (weights.state_dict["mapping.w_avg"] - w.mean(0)) / w.std(0)
     assert error.abs().max() < 5 * (2 / 10_000) ** 0.5  # of two means of 10,000
     shutil.rmtree(tmp_path / "cache")
-    again = load_weights(str(tmp_path / "550000.pt"))
-    assert_same_state(again, weights.state_dict)
+    assert_same_state(load_weights(str(tmp_path / "550000.pt")), weights.state_dict)
 
 
 def test_rosinality_without_noise(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -188,8 +187,7 @@ def test_rosinality_without_noise(tmp_path: Path, caplog: pytest.LogCaptureFixtu
         else:
             assert torch.equal(other, value), name
     shutil.rmtree(tmp_path / "cache")
-    again = load_weights(str(tmp_path / "early.pt"))
-    assert_same_state(again, weights.state_dict)
+    assert_same_state(load_weights(str(tmp_path / "early.pt")), weights.state_dict)
 
 
 # BigGAN ----------------------------------------------------------------------------------------
