@@ -9,7 +9,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import open_clip
@@ -45,6 +44,7 @@ def fingerprint(
         "configs": configs,
         "weights": {name: state_hash(model) for name, model in observer.networks.items()},
         "layers": observer.layers,
+        "reference": observer.reference,  # keys are sorted: the order of the layers does not tell
         "latents": dict(vars(latents)),
         "psi": psi,
         "evidence": asdict(evidence),
@@ -57,8 +57,8 @@ def fingerprint(
 class SumsCache:
     """Finished and unfinished results in the cache folder, under one fingerprint."""
 
-    def __init__(self, key: str, folder: Path | None = None) -> None:
-        folder = folder or cache_folder() / "mining"
+    def __init__(self, key: str) -> None:
+        folder = cache_folder() / "mining"
         self.path = folder / f"{key}.safetensors"
         self.partial = PartialSums(folder / f"{key}.partial")
 
