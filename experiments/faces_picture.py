@@ -21,7 +21,7 @@ def panel(folder: Path, dictionary: RosettaDictionary, number: int, title: str) 
     neuron = dictionary.neurons[number]
     heads = [
         f"{title} (concept {neuron.concept}, neuron {number})",
-        f"{dictionary.generator.name} {neuron.unit.layer}, {neuron.unit.channel}",
+        f"{dictionary.reference.name} {neuron.unit.layer}, {neuron.unit.channel}",
     ]
     for name, (best, *_) in neuron.matches.items():
         evidence = f"r {best.r:.2f}, content {best.r_centred:.2f}"

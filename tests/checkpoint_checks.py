@@ -12,8 +12,10 @@ import torch
 from checkpoint_files import Golden
 from torch import Tensor
 
+from rosetta_lab.errors import RosettaError
 from rosetta_lab.models.base import Generator
 from rosetta_lab.models.checkpoints import Weights, child, convert, load_into, load_weights
+from rosetta_lab.models.checkpoints.download import fetch
 
 
 def private(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,6 +39,26 @@ def no_room() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def fetched(source: str, **options: str) -> Path:
+    """The local file behind a source."""
+    return fetch(source, **options)[0]
+
+
+def fails(source: str, **options: str) -> str:
+    """The message of a source that cannot be had."""
+    with pytest.raises(RosettaError) as caught:
+        fetched(source, **options)
+    message = str(caught.value)
+    assert len(message.splitlines()) == 2
+    return message
+
+
+def leftovers(cache: Path) -> list[str]:
+    """Names of files that are neither finished nor locks."""
+    finished = ("model.pkl", "model.pkl.sha256", "model.pkl.lock")
+    return [p.name for p in cache.rglob("*") if p.is_file() and p.name not in finished]
 
 
 def write(path: Path, data: bytes) -> str:

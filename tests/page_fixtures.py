@@ -127,7 +127,7 @@ def examples_for(dictionary: RosettaDictionary, images: Tensor, centres: Tensor)
     for number, neuron in enumerate(dictionary.candidates):
         heights = 1.0 + torch.arange(len(images)).roll(number).float() / len(images)
         width = 0.08 + 0.03 * (number % 4)
-        maps[dictionary.generator.name, neuron.unit] = blob_maps(centres, heights, (16, 16), width)
+        maps[dictionary.reference.name, neuron.unit] = blob_maps(centres, heights, (16, 16), width)
         for name, matches in neuron.matches.items():
             maps[name, matches[0].unit] = blob_maps(centres, heights * 3 - 1, (8, 8), width)
     captions = [f"{number} · <b>caption</b>" for number in range(len(images))]

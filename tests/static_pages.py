@@ -24,7 +24,7 @@ const done = arguments[arguments.length - 1];
   done(sizes);
 })();
 """
-_CONTRAST = """
+CONTRAST = """
 const light = (colour) => {
   const [r, g, b] = colour.match(/[\\d.]+/g).slice(0, 3).map((c) => {
     c /= 255; return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
@@ -32,7 +32,8 @@ const light = (colour) => {
   return 0.2126 * r + 0.7152 * g + 0.0722 * b;
 };
 const page = light(getComputedStyle(document.body).backgroundColor);
-return [...document.querySelectorAll("p, dt, dd, th, td, figcaption, code, a")]
+const texts = "p, dt, dd, th, td, figcaption, code, a, small, summary, .captions span";
+return [...document.querySelectorAll(texts)]
   .map((element) => light(getComputedStyle(element).color))
   .map((text) => (Math.max(text, page) + 0.05) / (Math.min(text, page) + 0.05));
 """
@@ -78,7 +79,7 @@ def check_page(driver: webdriver.Chrome, path: Path, folder: Path, images: int) 
         ]
         assert asked and all(address.startswith(folder.as_uri()) for address in asked)
         assert driver.execute_script("return document.documentElement.scrollWidth <= innerWidth")
-        assert min(driver.execute_script(_CONTRAST)) >= 4.5  # WCAG AA
+        assert min(driver.execute_script(CONTRAST)) >= 4.5  # WCAG AA
         background = driver.execute_script("return getComputedStyle(document.body).backgroundColor")
         assert (background == "rgb(20, 21, 23)") == (scheme == "dark")
 

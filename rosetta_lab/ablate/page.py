@@ -47,7 +47,7 @@ def write_ablation(
     Returns:
         The path of ``index.html``. It is written last, so a page is never without its pictures.
     """
-    generator = dictionary.generator.name
+    generator = dictionary.reference.name
     lost = grouped(rows)
     parts = {"models": [key for key in lost if key[0] != generator]}
     parts["generator"] = [key for key in lost if key[0] == generator]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rosetta_lab.dictionary.mined import Mined
-from rosetta_lab.dictionary.pairs import generator_units, matched_pairs
+from rosetta_lab.dictionary.pairs import matched_pairs, reference_units
 from rosetta_lab.dictionary.schema import ModelCard
 from rosetta_lab.dictionary.statistics import load_statistics
 from rosetta_lab.errors import check_choice
@@ -85,8 +85,8 @@ def choose(mined: Mined, draws: int, seed: int, match: Match = "mean") -> dict[s
     dictionary = mined.dictionary
     pairs = matched_pairs(dictionary, "all", "rosetta")
     rosetta = {name: rows[:, 1].unique() for name, rows in pairs.items()}
-    rosetta = {dictionary.generator.name: generator_units(pairs), **rosetta}
-    cards = {dictionary.generator.name: dictionary.generator, **dictionary.discriminative}
+    rosetta = {dictionary.reference.name: reference_units(pairs), **rosetta}
+    cards = {dictionary.reference.name: dictionary.reference, **dictionary.discriminative}
     how = (draws, seed, match)
     return {name: _chosen(mined, cards[name], own, *how) for name, own in rosetta.items()}
 

@@ -36,7 +36,7 @@ def model_cards(observer: Observer, shapes: Mapping[str, list[Layer]]) -> dict[s
 
 
 def build_dictionary(
-    generator: ModelCard,
+    reference: ModelCard,
     discriminative: Mapping[str, ModelCard],
     found: Found,
     own: Neighbours,
@@ -47,16 +47,16 @@ def build_dictionary(
     stability: Mapping[int, float] | None = None,
     **provenance: Any,
 ) -> RosettaDictionary:
-    """Join matches through the generator and cluster them (paper, sections 3.1 to 3.3).
+    """Join matches through the reference model and cluster them (paper, sections 3.1 to 3.3).
 
     Args:
-        generator: the generator's card.
+        reference: the reference model's card.
         discriminative: the models' cards.
-        found: best buddies in every model, of generator units (rows).
-        own: neighbours of generator units among themselves, none its own.
+        found: best buddies in every model, of reference units (rows).
+        own: neighbours of reference units among themselves, none its own.
         alive: name to which units vary at all (U,), bool.
-        k_gen: nearest generator units of the clustering.
-        k_disc: nearest model units that each generator unit considered.
+        k_gen: nearest reference units of the clustering.
+        k_disc: nearest model units that each reference unit considered.
         stability: of the Rosetta units, by number; None where it was not measured.
         provenance: the remaining fields of :class:`RosettaDictionary` (seed, num_images, config).
     """
@@ -67,7 +67,7 @@ def build_dictionary(
             for name, judged in found.models.items()
         }
         return RosettaNeuron(
-            generator.units[number],
+            reference.units[number],
             matches,
             round(sum(some[0].r for some in matches.values()) / len(matches), 6),
             q=_rounded(found.q.get(number)),
@@ -81,7 +81,7 @@ def build_dictionary(
     ]
     neurons, concepts = _sort(neurons, _clusters(own, k_gen, found.rosetta))
     return RosettaDictionary(
-        generator=generator,
+        reference=reference,
         discriminative=dict(discriminative),
         neurons=neurons,
         concepts=concepts,
@@ -94,7 +94,7 @@ def build_dictionary(
         evidence={
             name: _evidence(judged) for name, judged in found.models.items() if judged.decoys
         },
-        summary=_summary(generator, discriminative, found, alive, len(concepts)),
+        summary=_summary(reference, discriminative, found, alive, len(concepts)),
         **provenance,
     )
 
@@ -123,7 +123,7 @@ def check_k(units: Mapping[str, int], reference: str, k_gen: int, k_disc: int) -
 
 
 def _matches(units: UnitIndex, judged: Judged, row: int, accepted: bool) -> list[Match]:
-    """A generator unit's best buddies in one model, best first, lower index first on ties."""
+    """A reference unit's best buddies in one model, best first, lower index first on ties."""
     buddies, scores = judged.buddies, judged.buddies.scores
     found = []
     for place in (buddies.pairs[:, 0] == row).nonzero().flatten().tolist():
@@ -158,7 +158,7 @@ def _evidence(judged: Judged) -> dict[str, Tensor]:
 
 
 def _clusters(own: Neighbours, k: int, rosetta: Sequence[int]) -> list[list[int]]:
-    """Rosetta units that are best buddies within the generator, by their place in the list."""
+    """Rosetta units that are each other's best buddies, by their place in the list."""
     place = {number: i for i, number in enumerate(rosetta)}
     adjacency = torch.zeros(len(rosetta), len(rosetta), dtype=torch.bool)
     for a, b in best_buddies(own, k, k).pairs.tolist():
@@ -168,14 +168,14 @@ def _clusters(own: Neighbours, k: int, rosetta: Sequence[int]) -> list[list[int]
 
 
 def _summary(
-    generator: ModelCard,
+    reference: ModelCard,
     discriminative: Mapping[str, ModelCard],
     found: Found,
     alive: Mapping[str, Tensor],
     concepts: int,
 ) -> dict[str, Any]:
     """What a run counts."""
-    cards = {generator.name: generator, **discriminative}
+    cards = {reference.name: reference, **discriminative}
     pairs = {name: judged.buddies.pairs.cpu() for name, judged in found.models.items()}
     summary = {
         "rosetta_neurons": len(found.rosetta),
@@ -184,7 +184,7 @@ def _summary(
         "units": {name: len(card.units) for name, card in cards.items()},
         "dead_units": {name: int((~alive[name]).sum()) for name in cards},
         "meetings": {
-            name: _meetings(generator.units, discriminative[name].units, own)
+            name: _meetings(reference.units, discriminative[name].units, own)
             for name, own in pairs.items()
         },
         "histogram": {
@@ -253,7 +253,7 @@ def _sort(
 
 
 def _meetings(rows: UnitIndex, columns: UnitIndex, pairs: Tensor) -> list[list[int]]:
-    """Best buddies (P, 2) counted per pair of layers: generator layers by model layers."""
+    """Best buddies (P, 2) counted per pair of layers: reference layers by model layers."""
     ends = [torch.tensor([i.units(x.name).stop for x in i.layers]) for i in (rows, columns)]
     places = [
         torch.bucketize(p, e, right=True) for p, e in zip(pairs.t().contiguous(), ends, strict=True)

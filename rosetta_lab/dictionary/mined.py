@@ -192,7 +192,7 @@ def load_mined(
         DISCRIMINATIVE.find(entry.get(TARGET))
     with refusing("The dictionary's generator"):
         generator = load_generator(config.gen, config.seed, GENERATORS)
-    check_weights(generator, dictionary.generator)
+    check_weights(generator, dictionary.reference)
     return Mined(
         dictionary, folder, config, generator.to(device), torch.device(device), trust_sources
     )

@@ -13,7 +13,7 @@ from rosetta_lab.dictionary.schema import RosettaDictionary
 from rosetta_lab.errors import RosettaError, check_choice, check_count
 from rosetta_lab.models.units import UnitIndex
 
-Pairs = dict[str, Tensor]  # model name to numbers of units, generator and model (P, 2)
+Pairs = dict[str, Tensor]  # model name to numbers of units, reference and model (P, 2)
 Pool = Literal["rosetta", "accepted", "best_buddies", "rejected", "decoys", "random", "none"]
 
 
@@ -28,7 +28,7 @@ def matched_pairs(
     limit: int | None = None,
     seed: int = 0,
 ) -> dict[str, Tensor]:
-    """The pairs of generator units and model units that an objective compares.
+    """The pairs of reference units and model units that an objective compares.
 
     Args:
         dictionary: where they were matched.
@@ -37,16 +37,16 @@ def matched_pairs(
             ``rejected``: those that pass the dictionary's null, and those that fail it;
             ``rosetta``: only those of Rosetta neurons, which have an accepted one in every model;
             ``decoys``: the best buddies of shuffled images, which mean nothing; ``random``: the
-            best buddies' generator units, each with any unit of the model; ``none``: no pairs.
+            best buddies' reference units, each with any unit of the model; ``none``: no pairs.
         concepts: only Rosetta neurons of these concepts; None for all.
         neurons: only these Rosetta neurons; None for all.
-        layers: only generator units of these layers; None for all.
+        layers: only reference units of these layers; None for all.
         k: only best buddies among each other's k nearest; None for the K of the dictionary.
         limit: at most so many pairs in all, drawn at random from those of all models.
         seed: of what is drawn.
 
     Returns:
-        Model name to numbers of units, generator and model (P, 2).
+        Model name to numbers of units, reference and model (P, 2).
 
     Raises:
         RosettaError: a pool, model, concept, neuron or layer that is not there, a k that the
@@ -56,7 +56,7 @@ def matched_pairs(
     names = [] if pool == "none" else _names(dictionary, matches)
     if k is not None:
         dictionary = _within(dictionary, k)
-    generator = dictionary.generator.units
+    reference = dictionary.reference.units
     if concepts is not None or neurons is not None:
         pool = "rosetta"
     if pool != "rosetta":
@@ -67,22 +67,22 @@ def matched_pairs(
         for name in names:
             units = dictionary.discriminative[name].units
             rows = [
-                [generator.number(dictionary.neurons[n].unit), units.number(match.unit)]
+                [reference.number(dictionary.neurons[n].unit), units.number(match.unit)]
                 for n in chosen
                 for match in dictionary.neurons[n].matches[name]
             ]
             pairs[name] = torch.tensor(rows, dtype=torch.long).reshape(-1, 2)
     if layers is not None:
-        known = {layer.name for layer in dictionary.generator.layers}
+        known = {layer.name for layer in dictionary.reference.layers}
         for layer in layers:
             if layer not in known:
                 raise RosettaError(
-                    f"layers: the generator has no recorded layer '{layer}'.\n"
+                    f"layers: {dictionary.reference.name} has no recorded layer '{layer}'.\n"
                     f"Choose from {', '.join(sorted(known))}."
                 )
-        wanted = torch.zeros(len(generator), dtype=torch.bool)
+        wanted = torch.zeros(len(reference), dtype=torch.bool)
         for layer in layers:
-            wanted[generator.units(layer)] = True
+            wanted[reference.units(layer)] = True
         pairs = {name: rows[wanted[rows[:, 0]]] for name, rows in pairs.items()}
     if limit is not None:
         pairs = _limited(pairs, limit, seed)
@@ -165,10 +165,10 @@ def _within(dictionary: RosettaDictionary, k: int) -> RosettaDictionary:
         name: {key: x if key == "decoys" else x[near_enough[name]] for key, x in known.items()}
         for name, known in dictionary.evidence.items()
     }
-    generator = dictionary.generator.units
+    reference = dictionary.reference.units
     neurons = []
     for neuron in dictionary.neurons:
-        number = generator.number(neuron.unit)
+        number = reference.number(neuron.unit)
         matches = {}
         for name, found in neuron.matches.items():
             units = dictionary.discriminative[name].units
@@ -218,7 +218,7 @@ def blocks_of_layers(
     return {key: (torch.tensor(a), torch.tensor(b)) for key, (a, b) in found.items()}
 
 
-def generator_units(pairs: Pairs) -> Tensor:
-    """The generator's units in matched pairs (U,), each once."""
+def reference_units(pairs: Pairs) -> Tensor:
+    """The reference model's units in matched pairs (U,), each once."""
     units: Tensor = torch.cat([rows[:, 0] for rows in pairs.values()]).unique()
     return units

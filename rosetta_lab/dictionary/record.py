@@ -81,7 +81,7 @@ class ConceptRecord(Strict):
 
 
 class DictionaryRecord(Strict, extra="ignore"):
-    """A ``dictionary.json``, of schema 1 or 2."""
+    """A ``dictionary.json``, of schema 1 or 2; ``generator`` in it is the reference model."""
 
     seed: int
     num_images: Count
@@ -169,9 +169,9 @@ def check_pairs(
     """See that pairs of units and their evidence are of units that there are.
 
     Args:
-        buddies: by model (P, 3): numbers of units, generator and model, and ranks.
+        buddies: by model (P, 3): numbers of units, reference and model, and ranks.
         evidence: by model: see :class:`rosetta_lab.dictionary.schema.RosettaDictionary`.
-        own: how many units the generator has.
+        own: how many units the reference model has.
         units: how many a model has.
 
     Raises:

@@ -36,7 +36,7 @@ class ModelCard:
     """A model as the dictionary remembers it.
 
     Attributes:
-        name: generator or discriminative model.
+        name: the reference model's, or a discriminative one's.
         weights: ``source`` and ``sha256``.
         layers: recorded layers with shapes.
         preprocess: how images reached it (discriminative models).
@@ -54,7 +54,7 @@ class ModelCard:
 
 @dataclass
 class Match:
-    """A discriminative model's unit and its correlation r with the generator's.
+    """A discriminative model's unit and its correlation r with the reference model's.
 
     What follows is known where the run had a null (and schema 1 does not know it).
 
@@ -87,10 +87,10 @@ class Match:
 
 @dataclass
 class RosettaNeuron:
-    """A generator unit with its best buddies in every model, best first.
+    """A unit of the reference model with its best buddies in every model, best first.
 
     Attributes:
-        unit: of the generator.
+        unit: of the reference model.
         matches: model name to best buddies; the accepted ones, unless it is ``position_only``.
         score: the mean over models of the best r.
         concept: its concept's number; -1 for none.
@@ -111,7 +111,7 @@ class RosettaNeuron:
 
 @dataclass
 class Concept:
-    """A cluster of Rosetta neurons: connected through best buddies within the generator.
+    """A cluster of Rosetta neurons: connected through best buddies in its own model.
 
     ``neurons`` indexes the dictionary's neurons, best first; ``representative`` is the best one.
     """
@@ -130,13 +130,13 @@ class RosettaDictionary:
     is more than units which like the same places.
 
     ``buddies`` holds every best buddy pair with each model, matched by the others or not: numbers
-    of units, generator and model, and the smallest K at which they are best buddies (P, 3).
+    of units, reference and model, and the smallest K at which they are best buddies (P, 3).
     ``evidence`` holds by model what is known of these pairs, ``r``, ``r_position``, ``r_centred``,
     ``r_shuffled`` and ``q`` (P,) each, and ``decoys``, the best buddies of shuffled images (P', 2);
     it is empty without a null. Both have files of their own.
     """
 
-    generator: ModelCard
+    reference: ModelCard
     discriminative: dict[str, ModelCard]
     neurons: list[RosettaNeuron]
     concepts: list[Concept]
@@ -173,7 +173,7 @@ class RosettaDictionary:
             "seed": self.seed,
             "num_images": self.num_images,
             "k": self.k,
-            "generator": card(self.generator),
+            "generator": card(self.reference),
             "discriminative": {name: card(model) for name, model in self.discriminative.items()},
             "neurons": [
                 {
@@ -221,7 +221,7 @@ class RosettaDictionary:
             for neuron in checked.neurons
         ]
         return cls(
-            generator=card(checked.generator),
+            reference=card(checked.generator),
             discriminative={n: card(m) for n, m in checked.discriminative.items()},
             neurons=[neuron for neuron in neurons if not neuron.position_only],
             position_only=[neuron for neuron in neurons if neuron.position_only],
@@ -268,7 +268,7 @@ class RosettaDictionary:
                 model, _, key = name.rpartition("/")
                 dictionary.evidence.setdefault(model, {})[key] = values
         units = {name: len(card.units) for name, card in dictionary.discriminative.items()}
-        check_pairs(dictionary.buddies, dictionary.evidence, len(dictionary.generator.units), units)
+        check_pairs(dictionary.buddies, dictionary.evidence, len(dictionary.reference.units), units)
         return dictionary
 
 

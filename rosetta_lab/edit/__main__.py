@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from rosetta_lab.dictionary.mined import Mined, load_mined
-from rosetta_lab.dictionary.pairs import generator_units
+from rosetta_lab.dictionary.pairs import reference_units
 from rosetta_lab.edit.arms import (
     EditArm,
     EditRun,
@@ -90,7 +90,7 @@ def edit_images(cfg: DictConfig, mined: Mined, trainer: L.Trainer) -> EditRun:
     if cfg.controls:
         alike = pose(own_units(mined, random(cfg, mined, edited), how))
         run.arms["random units"] = optimised("random units", alike)
-        own = pose(own_units(mined, generator_units(edited)))
+        own = pose(own_units(mined, reference_units(edited)))
         run.arms["activations"] = direct_arm(own, sources)
     if cfg.concepts is not None or cfg.neurons is not None:
         add_selectivity(cfg, mined, run, editing)

@@ -203,7 +203,7 @@ class ConceptStrengths:
         reference: Sources,
         editing: Editing,
     ) -> None:
-        number = dictionary.generator.units.number
+        number = dictionary.reference.units.number
         self.units = [
             make(torch.tensor([number(dictionary.neurons[n].unit) for n in concept.neurons]))
             for concept in dictionary.concepts

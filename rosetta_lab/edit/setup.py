@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rosetta_lab.data.images import ImageFolder
 from rosetta_lab.dictionary.mined import Mined
-from rosetta_lab.dictionary.pairs import Pairs, generator_units, matched_pairs
+from rosetta_lab.dictionary.pairs import Pairs, matched_pairs, reference_units
 from rosetta_lab.edit.arms import (
     ConceptStrengths,
     EditRun,
@@ -78,7 +78,7 @@ def chosen_units(cfg: DictConfig, mined: Mined) -> tuple[Pairs, Pairs]:
     edited = matched_pairs(mined.dictionary, *asked)
     if not cfg.keep or all(value is None for value in asked[2:]):
         return edited, {}
-    units = generator_units(edited)
+    units = reference_units(edited)
     every = matched_pairs(mined.dictionary, *asked[:2])
     return edited, {name: rows[~torch.isin(rows[:, 0], units)] for name, rows in every.items()}
 
@@ -86,9 +86,9 @@ def chosen_units(cfg: DictConfig, mined: Mined) -> tuple[Pairs, Pairs]:
 def random(cfg: DictConfig, mined: Mined, edited: Pairs) -> Tensor:
     """As many random units of the generator as are edited, of the same layers."""
     source = torch.Generator().manual_seed(cfg.seed)
-    units = mined.dictionary.generator.units
+    units = mined.dictionary.reference.units
     chosen = []
-    edited_units = generator_units(edited)
+    edited_units = reference_units(edited)
     for layer in units.layers:
         span = units.units(layer.name)
         count = int(((edited_units >= span.start) & (edited_units < span.stop)).sum())

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from rosetta_lab.dictionary.mined import Mined
-from rosetta_lab.dictionary.pairs import Pairs, blocks_of_layers, generator_units
+from rosetta_lab.dictionary.pairs import Pairs, blocks_of_layers, reference_units
 from rosetta_lab.dictionary.schema import RosettaDictionary
 from rosetta_lab.dictionary.statistics import Statistics, load_statistics
 from rosetta_lab.errors import RosettaError
@@ -51,10 +51,10 @@ class RosettaUnits(nn.Module):
         super().__init__()
         self.models = nn.ModuleDict({name: models[name] for name in pairs})
         self.normalization: Normalization = normalization
-        self.units = dictionary.generator.units
+        self.units = dictionary.reference.units
         self.statistics = {name: load_statistics(folder, name) for name in pairs}
-        self.generator_statistics = load_statistics(folder, dictionary.generator.name)
-        self.sizes = {layer.name: layer.size for layer in dictionary.generator.layers}
+        self.generator_statistics = load_statistics(folder, dictionary.reference.name)
+        self.sizes = {layer.name: layer.size for layer in dictionary.reference.layers}
         self.blocks = {
             name: blocks_of_layers(self.units, dictionary.discriminative[name].units, rows)
             for name, rows in pairs.items()
@@ -82,7 +82,7 @@ class RosettaUnits(nn.Module):
 
 def own_units(mined: Mined, chosen: Tensor, normalization: Normalization = "cosine") -> OwnUnits:
     """Units of the generator as their own targets."""
-    card = mined.dictionary.generator
+    card = mined.dictionary.reference
     return OwnUnits(
         mined.generator,
         card.units,
@@ -98,7 +98,7 @@ def target_units(cfg: DictConfig, mined: Mined, pairs: Pairs, normalization: Nor
     if not sum(map(len, pairs.values())):
         return None
     if cfg.origin == "generator":
-        return own_units(mined, generator_units(pairs), normalization)
+        return own_units(mined, reference_units(pairs), normalization)
     if cfg.origin != "models":
         raise RosettaError(f"origin={cfg.origin}: expected generator or models.")
     models = mined.models(pairs)

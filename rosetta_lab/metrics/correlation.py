@@ -136,7 +136,7 @@ class CorrelationTable(SumMetric):
     band of rows.
 
     Args:
-        rows: units of the reference model (the generator).
+        rows: units of the reference model.
         columns: units of the other. The same object as ``rows`` gives a symmetric table for half
             the work.
         pairings: how many products to sum: of every image's maps with its own, and with other

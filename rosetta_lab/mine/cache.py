@@ -9,7 +9,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import open_clip
@@ -46,6 +45,7 @@ def fingerprint(
         "configs": configs,
         "weights": {name: state_hash(model) for name, model in observer.networks.items()},
         "layers": observer.layers,
+        "reference": observer.reference,  # keys are sorted: the order of the layers does not tell
         "latents": dict(vars(latents)),
         "psi": psi,
         "evidence": asdict(evidence),
@@ -59,18 +59,18 @@ def fingerprint(
 class SumsCache:
     """Finished and unfinished results in the cache folder, under one fingerprint."""
 
-    def __init__(self, key: str, folder: Path | None = None) -> None:
-        self.key, self.folder = key, folder or cache_folder() / "mining"
-        self.path = self.folder / f"{key}.safetensors"
-        self.partial = PartialSums(self.folder / f"{key}.partial")
+    def __init__(self, key: str) -> None:
+        self.key, folder = key, cache_folder() / "mining"
+        self.path = folder / f"{key}.safetensors"
+        self.partial = PartialSums(folder / f"{key}.partial")
 
     def part(self, rows: range) -> SumsCache:
         """The same of a pass that takes some of the reference's units."""
-        return SumsCache(f"{self.key}.rows-{rows.start}-{rows.stop}", self.folder)
+        return SumsCache(f"{self.key}.rows-{rows.start}-{rows.stop}")
 
     def forget_parts(self) -> None:
         """The run is finished: forget its passes."""
-        for path in self.folder.glob(f"{self.key}.rows-*.safetensors"):
+        for path in self.path.parent.glob(f"{self.key}.rows-*.safetensors"):
             path.unlink(missing_ok=True)
 
     def load(self) -> MiningResult | None:

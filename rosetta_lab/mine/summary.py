@@ -22,8 +22,8 @@ def summary_table(dictionary: RosettaDictionary) -> str:
     rows = [("model", heads)]
     for name, units in summary["units"].items():
         cells = [f"{units}", f"{summary['dead_units'][name]}"]
-        if name == dictionary.generator.name:
-            cells.append("generator")
+        if name == dictionary.reference.name:
+            cells.append("reference")
         else:
             cells.append(f"{summary['best_buddies'][name]}")
             if null:
@@ -60,7 +60,7 @@ def summary_table(dictionary: RosettaDictionary) -> str:
         )
     if "controls" in summary:
         lines += _untrained(dictionary, summary["controls"]["untrained"])
-    cards = [dictionary.generator, *dictionary.discriminative.values()]
+    cards = [dictionary.reference, *dictionary.discriminative.values()]
     random = [card.name for card in cards if card.weights["source"] == "random"]
     if random:
         lines.append(f"RANDOM WEIGHTS ({', '.join(random)}): a test of the code, not a result.")

@@ -38,13 +38,12 @@ class Perceptual(nn.Module, ABC):
 
     Args:
         name: how tables call it.
-        comparable: whether its numbers may stand beside published LPIPS.
         channel_weights: w of every layer, (C,), or (1,) for the same of all channels; at least 0.
     """
 
-    def __init__(self, name: str, comparable: bool, channel_weights: Sequence[Tensor]) -> None:
+    def __init__(self, name: str, channel_weights: Sequence[Tensor]) -> None:
         super().__init__()
-        self.name, self.comparable = name, comparable
+        self.name = name
         for layer, weights in enumerate(channel_weights):
             self.register_buffer(f"root{layer}", weights.sqrt().reshape(1, -1, 1, 1))
 
@@ -122,8 +121,7 @@ class LPIPS(Perceptual):
             raise RosettaError(f"LPIPS on '{network}': choose from {', '.join(TRUNKS)}.")
         trunk = TRUNKS[network]
         loaded = None if weights == "random" else load_weights(weights)
-        published = loaded is not None and loaded.sha256.startswith(trunk.sha256)
-        if loaded is not None and not published:
+        if loaded is not None and not loaded.sha256.startswith(trunk.sha256):
             log.warning(
                 "%s is not the file that LPIPS was made with (SHA-256 %s...): distances are not "
                 "comparable with published ones.",
@@ -133,7 +131,6 @@ class LPIPS(Perceptual):
         heads = load_weights(f"installed://lpips/weights/v0.1/{network}.pth").state_dict
         super().__init__(
             name or f"lpips_{network}",
-            published,
             [heads[f"lin{layer}.model.1.weight"] for layer in range(len(trunk.layers))],
         )
         with torch.device("meta"):  # the classifier behind the features is large and not needed
@@ -181,7 +178,7 @@ class LayerPerceptual(Perceptual):
 
     def __init__(self, name: str, model: DiscriminativeModel, layers: Sequence[str]) -> None:
         found = resolve_layers(model.network, layers, name)
-        super().__init__(name, False, [torch.tensor([CHANNEL_WEIGHT])] * len(found))
+        super().__init__(name, [torch.tensor([CHANNEL_WEIGHT])] * len(found))
         self.model = model.eval().requires_grad_(False)
         self.layers = found
 

@@ -28,7 +28,7 @@ def main(cfg: DictConfig) -> None:
     if cfg.format == "json":
         print(json.dumps([asdict(overlap) | {"share": overlap.share} for overlap in found]))
     else:
-        print(text(first.generator.name, second.generator.name, found))
+        print(text(first.reference.name, second.reference.name, found))
 
 
 def text(first: str, second: str, found: list[Overlap]) -> str:

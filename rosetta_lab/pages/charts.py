@@ -124,7 +124,7 @@ def meetings(
 
     Args:
         counts: rows x columns.
-        rows: names of the generator's layers.
+        rows: names of the reference model's layers.
         columns: names of the model's layers.
     """
     wide, tall = 38, 24
@@ -151,7 +151,7 @@ def meetings(
                             y=round(y(i + 0.5)) + 4, text_anchor="middle"),
                 )
             )  # fmt: skip
-    label = "Best buddies per generator layer (down) and model layer (across)"
+    label = "Best buddies per reference layer (down) and model layer (across)"
     return svg(x.end + 2, y.end + depth, label, parts)
 
 

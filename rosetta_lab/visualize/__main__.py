@@ -89,7 +89,7 @@ class Tour:
         self.firing = firing(
             generator,
             dictionary,
-            load_statistics(mined.folder, dictionary.generator.name),
+            load_statistics(mined.folder, dictionary.reference.name),
             self.latents,
             cfg.psi,
             cfg.batch_size,

@@ -151,7 +151,7 @@ def rows(dictionary: RosettaDictionary, neurons: Sequence[int]) -> list[tuple[st
     """Models and units to show of neurons: each one's own, then its best match in every model."""
     found = []
     for neuron in (dictionary.neurons[number] for number in neurons):
-        found.append((dictionary.generator.name, neuron.unit))
+        found.append((dictionary.reference.name, neuron.unit))
         found += [(name, matches[0].unit) for name, matches in neuron.matches.items()]
     return list(dict.fromkeys(found))  # neurons may share a match
 
@@ -165,7 +165,7 @@ def see(
     neurons: Sequence[int],
 ) -> Seen:
     """Show the images of latents to the models."""
-    own = dictionary.generator.name
+    own = dictionary.reference.name
     shown = [row for row in rows(dictionary, neurons) if row[0] == own or row[0] in models]
     units: dict[str, dict[str, list[Unit]]] = {}  # by model and layer
     for name, unit in shown:

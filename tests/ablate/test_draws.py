@@ -43,11 +43,11 @@ def layers_of(index: UnitIndex, units: torch.Tensor) -> list[str]:
 
 def test_the_rosetta_units_are_those_of_the_dictionary(mined, chosen) -> None:
     dictionary = mined.dictionary
-    assert list(chosen) == [dictionary.generator.name, *dictionary.discriminative]
+    assert list(chosen) == [dictionary.reference.name, *dictionary.discriminative]
     own = chosen["clip_fashion"]
     found = {own.index[int(unit)] for unit in own.arms[ROSETTA][0]}
     assert found == {m.unit for n in dictionary.neurons for m in n.matches["clip_fashion"]}
-    own = chosen[dictionary.generator.name]
+    own = chosen[dictionary.reference.name]
     found = {own.index[int(unit)] for unit in own.arms[ROSETTA][0]}
     assert found == {neuron.unit for neuron in dictionary.neurons}
 
@@ -123,11 +123,11 @@ def test_a_layer_with_few_others_gives_what_it_has() -> None:
 
 def test_too_few_others_are_told(mined, caplog: pytest.LogCaptureFixture) -> None:
     dictionary = mined.dictionary
-    layer = next(layer for layer in dictionary.generator.layers if layer.channels == 16)
+    layer = next(layer for layer in dictionary.reference.layers if layer.channels == 16)
     every = [replace(dictionary.neurons[0], unit=Unit(layer.name, unit)) for unit in range(12)]
     full = replace(mined, dictionary=replace(dictionary, neurons=every))
     with caplog.at_level(logging.WARNING, "rosetta_lab"):
-        found = choose(full, draws=1, seed=0)[dictionary.generator.name]
+        found = choose(full, draws=1, seed=0)[dictionary.reference.name]
     assert "stylegan2_fashion: some layers have fewer" in caplog.text
     assert "draws have 4, not 12" in caplog.text
     assert [len(found.arms[arm][0]) for arm in (ROSETTA, MATCHED, RANDOM)] == [12, 4, 4]

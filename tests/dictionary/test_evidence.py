@@ -99,7 +99,7 @@ def test_the_dictionary_says_it_all_and_is_read_again(tmp_path: Path) -> None:
     assert all(neuron.stability == 0.5 and not neuron.position_only for neuron in read.neurons)
     assert all(neuron.position_only for neuron in read.position_only)
     match, table = read.neurons[0].matches["a"][0], tables(1)
-    row = read.generator.units.number(read.neurons[0].unit)
+    row = read.reference.units.number(read.neurons[0].unit)
     for key, name in (("r", "r"), ("r_position", "position"), ("r_centred", "centred")):
         assert getattr(match, key) == pytest.approx(float(table[name][row, row]), abs=1e-5)
     null = read.summary["null"]

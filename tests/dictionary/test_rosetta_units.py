@@ -41,7 +41,7 @@ def test_best_buddies_and_rosetta_pairs(mined) -> None:
 
 def test_concepts_neurons_and_layers_choose(mined) -> None:
     dictionary = mined.dictionary
-    number = dictionary.generator.units.number
+    number = dictionary.reference.units.number
     of_concept = matched_pairs(dictionary, "all", concepts=[0])
     wanted = {number(dictionary.neurons[n].unit) for n in dictionary.concepts[0].neurons}
     assert {int(a) for rows in of_concept.values() for a in rows[:, 0]} == wanted
@@ -49,8 +49,8 @@ def test_concepts_neurons_and_layers_choose(mined) -> None:
     assert {int(a) for rows in one.values() for a in rows[:, 0]} == {
         number(dictionary.neurons[3].unit)
     }
-    layer = dictionary.generator.layers[2].name
-    span = dictionary.generator.units.units(layer)
+    layer = dictionary.reference.layers[2].name
+    span = dictionary.reference.units.units(layer)
     for rows in matched_pairs(dictionary, "all", layers=[layer]).values():
         assert bool(((rows[:, 0] >= span.start) & (rows[:, 0] < span.stop)).all())
 
@@ -116,7 +116,7 @@ def test_targets_are_the_models_own_maps(mined) -> None:
     assert sum(len(target.channels) for target in targets) == len(pairs[name])
     statistics = load_statistics(mined.folder, name)
     theirs = mined.dictionary.discriminative[name].units
-    rows = [(mined.dictionary.generator.units[a], theirs[b]) for a, b in pairs[name].tolist()]
+    rows = [(mined.dictionary.reference.units[a], theirs[b]) for a, b in pairs[name].tolist()]
     own, seen = rows[0]
     with record(models[name].network, [seen.layer]) as raw:
         models[name](images)

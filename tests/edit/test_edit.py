@@ -16,7 +16,7 @@ from small_generator import LAYERS, SIZES, generator, statistics  # noqa: F401  
 from torch import Tensor, nn
 
 from rosetta_lab.dictionary.mined import EMBEDDED, load_mined
-from rosetta_lab.dictionary.pairs import generator_units
+from rosetta_lab.dictionary.pairs import reference_units
 from rosetta_lab.edit.arms import direct_arm, example_maps, run_arm
 from rosetta_lab.edit.edits import Amplify, CopyPaste, Shift, Suppress
 from rosetta_lab.edit.figures import picture_figures, strength
@@ -241,13 +241,13 @@ def test_one_concept_is_edited_and_all_other_units_are_kept() -> None:
     everything, nothing = chosen_units(selection(), mined)
     assert nothing == {}
     edited, kept = chosen_units(selection(concepts=[7]), mined)
-    number = mined.dictionary.generator.units.number
+    number = mined.dictionary.reference.units.number
     members = mined.dictionary.concepts[7].neurons
-    assert generator_units(edited).tolist() == sorted(
+    assert reference_units(edited).tolist() == sorted(
         number(mined.dictionary.neurons[n].unit) for n in members
     )
-    assert set(generator_units(kept).tolist()) == set(generator_units(everything).tolist()) - set(
-        generator_units(edited).tolist()
+    assert set(reference_units(kept).tolist()) == set(reference_units(everything).tolist()) - set(
+        reference_units(edited).tolist()
     )
     assert chosen_units(selection(concepts=[7], keep=0.0), mined)[1] == {}
 
@@ -256,10 +256,10 @@ def test_random_units_are_as_many_in_every_layer() -> None:
     mined = load_mined(EMBEDDED)
     edited, _ = chosen_units(selection(), mined)
     chosen = random(selection(), mined, edited)
-    assert len(chosen.unique()) == len(chosen) == len(generator_units(edited))
-    units = mined.dictionary.generator.units
+    assert len(chosen.unique()) == len(chosen) == len(reference_units(edited))
+    units = mined.dictionary.reference.units
     layers = [
-        sorted(units[n].layer for n in some.tolist()) for some in (chosen, generator_units(edited))
+        sorted(units[n].layer for n in some.tolist()) for some in (chosen, reference_units(edited))
     ]
     assert layers[0] == layers[1]
     assert not torch.equal(chosen, random(selection(seed=1), mined, edited))

@@ -45,7 +45,7 @@ def test_what_is_matched_by_place_stands_apart(
 ) -> None:
     _, dictionary, text = shown
     concepts, apart = text.split("Matched by place alone", 1)
-    assert f"{len(dictionary.position_only)} units of the generator" in apart
+    assert f"{len(dictionary.position_only)} units of the reference model" in apart
     first = len(dictionary.neurons)
     for number in range(len(dictionary.candidates)):
         assert (f'id="neuron-{number}"' in concepts) == (number < first)

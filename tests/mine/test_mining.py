@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
-import os
 import re
 import time
 from functools import partial as partial_of
@@ -15,14 +13,12 @@ from pathlib import Path
 import lightning as L
 import pytest
 import torch
-from commands import Done, call, process
 from lightning.pytorch.accelerators import MPSAccelerator
 from omegaconf import DictConfig, OmegaConf
 from reference import pooled_correlation
-from safetensors.torch import load_file
 from toy import NaNModel, ToyGenerator, ToyModel
 
-from rosetta_lab.data.latents import LatentDataModule, Latents, Shard, sample_z
+from rosetta_lab.data.latents import LatentDataModule, Latents
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.mine import module as mining
 from rosetta_lab.mine.module import MiningModule, MiningResult, pilot_run, shapes_of
@@ -226,43 +222,6 @@ def test_hooks_are_gone_after_an_exception() -> None:
         assert not module._forward_pre_hooks
 
 
-def test_latents_depend_on_seed_and_index_only() -> None:
-    latents = Latents(20, seed=3, z_dim=5, num_classes=4, classes=[1, 3])
-    whole = latents.batch(list(range(20)))
-    part = latents.batch([7, 2])
-    assert torch.equal(part.z, whole.z[[7, 2]])
-    assert part.label.tolist() == [3, 1]
-    assert not torch.equal(sample_z(4, 7, 5), part.z[0])
-
-
-def test_truncated_normal() -> None:
-    from scipy import stats
-
-    z = torch.cat([sample_z(0, i, 500, "truncated_normal", 1.0) for i in range(20)])
-    assert z.abs().max() <= 1
-    assert stats.kstest(z.numpy(), stats.truncnorm(-1, 1).cdf).pvalue > 0.01
-
-
-def test_shards_cover_everything_once() -> None:
-    for total, world in ((10, 1), (10, 3), (2, 4)):
-        parts = [list(Shard(total, rank, world)) for rank in range(world)]
-        assert sorted(number for part in parts for number in part) == list(range(total))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"num_images": 0}, "num_images=0: at least one"),
-        ({"num_images": 5, "classes": [2]}, "the generator has no classes"),
-        ({"num_images": 5, "num_classes": 3, "classes": [3]}, "there is no class 3"),
-        ({"num_images": 5, "num_classes": 3, "classes": []}, "at least one class"),
-    ],
-)
-def test_latents_that_cannot_be(arguments: dict, message: str) -> None:
-    with pytest.raises(RosettaError, match=message.replace("[", r"\[")):
-        Latents(seed=0, z_dim=4, **arguments)
-
-
 def another_shift(*arguments: object) -> dict[str, torch.Tensor]:
     """The pilot run of a machine that finds other means."""
     return {name: mean + 0.5 for name, mean in pilot_run(*arguments).items()}
@@ -359,111 +318,3 @@ def test_one_option_rounds_products_and_convolutions(
     found = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     set_matmul_precision("highest")
     assert found == (precision, tf32)
-
-
-# Through the command line -------------------------------------------------------------------------
-
-TOY = [
-    "gen=stylegan2_fashion",
-    "gen.name=toy",
-    "~gen.network",
-    "+gen.network={_target_:toy.ToyGenerator,num_classes:3}",
-    "gen.weights=random",
-    "gen.layers=[fold,late]",
-    "~disc.resnet_fashion",
-    "+disc.a={_target_:toy.ToyModel,weights:random}",
-    "+disc.b={_target_:toy.ToyModel,seed:2,size:5,weights:random}",
-    "k=2",
-    "num_images=30",
-    "batch_size=4",
-    "trainer.accelerator=cpu",
-    "save_tables=true",
-]
-OTHERS = ["dino_resnet_fashion", "dino_vit_fashion", "mae_fashion", "clip_fashion"]
-
-
-def command(tmp_path: Path, *overrides: str, within: bool = True) -> Done:
-    """Mine, with a cache of its own; in another process if not within this one."""
-    paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]  # of the toys
-    environment = {"PYTHONPATH": os.pathsep.join(paths), "ROSETTA_CACHE": str(tmp_path / "cache")}
-    return (call if within else process)("mine", *overrides, cwd=tmp_path, **environment)
-
-
-def toy_run(tmp_path: Path, name: str, *overrides: str, within: bool = True) -> Path:
-    drop = [f"~disc.{other}" for other in OTHERS]
-    arguments = [*TOY, *drop, f"hydra.run.dir={name}", *overrides]
-    done = command(tmp_path, *arguments, within=within)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return tmp_path / name
-
-
-def test_command_line_run(tmp_path: Path) -> None:
-    first = toy_run(tmp_path, "first")
-    assert {p.name for p in first.iterdir()} >= {
-        "dictionary.json",
-        "statistics.safetensors",
-        "index.html",
-        "correlation",
-    }
-    statistics = load_file(first / "statistics.safetensors")
-    assert statistics["toy/late/mean"].shape == (6,)
-    assert statistics["b/copy/count"].tolist() == [30 * 25] * 3
-
-    # The same ingredients again: the tables come from the cache, the dictionary is the same.
-    second = toy_run(tmp_path, "second")
-    third = toy_run(tmp_path, "third", "cache=false")
-    records = [json.loads((f / "dictionary.json").read_text()) for f in (first, second, third)]
-    for run in records:
-        del run["created"], run["summary"]["seconds"]
-    assert records[0]["neurons"]
-    assert records[0] == records[1]
-    del records[2]["config"]["cache"], records[0]["config"]["cache"]
-    assert json.dumps(records[0]) == json.dumps(records[2])
-
-
-def test_two_processes_give_the_same_tables(tmp_path: Path) -> None:
-    one = toy_run(tmp_path, "one", "cache=false")
-    share = ["trainer.devices=2", "trainer.strategy=ddp"]
-    two = toy_run(tmp_path, "two", "cache=false", *share, within=False)
-    for name in ("a", "b", "toy"):
-        tables = [load_file(f / "correlation" / f"{name}.safetensors")["r"] for f in (one, two)]
-        torch.testing.assert_close(tables[1], tables[0], atol=1e-6, rtol=0)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["one", "two"]  # no folder per process
-    statistics = [load_file(f / "statistics.safetensors") for f in (one, two)]
-    assert statistics[1]["toy/fold/count"].tolist() == statistics[0]["toy/fold/count"].tolist()
-
-
-def test_sweep_over_k_runs_the_networks_once(tmp_path: Path) -> None:
-    drop = [f"~disc.{other}" for other in OTHERS]
-    done = command(tmp_path, "--multirun", *TOY, *drop, "k=1,2,3", "hydra.sweep.dir=sweep")
-    assert done.returncode == 0, done.stderr[-2000:]
-    dictionaries = sorted((tmp_path / "sweep").glob("*/dictionary.json"))
-    assert [json.loads(p.read_text())["k"] for p in dictionaries] == [1, 2, 3]
-    assert done.stdout.count("Neighbours from the cache") == 2
-    assert len(list((tmp_path / "cache" / "mining").glob("*.safetensors"))) == 1
-
-
-@pytest.mark.parametrize(
-    ("overrides", "words"),
-    [
-        (["gen=stylegan2_fashio"], ["stylegan2_fashio", "stylegan2_fashion"]),
-        (["disc=[resnet_fashiom]"], ["resnet_fashiom", "mae_fashion"]),
-        (["num_imagez=3"], ["num_imagez"]),
-    ],
-)
-def test_misspelt_names_fail_at_once(
-    tmp_path: Path, overrides: list[str], words: list[str]
-) -> None:
-    done = command(tmp_path, *overrides)
-    assert done.returncode != 0
-    for word in words:
-        assert word in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_mistakes_are_told_in_two_lines(tmp_path: Path) -> None:
-    drop = [f"~disc.{other}" for other in OTHERS]
-    done = command(tmp_path, *TOY, *drop, "k=700")
-    assert done.returncode == 1
-    assert "k_gen=700 does not fit" in done.stdout + done.stderr
-    assert "Traceback" not in done.stderr

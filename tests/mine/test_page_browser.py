@@ -13,7 +13,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
-from static_pages import load_images
+from static_pages import CONTRAST, load_images
 
 from rosetta_lab.dictionary.schema import RosettaDictionary
 from rosetta_lab.mine.page.index import write_page
@@ -153,8 +153,8 @@ def test_sorting_reorders_sections_and_tiles(page: Page) -> None:
     tiles = page.js("return [...document.querySelectorAll('#tiles a')].map((a) => a.hash)")
     assert tiles == [f"#concept-{concept}" for concept in by_size]
 
-    page.choose("sort", "generator layer")
-    layers = [layer.name for layer in dictionary.generator.layers]
+    page.choose("sort", "reference layer")
+    layers = [layer.name for layer in dictionary.reference.layers]
 
     def layer(concept: int) -> int:
         best = dictionary.concepts[concept].representative
@@ -305,20 +305,7 @@ def test_nothing_sticks_out_and_text_is_readable(page: Page, width: int, scheme:
     page.open(width=width)
     page.js("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
     assert page.js("return document.documentElement.scrollWidth <= innerWidth")
-    contrast = page.js(
-        """
-        const light = (colour) => {
-          const [r, g, b] = colour.match(/[\\d.]+/g).slice(0, 3).map((c) => {
-            c /= 255; return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
-          });
-          return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-        };
-        const page = light(getComputedStyle(document.body).backgroundColor);
-        return [...document.querySelectorAll("p, dt, dd, code, small, summary, .captions span, a")]
-          .map((element) => light(getComputedStyle(element).color))
-          .map((text) => (Math.max(text, page) + 0.05) / (Math.min(text, page) + 0.05));
-        """
-    )
+    contrast = page.js(CONTRAST)
     assert min(contrast) >= 4.5  # WCAG AA
     background = page.js("return getComputedStyle(document.body).backgroundColor")
     assert (background == "rgb(20, 21, 23)") == (scheme == "dark")

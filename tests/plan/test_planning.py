@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,8 @@ import pytest
 import torch
 from commands import call
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
+from planned import toy_run
 from safetensors import safe_open
 
 from rosetta_lab.errors import RosettaError
@@ -20,41 +20,13 @@ from rosetta_lab.files import asset_root
 from rosetta_lab.mine.module import MiningModule, shapes_of
 from rosetta_lab.mine.sums import Sums
 from rosetta_lab.models.load import load_latents, load_observer
-from rosetta_lab.models.observer import Observer
 from rosetta_lab.models.units import Layer
-from rosetta_lab.plan import rehearsal
-from rosetta_lab.plan.memory import MemoryMeter, available_memory, cgroup_memory
-from rosetta_lab.plan.plan import MEASURING, MemoryPlan, ModelPlan, Plan, make_plan
+from rosetta_lab.plan.memory import MemoryMeter
+from rosetta_lab.plan.plan import MemoryPlan, ModelPlan, Plan, make_plan
 from rosetta_lab.plan.rehearsal import Timing
 from rosetta_lab.plan.text import plan_text
 
-TESTS = Path(__file__).parents[1]
 GIGA = 10**9
-
-
-def toy(**options) -> DictConfig:
-    """A run of two toy models; the generator's weights would have to be loaded from nowhere."""
-    run = {"num_images": 40, "batch_size": 8, "seed": 0, "classes": None, "psi": 1.0, "k_gen": 5}
-    run |= {"k_disc": 5, "correlation": "pooled", "null": "shuffled", "draws": None, "blocks": None}
-    run |= {"center": None, "max_fdr": 0.05, "control": None, "save_tables": False}
-    run |= {"sums": "float32", "row_blocks": 1}
-    return OmegaConf.create(
-        {
-            "gen": {
-                "name": "toy",
-                "network": {"_target_": "toy.ToyGenerator"},
-                "weights": "/no/such/file.pkl",
-                "layers": ["fold", "late"],
-                "latent": {"distribution": "normal"},
-            },
-            "disc": {
-                "a": {"_target_": "toy.ToyModel", "weights": "random"},
-                "b": {"_target_": "toy.ToyModel", "size": 20, "weights": "random"},
-            },
-            **run,
-            **options,
-        }
-    )
 
 
 def test_the_meter_counts_what_is_alive() -> None:
@@ -77,8 +49,8 @@ def test_the_meter_counts_what_is_alive() -> None:
 
 
 def test_shapes_and_sums_are_those_of_the_run() -> None:
-    plan = make_plan(toy(), "cpu")
-    cfg = toy()
+    plan = make_plan(toy_run(), "cpu")
+    cfg = toy_run()
     cfg.gen.weights = "random"
     observer = load_observer(cfg)
     latents = load_latents(cfg, observer.source.generator)
@@ -101,7 +73,7 @@ def test_shapes_and_sums_are_those_of_the_run() -> None:
 
 
 def test_a_batch_holds_the_maps_and_what_is_made_of_them() -> None:
-    small, large = (make_plan(toy(batch_size=n), "cpu").memory.batch for n in (8, 16))
+    small, large = (make_plan(toy_run(batch_size=n), "cpu").memory.batch for n in (8, 16))
     per_image = 4 * 16 + 6 * 64 + (3 * 144 + 5 * 25) + (3 * 400 + 5 * 81)  # values of all maps
     assert small > 2 * 8 * 4 * per_image  # once as they come, once shifted
     assert small < 8 * 8 * 4 * per_image
@@ -109,144 +81,7 @@ def test_a_batch_holds_the_maps_and_what_is_made_of_them() -> None:
 
 
 def test_no_batch_is_larger_than_the_run() -> None:
-    assert make_plan(toy(num_images=3), "cpu").batch_size == 3
-
-
-class Clock:
-    """Seconds that pass only when something is said to take some."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def charge(self, monkeypatch: pytest.MonkeyPatch, where: object, name: str, cost) -> None:
-        """Let a function take ``cost(*its arguments)`` seconds; the first of a cost takes more."""
-        original, warm = getattr(where, name), set()
-
-        def charged(*args, **kwargs):
-            seconds = cost(*args)
-            self.now += seconds if seconds in warm else seconds + 100.0
-            warm.add(seconds)
-            return original(*args, **kwargs)
-
-        monkeypatch.setattr(where, name, charged)
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Per batch, 0.02 s for the forward pass and 0.5 s to accumulate; per image, 0.01 s and 0.1."""
-    clock = Clock()
-    monkeypatch.setattr(rehearsal, "perf_counter", clock)
-    clock.charge(monkeypatch, Observer, "forward", lambda self, batch, *_: 0.02 + 0.01 * len(batch))
-    images = lambda sums, maps: len(maps[sums.reference]["fold"])  # noqa: E731
-    clock.charge(monkeypatch, rehearsal, "correlate", lambda *args: 0.5 + 0.1 * images(*args))
-    monkeypatch.setattr(
-        rehearsal, "accumulate", lambda sums: setattr(clock, "now", clock.now + 0.5)
-    )
-    return clock
-
-
-def test_time_of_a_batch_as_the_run_has_it(clock: Clock) -> None:
-    """Whatever a batch of one image costs, and whatever the first of a shape."""
-    plan = make_plan(toy(), "cpu", measure=1.0)
-    timing = plan.timing
-    assert timing is not None and timing.images == 8
-    assert timing.forward == pytest.approx(0.02 / 8 + 0.01)
-    assert timing.correlation == pytest.approx(0.1)
-    assert timing.accumulation == pytest.approx(0.5)
-    assert plan.seconds == pytest.approx(40 * 0.11 + 5 * 0.52)
-    assert plan.to_dict()["images_per_second"] == pytest.approx(40 / plan.seconds)
-    odd = make_plan(toy(num_images=7, batch_size=5), "cpu", measure=1.0)
-    assert odd.timing is not None and odd.timing.images == 5
-    assert odd.seconds == pytest.approx(7 * (0.02 / 5 + 0.11) + 2 * 0.5)
-
-
-def test_slow_networks_are_timed_on_few_images(clock: Clock) -> None:
-    """Two take 0.04 s, so four are not tried."""
-    timing = make_plan(toy(), "cpu", measure=0.035).timing
-    assert timing is not None and timing.images == 2
-    assert timing.forward == pytest.approx(0.02)
-
-
-def test_what_fits_is_timed(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fewer images at a time; the models alone; or nothing, and then the text says why."""
-    memory = make_plan(toy(), "cpu").memory
-    memory = replace(memory, sums=memory.batch)  # so large are they in runs that do not fit
-    monkeypatch.setattr("rosetta_lab.plan.plan.plan_memory", lambda *_: memory)
-
-    def with_room(extra: float) -> Plan:
-        needed = memory.weights + memory.sums + extra * memory.batch
-        available = int(needed / MEASURING) + 1
-        monkeypatch.setattr("rosetta_lab.plan.plan.available_memory", lambda device: available)
-        return make_plan(toy(), "cpu", measure=1.0)
-
-    assert with_room(1.0).timing.images == 8
-    few = with_room(0.4)
-    assert not few.fits and few.timing.images == 3
-    assert f"Try batch_size={few.largest_batch}." in plan_text(few)
-    alone = with_room(0.3 - 1.0)
-    assert alone.timing.images == 2 and alone.timing.correlation is None
-    assert alone.seconds == pytest.approx(40 * (0.01 + 0.01))
-    assert "for the models alone: the sums do not fit" in plan_text(alone)
-    nothing = with_room(0.1 - 1.0)
-    assert nothing.timing is None
-    assert "not measured, since not even one image fits" in plan_text(nothing)
-
-
-def test_real_work_takes_time() -> None:
-    timing = make_plan(toy(), "cpu", measure=0.01).timing
-    assert timing.forward > 0 and timing.correlation >= 0 and timing.accumulation > 0
-
-
-def test_available_memory_is_plausible() -> None:
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    assert 0 < available_memory("cpu") <= total
-
-
-def test_memory_that_control_groups_leave(tmp_path: Path) -> None:
-    """Of both versions; limits further up count, and files in the cache do not."""
-
-    def group(path: str, **files: str) -> None:
-        folder = tmp_path / "sys/fs/cgroup" / path
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            (folder / f"memory.{name}").write_text(text + "\n")
-
-    assert cgroup_memory(tmp_path) == []
-    (tmp_path / "proc/self").mkdir(parents=True)
-    (tmp_path / "proc/self/cgroup").write_text("0::/job/step\n5:cpu,memory:/old\n3:cpuset:/x\n")
-    assert cgroup_memory(tmp_path) == []
-    group("job/step", max="max", current="50", stat="anon 50")
-    group("job", max="1000", current="300", stat="anon 200\ninactive_file 100")
-    assert cgroup_memory(tmp_path) == [800]
-    stat = "inactive_file 1\ntotal_inactive_file 20"
-    group("memory/old", limit_in_bytes="700", usage_in_bytes="100", stat=stat)
-    assert cgroup_memory(tmp_path) == [800, 620]
-
-
-@pytest.mark.parametrize(
-    ("given", "megabytes"),
-    [
-        ({"MEM_PER_NODE": "64"}, 64),
-        ({"MEM_PER_CPU": "16", "CPUS_ON_NODE": "3"}, 48),
-        ({"MEM_PER_NODE": "0"}, None),  # all of the node's
-        ({}, None),
-    ],
-)
-def test_memory_that_slurm_gives(
-    given: dict[str, str], megabytes: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("rosetta_lab.plan.memory.cgroup_memory", lambda: [])
-    for name in ("MEM_PER_NODE", "MEM_PER_CPU", "CPUS_ON_NODE"):
-        monkeypatch.delenv(f"SLURM_{name}", raising=False)
-    free = available_memory("cpu")
-    assert free > 2**30
-    for name, value in given.items():
-        monkeypatch.setenv(f"SLURM_{name}", value)
-    assert (available_memory("cpu") < 2**30) == (megabytes is not None)
-    assert megabytes is None or available_memory("cpu") == megabytes * 2**20
+    assert make_plan(toy_run(num_images=3), "cpu").batch_size == 3
 
 
 def plan(available: float, timing: Timing | None = None) -> Plan:
@@ -349,7 +184,7 @@ def test_reference_layers(tmp_path: Path) -> None:
 @pytest.mark.parametrize("device", ["banana", "cuda:99", "mps"])
 def test_devices_that_are_not_there(device: str) -> None:
     with pytest.raises(RosettaError, match=rf"device={device}: there is no .*\n.* from cpu"):
-        make_plan(toy(), device)
+        make_plan(toy_run(), device)
 
 
 @pytest.mark.parametrize(

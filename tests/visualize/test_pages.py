@@ -42,12 +42,12 @@ def test_rows_of_neurons_that_share_a_match_are_shown_once() -> None:
     two.matches["resnet"][0] = one.matches["resnet"][0]
     found = rows(dictionary, [0, 1])
     assert len(found) == len(set(found)) == 2 * (1 + len(dictionary.discriminative)) - 1
-    assert found[0] == (dictionary.generator.name, one.unit)
+    assert found[0] == (dictionary.reference.name, one.unit)
 
 
 def test_rows_of_a_sheet_stand_beside_the_units_they_show() -> None:
     dictionary, _ = synthetic(*scenes())
-    own, models = dictionary.generator.name, dictionary.discriminative
+    own, models = dictionary.reference.name, dictionary.discriminative
     shown = rows(dictionary, [3, 1])
     found = describe(
         "a.webp", Seen(["x"], torch.zeros(1), dict.fromkeys(shown, torch.zeros(1))), dictionary,

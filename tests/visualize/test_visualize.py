@@ -112,7 +112,7 @@ def test_choices(mined: Mined) -> None:
 
 def test_firing_is_the_peak_of_each_units_map_in_standard_deviations(mined: Mined) -> None:
     known = mined.dictionary
-    statistics = load_statistics(mined.folder, known.generator.name)
+    statistics = load_statistics(mined.folder, known.reference.name)
     latents = Latents(7, 3, mined.generator.z_dim, mined.generator.num_classes)
     found = firing(mined.generator, known, statistics, latents, 1.0, 3)
     assert found.shape == (7, len(known.neurons))
@@ -133,7 +133,7 @@ def test_mean_of_every_class() -> None:
 
 def test_starts_approach_the_targets_maps(mined: Mined) -> None:
     generator, known = mined.generator, mined.dictionary
-    card, neuron = known.generator, known.neurons[0]
+    card, neuron = known.reference, known.neurons[0]
     units = OwnUnits(
         generator,
         card.units,

@@ -52,8 +52,8 @@ def write_edits(folder: Path, run: EditRun, cfg: Any, dictionary: RosettaDiction
     return write_document(
         folder / PAGE_NAME,
         "edit.html.j2",
-        title=f"{edit_words(cfg)} through {dictionary.generator.name}",
-        generator=dictionary.generator.name,
+        title=f"{edit_words(cfg)} through {dictionary.reference.name}",
+        generator=dictionary.reference.name,
         cfg=cfg,
         images=len(run.sources.ids),
         arms=len(run.arms),

@@ -49,7 +49,7 @@ def write_inversions(
     return write_document(
         folder / PAGE_NAME,
         "inversions.html.j2",
-        generator=dictionary.generator.name,
+        generator=dictionary.reference.name,
         cfg=cfg,
         images=len(records),
         units=_units(cfg.matches),

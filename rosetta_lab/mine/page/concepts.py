@@ -10,7 +10,7 @@ from rosetta_lab.dictionary.schema import ModelCard, RosettaDictionary, RosettaN
 
 IMAGE_FOLDER = "page"
 ATLAS = "atlas"  # folder beside the page, with a page for every concept
-Place = tuple[int, int]  # model (0 is the generator) and layer, by number
+Place = tuple[int, int]  # model (0 is the reference) and layer, by number
 
 
 @dataclass
@@ -44,8 +44,8 @@ def image_name(number: int) -> str:
 
 
 def cards(dictionary: RosettaDictionary) -> list[ModelCard]:
-    """All models, the generator first."""
-    return [dictionary.generator, *dictionary.discriminative.values()]
+    """All models, the reference first."""
+    return [dictionary.reference, *dictionary.discriminative.values()]
 
 
 def entries(dictionary: RosettaDictionary, captions: Sequence[list[str]]) -> list[Entry]:

@@ -16,13 +16,13 @@ from rosetta_lab.models.units import Unit
 
 @dataclass
 class Examples:
-    """A gallery of generated images and what the dictionary's units make of them.
+    """A gallery of images and what the dictionary's units make of them.
 
     Attributes:
         images: (E, 3, H, W) in [0, 1].
         captions: one short text per image (its number, its class).
         maps: model name and unit to activation maps (E, h, w), raw values. Holds every Rosetta
-            neuron's generator unit and its best match in every model. Maps may be non-square and
+            neuron's own unit and its best match in every model. Maps may be non-square and
             smaller than the image; they always cover exactly the image.
     """
 
@@ -38,7 +38,7 @@ def collect_examples(
     count: int = 64,
     batch_size: int = 16,
 ) -> Examples:
-    """Run the first ``count`` latents once more and keep the maps that the page shows."""
+    """Show the first ``count`` images once more and keep the maps that the page shows."""
     wanted: dict[str, dict[str, set[int]]] = {}  # channels by model and layer
     for neuron in dictionary.candidates:
         best = {name: matches[0].unit for name, matches in neuron.matches.items()}

@@ -30,7 +30,7 @@ def write_page(dictionary: RosettaDictionary, examples: Examples, folder: Path) 
 
     Args:
         dictionary: what to show.
-        examples: images, and the maps of every neuron's generator unit and best buddies.
+        examples: images, and the maps of every neuron's own unit and best buddies.
         folder: the run folder; the pictures go to ``page/`` inside it.
 
     Returns:
@@ -46,7 +46,7 @@ def write_page(dictionary: RosettaDictionary, examples: Examples, folder: Path) 
     best = [found[0].r for n in dictionary.neurons for found in n.matches.values()]
     best += [neuron.score for neuron in dictionary.neurons]
     summary, models = dictionary.summary, dictionary.discriminative
-    own = [layer.name for layer in dictionary.generator.layers]
+    own = [layer.name for layer in dictionary.reference.layers]
     return write_document(
         folder / PAGE_NAME,
         "dictionary.html.j2",

@@ -1,7 +1,7 @@
 """One picture per Rosetta neuron: example images, and its units' activation maps laid over them.
 
-A sprite is a grid. Columns are the example images on which the generator's unit fires most; the
-first row shows them as they are, the second the generator's unit, then one row per model.
+A sprite is a grid. Columns are the example images on which the neuron's own unit fires most; the
+first row shows them as they are, the second that unit, then one row per model.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class SpriteMaker:
 
     Args:
         dictionary: whose neurons to draw.
-        examples: images, and the maps of every neuron's generator unit and best buddies.
+        examples: images, and the maps of every neuron's own unit and best buddies.
     """
 
     def __init__(self, dictionary: RosettaDictionary, examples: Examples) -> None:
@@ -63,8 +63,8 @@ class SpriteMaker:
 
     def draw(self, neuron: RosettaNeuron) -> Sprite:
         """The sprite of one neuron."""
-        shown = strongest(self._maps(self.dictionary.generator.name, neuron.unit), self.columns)
-        units = [(self.dictionary.generator.name, neuron.unit)]
+        shown = strongest(self._maps(self.dictionary.reference.name, neuron.unit), self.columns)
+        units = [(self.dictionary.reference.name, neuron.unit)]
         units += [(name, neuron.matches[name][0].unit) for name in self.dictionary.discriminative]
         images = self.gallery[shown]  # (columns, 3, h, w)
         rows = [images]

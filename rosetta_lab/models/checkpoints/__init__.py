@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rosetta_lab.models.checkpoints.convert import load_weights
-    from rosetta_lab.models.checkpoints.download import resolve
     from rosetta_lab.models.checkpoints.weights import Weights, build, load_into
 
-__all__ = ["Weights", "build", "load_into", "load_weights", "resolve"]
+__all__ = ["Weights", "build", "load_into", "load_weights"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,8 +19,7 @@ def __getattr__(name: str) -> Any:
     """
     from importlib import import_module
 
-    homes = dict.fromkeys(("Weights", "build", "load_into"), "weights")
-    home = (homes | {"load_weights": "convert", "resolve": "download"}).get(name)
-    if home is None:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = "convert" if name == "load_weights" else "weights"
     return getattr(import_module(f"{__name__}.{home}"), name)

@@ -17,22 +17,15 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.files import atomic_write, cache_folder, unwritable
+from rosetta_lab.files import atomic_write, unwritable
 
 log = logging.getLogger(__name__)
 
 PRIVATE = 0o700
 
 
-def cache_dir(cache: Path | None = None) -> Path:
-    """Where files are kept: ``cache``, ``$ROSETTA_CACHE`` or ~/.cache/rosetta_lab."""
-    return cache.expanduser() if cache else cache_folder()
-
-
-def is_offline(offline: bool | None = None) -> bool:
-    """``offline`` where given, otherwise ``ROSETTA_OFFLINE`` or ``HF_HUB_OFFLINE``."""
-    if offline is not None:
-        return offline
+def is_offline() -> bool:
+    """Whether the network is not to be used: ``ROSETTA_OFFLINE`` or ``HF_HUB_OFFLINE``."""
     values = (os.environ.get(name, "") for name in ("ROSETTA_OFFLINE", "HF_HUB_OFFLINE"))
     return any(value.lower() in {"1", "true", "yes", "on"} for value in values)
 

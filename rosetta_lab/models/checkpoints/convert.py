@@ -22,10 +22,9 @@ from safetensors import safe_open
 from torch import Tensor
 
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.files import PACKAGE, save_tensors
+from rosetta_lab.files import PACKAGE, cache_folder, save_tensors
 from rosetta_lab.models.checkpoints.budget import Budget
 from rosetta_lab.models.checkpoints.cache import (
-    cache_dir,
     intact,
     locked,
     private,
@@ -62,58 +61,43 @@ main()
 PATIENCE = 600  # seconds, for slow disks and busy machines; the child's own limit comes first
 
 
-def load_weights(
-    source: str,
-    *,
-    sha256: str | None = None,
-    cache: Path | None = None,
-    offline: bool | None = None,
-) -> Weights:
-    """Weights from ``source``; for the arguments see :func:`resolve`.
+def load_weights(source: str, *, sha256: str | None = None) -> Weights:
+    """Weights from ``source``; for the arguments see :func:`fetch`.
 
     Raises:
         RosettaError: the file cannot be had, asks to run something, is damaged, or holds something
             else than weights.
     """
-    original, digest = fetch(source, sha256=sha256, cache=cache, offline=offline)
+    original, digest = fetch(source, sha256=sha256)
     path = original
     if not _is_safetensors(original):
-        path = _converted(original, digest, source, cache, offline)
+        path = _converted(original, digest, source)
     state, metadata = _read_safetensors(path, original)
     *_, bare = unwrapped(state)
     family = metadata["family"] if metadata.get("family") in FAMILIES else None
     config = parse_arguments(metadata["config"], str(path)) if "config" in metadata else None
     if is_biggan(bare):
-        family, config = BIGGAN, config or _biggan_config(source, cache, offline)
+        family, config = BIGGAN, config or _biggan_config(source)
     stored = state if state.keys() != bare.keys() else None
     return Weights(bare, config, family, public(source), digest, path, stored)
 
 
-def _converted(
-    path: Path, digest: str, source: str, cache: Path | None, offline: bool | None
-) -> Path:
+def _converted(path: Path, digest: str, source: str) -> Path:
     """The safetensors of the file ``path``, made now if there is none that is as it was made."""
-    folder = cache_dir(cache)
+    folder = cache_folder()
     target = private(folder / "converted" / f"{digest}-v{VERSION}.safetensors", folder)
     if not intact(target):
         with locked(target):
             if not intact(target):  # another process may have made it meanwhile
                 try:
-                    _make(target, path, digest, source, cache, offline)
+                    _make(target, path, digest, source)
                 except BaseException:
                     target.unlink(missing_ok=True)
                     raise
     return target
 
 
-def _make(
-    target: Path,
-    path: Path,
-    digest: str,
-    source: str,
-    cache: Path | None,
-    offline: bool | None,
-) -> None:
+def _make(target: Path, path: Path, digest: str, source: str) -> None:
     """Convert ``path``, whose SHA-256 is ``digest``, and record what became of it."""
     before = path.stat()
     readable = public(source).encode(errors="replace").decode()  # JSON has no other bytes
@@ -122,7 +106,7 @@ def _make(
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise RosettaError(f"{path} changed while it was read.\nTry again when it is complete.")
     state, metadata = _read_safetensors(target, path)
-    if metadata.get("family") == BIGGAN and (config := _biggan_config(source, cache, offline)):
+    if metadata.get("family") == BIGGAN and (config := _biggan_config(source)):
         save_tensors(target, state, metadata | {"config": json.dumps(config)})
         made = sha256_of(target)
     record_digest(target, made)
@@ -210,7 +194,7 @@ def refuse_nan(state: Mapping[str, Tensor], source: str) -> None:
         log.warning("%s: infinite numbers in %s", source, ", ".join(infinite[:3]))
 
 
-def _biggan_config(source: str, cache: Path | None, offline: bool | None) -> dict[str, Any] | None:
+def _biggan_config(source: str) -> dict[str, Any] | None:
     """The config that is published beside ``...pytorch_model.bin``, if there is one.
 
     A copy of the weights alone will do where the configuration describes the network.
@@ -219,7 +203,7 @@ def _biggan_config(source: str, cache: Path | None, offline: bool | None) -> dic
         return None
     beside = source.removesuffix("pytorch_model.bin") + "config.json"
     try:
-        path, _ = fetch(beside, cache=cache, offline=offline)
+        path, _ = fetch(beside)
     except RosettaError:
         if is_remote(beside):
             raise

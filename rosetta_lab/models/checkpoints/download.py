@@ -1,9 +1,9 @@
 """From the name of a checkpoint to a file on this machine.
 
-    path = resolve("https://example.org/stylegan2-cat.pkl")
-    path = resolve("~/models/stylegan2-cat.pkl")
-    path = resolve("package://zoo/weights/stylegan2_fashion.safetensors")
-    path = resolve("installed://gan_face_generate/weights.tar#faces")
+    path, sha256 = fetch("https://example.org/stylegan2-cat.pkl")
+    path, sha256 = fetch("~/models/stylegan2-cat.pkl")
+    path, sha256 = fetch("package://zoo/weights/stylegan2_fashion.safetensors")
+    path, sha256 = fetch("installed://gan_face_generate/weights.tar#faces")
 
 A download is resumable, appears under its final name only when it is complete, and is made by one
 process at a time. Its SHA-256 is recorded beside it.
@@ -20,8 +20,8 @@ from urllib.request import url2pathname
 
 import rosetta_lab
 from rosetta_lab.errors import RosettaError
+from rosetta_lab.files import cache_folder
 from rosetta_lab.models.checkpoints.cache import (
-    cache_dir,
     is_offline,
     locked,
     private,
@@ -34,43 +34,30 @@ from rosetta_lab.models.checkpoints.transfer import forget, public, split_login,
 PACKAGE = Path(rosetta_lab.__file__).resolve().parent
 
 
-def resolve(
-    source: str,
-    *,
-    sha256: str | None = None,
-    cache: Path | None = None,
-    offline: bool | None = None,
-) -> Path:
-    """Path of a local file with the contents of ``source``, downloaded if need be.
+def fetch(source: str, *, sha256: str | None = None) -> tuple[Path, str]:
+    """A local file with the contents of ``source``, downloaded if need be.
+
+    Downloads go to ``$ROSETTA_CACHE`` or ~/.cache/rosetta_lab; there are none where
+    ``$ROSETTA_OFFLINE`` or ``$HF_HUB_OFFLINE`` says so.
 
     Args:
         source: an http(s) or file URL, a path, ``package://PATH`` for a file of this package, or
             ``installed://NAME/PATH#EXTRA`` for one of the package NAME, which our EXTRA installs.
         sha256: what the contents must have, where it is known.
-        cache: folder of the downloads; default ``$ROSETTA_CACHE`` or ~/.cache/rosetta_lab.
-        offline: never use the network; default ``$ROSETTA_OFFLINE`` or ``$HF_HUB_OFFLINE``.
+
+    Returns:
+        Its path and the SHA-256 of its contents.
 
     Raises:
         RosettaError: there is no such file, it cannot be had, or its contents are not as expected.
     """
-    return fetch(source, sha256=sha256, cache=cache, offline=offline)[0]
-
-
-def fetch(
-    source: str,
-    *,
-    sha256: str | None = None,
-    cache: Path | None = None,
-    offline: bool | None = None,
-) -> tuple[Path, str]:
-    """As :func:`resolve`; returns the path and the SHA-256 of the contents."""
     if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
         raise RosettaError(
             f"{public(source)}: sha256={sha256!r:.80} is no SHA-256.\n"
             "Give its 64 hexadecimal digits (sha256sum FILE), or leave it out."
         )
     if is_remote(source):
-        path = _downloaded(source, sha256, cache_dir(cache), is_offline(offline))
+        path = _downloaded(source, sha256)
         expected = sha256 or recorded_digest(path)
         hint = f"Delete {path} and try again; it will be downloaded anew."
     else:
@@ -143,8 +130,9 @@ def _installed(name: str, extra: str) -> Path:
     return Path(spec.submodule_search_locations[0]).resolve()
 
 
-def _downloaded(url: str, sha256: str | None, cache: Path, offline: bool) -> Path:
+def _downloaded(url: str, sha256: str | None) -> Path:
     """The cached copy of ``url``, made now if there is none that is as it was recorded."""
+    cache = cache_folder()
     try:
         target = private(cached_path(url, cache), cache)
     except ValueError as error:
@@ -153,7 +141,7 @@ def _downloaded(url: str, sha256: str | None, cache: Path, offline: bool) -> Pat
         ) from error
     if recorded_digest(target):
         return target
-    if offline:
+    if is_offline():
         raise RosettaError(
             f"offline, and {public(url)} is not in the cache folder {cache}.\n"
             "Go online once, or download it elsewhere and pass weights=PATH."

@@ -20,7 +20,8 @@ from huggingface_hub import (
 )
 
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.models.checkpoints.cache import cache_dir, is_offline, private, sha256_of
+from rosetta_lab.files import cache_folder
+from rosetta_lab.models.checkpoints.cache import is_offline, private, sha256_of
 from rosetta_lab.models.checkpoints.convert import load_weights
 from rosetta_lab.models.checkpoints.download import cached_path
 from rosetta_lab.models.checkpoints.transfer import TRANSIENT, WAY_OUT, NotThereError
@@ -44,7 +45,7 @@ def load_from_hub(repository: str, names: Sequence[str], elsewhere: str | None =
         return _load(found)
     attempts = [partial(_load_from, repository, name) for name in names]
     if elsewhere:
-        cached_elsewhere = cached_path(elsewhere, cache_dir()).is_file()
+        cached_elsewhere = cached_path(elsewhere, cache_folder()).is_file()
         attempts.insert(0 if cached_elsewhere else len(names), partial(load_weights, elsewhere))
     refused: list[NotThereError] = []
     for attempt in attempts:
@@ -62,7 +63,7 @@ def _load_from(repository: str, name: str) -> Weights:
         NotThereError: the hub has no such file, or not for everybody.
         RosettaError: the hub is out of reach, or the file is not as expected.
     """
-    url, cache = hf_hub_url(repository, name), cache_dir()
+    url, cache = hf_hub_url(repository, name), cache_folder()
     if is_offline():
         raise RosettaError(
             f"offline, and {url} is not in the cache folder {cache}.\n"
@@ -95,7 +96,7 @@ def _cached(repository: str, names: Sequence[str], folder: Path | None) -> Path 
 
 def _folder(repository: str) -> Path:
     """Where the library keeps its files for us: for this user alone, as all of our cache."""
-    cache = cache_dir()
+    cache = cache_folder()
     return private(cache / "hub" / repository.replace("/", "--"), cache).parent
 
 

@@ -94,7 +94,7 @@ def describe(picture: str, seen: Seen, dictionary: RosettaDictionary, *heads: st
     units: list[tuple[str, Unit, float | None]] = []
     current = None
     for model, unit in seen.maps:
-        own = model == dictionary.generator.name
+        own = model == dictionary.reference.name
         current = unit if own else current
         units.append((model, unit, None if current is None or own else r[current, model, unit]))
     return Sheet(picture, seen.names, heads, units)

@@ -47,12 +47,15 @@ def test_zip_bomb(tmp_path: Path) -> None:
     refused(data, tmp_path, "unpack to more than")
 
 
-def test_a_compressed_archive_of_numbers_is_fine(tmp_path: Path) -> None:
+def test_a_compressed_archive_of_numbers_is_fine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     state = {"a": torch.randn(1000)}
     path = tmp_path / "model.pth"
     path.write_bytes(zipped(entries_of(torch_file(state, zipped=True))))
     # Not converted under the cache that the fixture looks at.
-    weights = load_weights(str(path), cache=tmp_path / "good")
+    monkeypatch.setenv("ROSETTA_CACHE", str(tmp_path / "good"))
+    weights = load_weights(str(path))
     assert torch.equal(weights.state_dict["a"], state["a"])
 
 

@@ -4,45 +4,24 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from checkpoint_checks import no_room
-from file_server import FileServer, file_server
+from checkpoint_checks import fails, fetched, no_room
+from file_server import FileServer
 
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.models.checkpoints import child, convert, load_weights, resolve, transfer
+from rosetta_lab.models.checkpoints import child, convert, load_weights
 
 DATA = bytes(range(256)) * 100
 
 
 @pytest.fixture
-def server() -> Iterator[FileServer]:
-    with file_server() as running:
-        yield running
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache; online; retries without delay; conversions in this process."""
-    monkeypatch.setenv("ROSETTA_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.delenv("ROSETTA_OFFLINE", raising=False)
-    monkeypatch.setattr(transfer, "BACKOFF", 0.0)
+def cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Conversions in this process."""
     monkeypatch.setattr(convert, "convert_apart", child.convert)
-    return tmp_path / "cache"
-
-
-def fails(url: str, **options: Any) -> str:
-    """The message of a download that fails."""
-    with pytest.raises(RosettaError) as caught:
-        resolve(url, **options)
-    message = str(caught.value)
-    assert len(message.splitlines()) == 2
-    return message
+    return cache
 
 
 # what is nobody else's business ----------------------------------------------------------------
@@ -54,7 +33,10 @@ SECRETS = ("somebody", "pass%20word", "pass word", "abcdef", "Expires", "#me")
 
 
 def test_logins_and_signatures_are_neither_printed_nor_stored(
-    server: FileServer, cache: Path, caplog: pytest.LogCaptureFixture
+    server: FileServer,
+    cache: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     caplog.set_level(0)
     file = io.BytesIO()
@@ -68,14 +50,15 @@ def test_logins_and_signatures_are_neither_printed_nor_stored(
     kept = [path.read_bytes() + os.fsencode(path) for path in cache.rglob("*") if path.is_file()]
     assert len(kept) >= 4
     with pytest.raises(RosettaError) as caught:
-        resolve(url, sha256="0" * 64)
+        fetched(url, sha256="0" * 64)
     server.files.clear()
     gone = [
         fails(url + "&other=1"),
         fails(url.replace("/model", "/no")),
         fails(url[:-3] + "/9\x1b"),
     ]
-    offline = fails(url.replace("#me", "&other=2"), offline=True)
+    monkeypatch.setenv("ROSETTA_OFFLINE", "1")
+    offline = fails(url.replace("#me", "&other=2"))
     told = " ".join([caplog.text, str(caught.value), offline, repr(weights), *gone])
     assert "trying again" in told and host in told
     for secret in SECRETS:
@@ -92,7 +75,7 @@ def test_logins_of_other_schemes() -> None:
 def test_logins_stay_with_their_server(server: FileServer, cache: Path) -> None:
     server.serve("/cdn/a", DATA)
     url = server.redirect("/model.pkl", "/cdn/a").replace("http://", "http://me:word@")
-    assert resolve(url).read_bytes() == DATA
+    assert fetched(url).read_bytes() == DATA
     assert server.logins == ["Basic bWU6d29yZA==", None]
 
 
@@ -102,7 +85,7 @@ def test_logins_stay_with_their_server(server: FileServer, cache: Path) -> None:
 def test_the_cache_is_for_its_user_alone(server: FileServer, cache: Path) -> None:
     before = os.umask(0)
     try:
-        resolve(server.serve("/model.pkl", DATA))
+        fetched(server.serve("/model.pkl", DATA))
         torch.save({"weight": torch.ones(3)}, cache.parent / "model.pth")
         converted = load_weights(str(cache.parent / "model.pth")).file
     finally:
@@ -155,13 +138,13 @@ def test_caches_of_others(
 def test_links_in_the_cache_are_not_followed(server: FileServer, cache: Path) -> None:
     """Neither to read what somebody planted, nor to write over what they lead to."""
     url = server.serve("/model.pkl", DATA)
-    path = resolve(url)
+    path = fetched(url)
     treasure = cache.parent / "treasure"
     treasure.write_bytes(b"precious")
     for name in ("model.pkl", "model.pkl.part", "model.pkl.lock"):
         path.with_name(name).unlink(missing_ok=True)
         path.with_name(name).symlink_to(treasure)
-    assert resolve(url).read_bytes() == DATA
+    assert fetched(url).read_bytes() == DATA
     assert treasure.read_bytes() == b"precious" and not path.is_symlink()
 
 
@@ -171,15 +154,15 @@ def test_cache_in_the_home_folder(
     monkeypatch.setenv("HOME", str(cache.parent))
     monkeypatch.setenv("ROSETTA_CACHE", "~/mine")
     monkeypatch.chdir(cache.parent)
-    assert cache.parent / "mine" in resolve(server.serve("/model.pkl", DATA)).parents
+    assert cache.parent / "mine" in fetched(server.serve("/model.pkl", DATA)).parents
 
 
 def test_a_full_disk(server: FileServer, cache: Path) -> None:
     """Said at once: trying again would not help."""
     url = server.serve("/model.pkl", DATA)
     with no_room(), pytest.raises(RosettaError) as caught:
-        resolve(url)
+        fetched(url)
     message = str(caught.value)
     assert "cannot write" in message and "ROSETTA_CACHE" in message and message.count("\n") == 1
     assert len(server.requests) == 1
-    assert resolve(url).read_bytes() == DATA
+    assert fetched(url).read_bytes() == DATA

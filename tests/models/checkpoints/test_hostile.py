@@ -126,12 +126,13 @@ def test_the_interpreter_reports_no_call(
         payload = hostile.payloads(marker)["subprocess.check_call"]
         path.write_bytes(PLACES[place](payload))
     listeners.append(events)
+    monkeypatch.setenv("ROSETTA_CACHE", str(tmp_path / "good"))
     try:
         pickle.loads(pickle.dumps(functools.partial(int)))
         assert "pickle.find_class" in events, "the test would hear it"
         events.clear()
         with nullcontext() if place == "good" else pytest.raises(RosettaError):
-            load_weights(str(path), cache=tmp_path / "good")
+            load_weights(str(path))
     finally:
         listeners.remove(events)
     assert not {"pickle.find_class", "os.system", "subprocess.Popen", "os.exec"} & set(events)
@@ -257,7 +258,10 @@ def test_truncated_files(kind: str, tmp_path: Path) -> None:
         assert "ownload it again" in message
 
 
-def test_mutilated_files_never_raise_anything_else(marker: Path, tmp_path: Path) -> None:
+def test_mutilated_files_never_raise_anything_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROSETTA_CACHE", str(tmp_path / "good"))
     data = nvlabs_pickle(network(_init_kwargs={"z_dim": 2}, _init_args=(2, 0)))
     rng = random.Random(0)
     outcomes = {"fine": 0, "refused": 0}
@@ -268,7 +272,7 @@ def test_mutilated_files_never_raise_anything_else(marker: Path, tmp_path: Path)
         path = tmp_path / f"{index}.pkl"
         path.write_bytes(damaged)
         try:
-            load_weights(str(path), cache=tmp_path / "good")
+            load_weights(str(path))
             outcomes["fine"] += 1
         except RosettaError:
             outcomes["refused"] += 1

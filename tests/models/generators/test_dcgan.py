@@ -16,7 +16,8 @@ from rosetta_lab.dictionary.schema import RosettaDictionary
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import asset_root
 from rosetta_lab.models.base import Generator
-from rosetta_lab.models.checkpoints import load_weights, resolve
+from rosetta_lab.models.checkpoints import load_weights
+from rosetta_lab.models.checkpoints.download import fetch
 from rosetta_lab.models.generators.dcgan import DCGAN
 from rosetta_lab.models.load import load_generator
 from rosetta_lab.models.recording import record
@@ -151,7 +152,7 @@ def test_the_package_is_read_and_not_imported(faces: Generator) -> None:
 )
 def test_packages_that_do_not_help(source: str, message: str) -> None:
     with pytest.raises(RosettaError, match=f"(?s){message}"):
-        resolve(source)
+        fetch(source)
 
 
 def test_a_dotted_name_imports_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +161,7 @@ def test_a_dotted_name_imports_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     (package / "__init__.py").write_text("raise SystemExit('ran')")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(RosettaError, match="is not installed"):
-        resolve("installed://hostile_parent.child/w.pt#extra")
+        fetch("installed://hostile_parent.child/w.pt#extra")
 
 
 def test_faces_are_mined_as_planned(tmp_path: Path) -> None:
@@ -175,5 +176,5 @@ def test_faces_are_mined_as_planned(tmp_path: Path) -> None:
     mined = RosettaDictionary.load(tmp_path / "run")
     assert mined.summary["units"] == {m.name: m.units for m in plan.models}
     assert mined.summary["units"] == {"dcgan_faces": 960, "resnet_fashion": 416}
-    assert mined.generator.weights["source"] == CONFIG.weights
+    assert mined.reference.weights["source"] == CONFIG.weights
     assert mined.summary["best_buddies"]["resnet_fashion"] > 20
