@@ -24,6 +24,8 @@ from rosetta_lab.run.app import entry_point
 from rosetta_lab.run.configs import WATCHING, plain, without
 from rosetta_lab.run.trainer import make_trainer
 
+PAGE_BATCH = 2  # images at a time: few fit beside the largest networks
+
 
 @entry_point("mine")
 def main(cfg: DictConfig) -> RosettaDictionary | None:
@@ -76,7 +78,7 @@ def main(cfg: DictConfig) -> RosettaDictionary | None:
     save_statistics(folder, module, result)
     # Lightning leaves the models on the CPU.
     examples = collect_examples(
-        observer.to(device), latents, dictionary, cfg.page_images, cfg.batch_size
+        observer.to(device), latents, dictionary, cfg.page_images, PAGE_BATCH
     )
     dictionary.summary["seconds"] = {
         "mining": round(mined - started, 1),

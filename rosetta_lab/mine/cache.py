@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import os
+import shutil
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import open_clip
@@ -17,7 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from rosetta_lab.data.latents import Latents
-from rosetta_lab.files import cache_folder, save_tensors
+from rosetta_lab.files import cache_folder, replacing, save_tensors
 from rosetta_lab.mine.null import Evidence
 from rosetta_lab.mine.partial import PartialSums
 from rosetta_lab.mine.result import MiningResult
@@ -63,6 +66,21 @@ class SumsCache:
         self.key, folder = key, cache_folder() / "mining"
         self.path = folder / f"{key}.safetensors"
         self.partial = PartialSums(folder / f"{key}.partial")
+        self.tables = folder / f"{key}.tables"
+
+    def give_tables(self, models: Iterable[str], folder: Path) -> bool:
+        """Put the models' whole tables into a folder, if all are there."""
+        files = [self.tables / f"{name}.safetensors" for name in models]
+        if not all(file.is_file() for file in files):
+            return False
+        for file in files:
+            with replacing(folder / file.name) as temporary:
+                temporary.unlink()
+                try:
+                    os.link(file, temporary)
+                except OSError:  # another file system, or one without links
+                    shutil.copyfile(file, temporary)
+        return True
 
     def part(self, rows: range) -> SumsCache:
         """The same of a pass that takes some of the reference's units."""

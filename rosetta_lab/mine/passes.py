@@ -6,19 +6,22 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial, reduce
-from itertools import pairwise
 from pathlib import Path
 
 import lightning as L
+import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from rosetta_lab.data.latents import LatentDataModule, Latents
+from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import save_tensors, tensor_in_rows
+from rosetta_lab.mine.budget import Budget, Way, bytes_of
 from rosetta_lab.mine.cache import SumsCache, fingerprint
 from rosetta_lab.mine.module import MiningModule, OnTable, shapes_of
 from rosetta_lab.mine.null import Evidence
 from rosetta_lab.mine.result import MiningResult
+from rosetta_lab.models.meta import observer_without_memory
 from rosetta_lab.models.observer import Observer
 from rosetta_lab.models.units import Layer
 from rosetta_lab.run.configs import plain
@@ -43,14 +46,14 @@ def mine(
         observer: its models.
         latents: what their images are made of.
         trainer: runs the passes.
-        tables: folder for whole tables of r, which no cache keeps; None for none.
+        tables: folder for whole tables of r; None for none.
     """
     evidence, shapes = Evidence.of(cfg), shapes_of(observer, latents.batch([0]))
     how = {"gen": plain(cfg.gen), "disc": plain(cfg.disc), "precision": str(trainer.precision)}
     key = fingerprint(
         observer, latents, cfg.psi, cfg.correlation, how, cfg.batch_size, evidence, cfg.sums
     )
-    cache = SumsCache(key) if cfg.cache and tables is None else None
+    cache = SumsCache(key) if cfg.cache else None
     make = partial(
         instantiate(cfg.module),
         observer,
@@ -62,25 +65,27 @@ def mine(
     )
     module: MiningModule = make()
     result = cache.load() if cache else None
-    if result is not None:
-        log.info("Neighbours from the cache: %s", cache.path if cache else "")
+    if cache and result is not None and (tables is None or cache.give_tables(shapes, tables)):
+        log.info("Neighbours from the cache: %s", cache.path)
         return result, module
-    units = sum(layer.channels for layer in shapes[observer.reference])
-    passes = parts_of_rows(units, cfg.row_blocks)
+    way = way_of(cfg, observer, latents, shapes, trainer.strategy.root_device)
+    passes, size = way.rows, way.batch_size
     found: list[MiningResult] = []
-    with tables_in(tables, shapes, observer.reference) as on_table:
+    kept = cache.tables if cache and tables else tables
+    with tables_in(kept, shapes, observer.reference) as on_table:
         for number, rows in enumerate(passes):
             if len(passes) > 1:
                 log.info(
                     "Pass %d of %d: units %d to %d", number + 1, len(passes), rows[0], rows[-1]
                 )
             own = cache.part(rows) if cache and len(passes) > 1 else cache
-            done = own.load() if own and own is not cache else None
+            done = own.load() if own and own is not cache and not tables else None
             if done is None:
                 unfinished = own.partial if own else None
-                module = make(rows=rows, on_table=on_table, partial=unfinished)
+                module = make(rows=rows, on_table=on_table, partial=unfinished, batch_size=size)
                 data: LatentDataModule = instantiate(cfg.datamodule)(
                     latents,
+                    batch_size=size,
                     grouping=module.grouping,
                     **({"done": unfinished.done} if unfinished else {}),
                 )
@@ -97,13 +102,41 @@ def mine(
     if cache and len(passes) > 1:
         cache.save(result)
         cache.forget_parts()
+    if cache and tables:
+        cache.give_tables(shapes, tables)
     return result, module
 
 
-def parts_of_rows(units: int, blocks: int) -> list[range]:
-    """The numbers of units in blocks of about equal size."""
-    ends = [units * block // blocks for block in range(blocks + 1)]
-    return [range(a, b) for a, b in pairwise(ends) if a < b]
+def way_of(
+    cfg: DictConfig,
+    observer: Observer,
+    latents: Latents,
+    shapes: dict[str, list[Layer]],
+    device: torch.device,
+) -> Way:
+    """How a run keeps to its memory; says so where that takes more than one pass.
+
+    Raises:
+        RosettaError: it cannot.
+    """
+    used = sum(x.nbytes for x in (*observer.parameters(), *observer.buffers()))
+    budget = bytes_of(cfg.memory, str(device), used)
+    way = Budget(cfg, observer_without_memory(cfg), latents, shapes).way(budget, str(device))
+    giga = 1e9
+    if not way.fits:
+        raise RosettaError(
+            f"memory={cfg.memory}: {budget / giga:.1f} GB, and at least "
+            f"{way.memory.peak / giga:.1f} GB are needed on {device}.\n"
+            "Allow more, record fewer layers (layers=) or look with fewer models (disc=)."
+        )
+    log.info(
+        "%d images at a time, %s, up to %.1f of %.1f GB.",
+        way.batch_size,
+        "one pass" if len(way.rows) == 1 else f"{len(way.rows)} passes of some units each",
+        way.memory.peak / giga,
+        budget / giga,
+    )
+    return way
 
 
 def save_statistics(folder: Path, module: MiningModule, result: MiningResult) -> None:

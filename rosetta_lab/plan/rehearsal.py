@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
@@ -11,11 +12,12 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from rosetta_lab.mine.null import Evidence
-from rosetta_lab.mine.sums import Seen, Sums, groups_of
+from rosetta_lab.mine.budget import rehearse, states
+from rosetta_lab.mine.sums import Sums
 from rosetta_lab.models.load import load_latents, load_observer, random_weights
 from rosetta_lab.models.observer import Observation, OnModelMap
-from rosetta_lab.models.units import Layer
+
+log = logging.getLogger("rosetta_lab")
 
 
 @dataclass(frozen=True)
@@ -25,57 +27,22 @@ class Timing:
     Attributes:
         images: how many at a time.
         forward: per image, to generate it and to show it to every model.
-        correlation: per image, to reduce and multiply the activations; None where the sums did not
-            fit beside the models, and only these were timed.
-        accumulation: per batch, to add the products to the sums; None likewise.
+        correlation: per image, to reduce and multiply the activations.
+        accumulation: per batch, to add the products to the sums.
     """
 
     images: int
     forward: float
-    correlation: float | None
-    accumulation: float | None
+    correlation: float
+    accumulation: float
 
     def seconds(self, num_images: int, batch_size: int) -> float:
-        """For so many images; of the forward passes alone where nothing else was timed."""
+        """Of one pass over so many images."""
         batches = -(-num_images // batch_size)
-        per_image = self.forward + (self.correlation or 0.0)
-        return num_images * per_image + batches * (self.accumulation or 0.0)
+        return num_images * (self.forward + self.correlation) + batches * self.accumulation
 
 
-def make_sums(
-    cfg: DictConfig,
-    shapes: Mapping[str, list[Layer]],
-    reference: str,
-    classes: int,
-    device: str,
-    rows: range | None = None,
-) -> Sums:
-    """The sums of a run, at zero.
-
-    Args:
-        cfg: of the run.
-        shapes: of every model's layers, the reference's first.
-        reference: name of the model whose units are the rows.
-        classes: that the images have in turn.
-        device: where the sums are.
-        rows: numbers of those units that one pass takes; None for all.
-    """
-    groups = groups_of(shapes)
-    evidence = Evidence.of(cfg)
-    grouping = evidence.grouping(cfg.num_images, classes, groups)
-    averaged = cfg.correlation == "batch_mean"
-    with torch.device(device):
-        return Sums(groups, reference, evidence, grouping, averaged, getattr(torch, cfg.sums), rows)
-
-
-def states(sums: Sums) -> list[Tensor]:
-    """Every sum."""
-    return [value for metric in sums.metrics().values() for value in metric.sums().values()]
-
-
-def measure_time(
-    cfg: DictConfig, sums: Sums | None, device: str, limit: int, seconds: float
-) -> Timing:
+def measure_time(cfg: DictConfig, sums: Sums, device: str, limit: int, seconds: float) -> Timing:
     """Seconds on real tensors, with random weights.
 
     The number of images doubles until they take so long, as for slow networks few do, or are as
@@ -84,11 +51,12 @@ def measure_time(
 
     Args:
         cfg: of the run.
-        sums: on the device; None times the networks alone.
+        sums: of a pass, on the device.
         device: where.
         limit: images at a time, at most.
         seconds: to repeat each measurement for.
     """
+    log.info("Measuring, with random weights, up to %d images at a time.", limit)
     observer = load_observer(random_weights(cfg)).to(device)
     latents = load_latents(cfg, observer.source.generator)
 
@@ -104,8 +72,7 @@ def measure_time(
         work = show(images)
         work()
     forward = typical(work, device, seconds) / images
-    if sums is None:
-        return Timing(images, forward, None, None)
+    log.info("The networks take %.3g s per image; now the correlations.", forward)
     maps = work().maps
     # Warms up; also, only sums that were written to once have got their memory from the system.
     correlate(sums, maps)
@@ -124,24 +91,6 @@ def correlate(sums: Sums, maps: Mapping[str, Mapping[str, Tensor]]) -> None:
 
     images = len(next(iter(next(iter(maps.values())).values())))
     rehearse(sums, show, images)
-
-
-def rehearse(sums: Sums, show: Callable[[OnModelMap], object], images: int, parts: int = 1) -> None:
-    """One batch into all sums, as ``MiningModule.validation_step``.
-
-    Args:
-        sums: of the run.
-        show: shows a part of the batch.
-        images: of a part.
-        parts: of the batch.
-    """
-    seen = Seen(sums, images * parts)
-    for _ in range(parts):
-        sums.look(show, images, seen)
-    index = torch.arange(images * parts)
-    orders = {draw: index.roll(draw) for draw in range(1, sums.grouping.draws + 1)}
-    seen.batches[sums.reference].reorder(orders)
-    sums.add(seen)
 
 
 def accumulate(sums: Sums) -> None:

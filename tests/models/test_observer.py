@@ -66,7 +66,7 @@ def tables(watch: Observer) -> dict[str, torch.Tensor]:
     for part in batch.split(4):
         sums.look(partial(watch, part), len(part), seen)
     sums.add(seen)
-    return {name: table.compute() for name, table in sums.tables.items()}
+    return {name: table.r() for name, table in sums.tables.items()}
 
 
 def test_any_model_may_be_the_reference() -> None:

@@ -21,10 +21,10 @@ from rosetta_lab.mine.module import MiningModule, shapes_of
 from rosetta_lab.mine.sums import Sums
 from rosetta_lab.models.load import load_latents, load_observer
 from rosetta_lab.models.units import Layer
-from rosetta_lab.plan.memory import MemoryMeter
 from rosetta_lab.plan.plan import MemoryPlan, ModelPlan, Plan, make_plan
 from rosetta_lab.plan.rehearsal import Timing
 from rosetta_lab.plan.text import plan_text
+from rosetta_lab.run.memory import MemoryMeter
 
 GIGA = 10**9
 

@@ -11,9 +11,9 @@ from planned import toy_run
 
 from rosetta_lab.models.observer import Observer
 from rosetta_lab.plan import rehearsal
-from rosetta_lab.plan.memory import available_memory, cgroup_memory
 from rosetta_lab.plan.plan import MEASURING, Plan, make_plan
 from rosetta_lab.plan.text import plan_text
+from rosetta_lab.run.memory import available_memory, cgroup_memory
 
 
 class Clock:
@@ -142,7 +142,7 @@ def test_memory_that_control_groups_leave(tmp_path: Path) -> None:
 def test_memory_that_slurm_gives(
     given: dict[str, str], megabytes: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rosetta_lab.plan.memory.cgroup_memory", lambda: [])
+    monkeypatch.setattr("rosetta_lab.run.memory.cgroup_memory", lambda: [])
     for name in ("MEM_PER_NODE", "MEM_PER_CPU", "CPUS_ON_NODE"):
         monkeypatch.delenv(f"SLURM_{name}", raising=False)
     free = available_memory("cpu")
