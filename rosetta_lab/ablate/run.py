@@ -62,7 +62,7 @@ def ablate_generator(
     distance = instantiate(cfg.perceptual).to(mined.device)
     classifier = mined.classifier(cfg.classifier, models)
     losses = ImageLosses(mined.generator, chosen, cfg.psi, distance, classifier)
-    sources = reference(mined.generator, cfg.latents, "z", cfg.psi, mined.latent)
+    sources = reference(mined.generator, cfg.latents, "z", **mined.prior(cfg.psi))
     batches = _shown(cfg, _parts(sources, cfg.batch_size), "generator")
     found = joined([losses(batch) for batch in batches])
     shown = {"intact": NOTHING, **{arm: draws[0] for arm, draws in chosen.arms.items()}}

@@ -60,6 +60,7 @@ class EditRun:
         pictures: what the sources were inverted from, None for generated ones.
         arms: ``rosetta`` and the controls, by name.
         maps: some edited units: name, and maps (N, h, w) before, asked for, and reached.
+        notes: to write beside the latents, see :func:`rosetta_lab.invert.latent_files.metadata`.
     """
 
     edit: Edit
@@ -68,6 +69,7 @@ class EditRun:
     pictures: Tensor | None = None
     arms: dict[str, EditArm] = field(default_factory=dict)
     maps: list[tuple[str, Tensor, Tensor, Tensor]] = field(default_factory=list)
+    notes: dict[str, str] = field(default_factory=dict)
 
     def measure(self, classifier: DiscriminativeModel | None) -> None:
         """Add what can be seen in the pictures to every arm's figures."""
@@ -96,7 +98,8 @@ class EditRun:
                         tensors["class_weights"] = self.sources.c[place : place + 1]
                     tensors |= {f"curve/{k}": v[place] for k, v in arm.curves.items()}
                     stem = "latent" if arm_name == "rosetta" else f"latent_{arm_name}"
-                    save_tensors(own / f"{stem.replace(' ', '_')}.safetensors", tensors)
+                    file = own / f"{stem.replace(' ', '_')}.safetensors"
+                    save_tensors(file, tensors, self.notes)
             atomic_write(own / "edit.json", (json.dumps(record, indent=1) + "\n").encode())
 
 

@@ -13,8 +13,8 @@ Cells that a zoom or a shift brings in from outside the map take the value ``fil
   units behind a ReLU, in whatever scale the maps are;
 * ``"edge"``: the map's border goes on.
 
-Some generators' maps have a ``margin`` around the picture, so many cells on every side. Fractions are
-of the picture all the same, and what comes in from outside is what comes in over the picture's border.
+Some generators' maps have a ``margin`` around the picture, so many cells on every side. Fractions
+are of the picture all the same, and what comes in from outside comes in over its border.
 """
 
 from __future__ import annotations

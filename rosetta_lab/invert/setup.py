@@ -50,7 +50,7 @@ def load_inversion(cfg: DictConfig, mined: Mined) -> Inversion:
         classifier=mined.classifier(cfg.classifier, models),
         optimize_class=cfg.optimize_class,
         seed=cfg.seed,
-        distribution=mined.latent,
+        distribution=mined.distribution(cfg.psi),
     )
 
 

@@ -140,9 +140,8 @@ def test_the_other_generator_family(tmp_path: Path) -> None:
 def test_a_recipe_gives_the_same_pictures(seeds: tuple[Path, str], tmp_path: Path) -> None:
     folder = seeds[0]
     done = run(
-        f"recipe={folder / 'recipe.yaml'}", "edit=[zoom]", "steps=1", "seed=9",
-        f"hydra.run.dir={tmp_path / 'run'}", cwd=tmp_path,
-    )  # fmt: skip
+        f"recipe={folder / 'recipe.yaml'}", f"hydra.run.dir={tmp_path / 'run'}", cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     for name in ("seed_3", "seed_14"):
         one, two = (root / "results" / name for root in (folder, tmp_path / "run"))
@@ -152,6 +151,71 @@ def test_a_recipe_gives_the_same_pictures(seeds: tuple[Path, str], tmp_path: Pat
         assert all(torch.equal(a[key], b[key]) for key in a)
     recipes = [(root / "recipe.yaml").read_text() for root in (folder, tmp_path / "run")]
     assert recipes[0] == recipes[1]
+
+
+def test_what_is_named_beside_a_recipe_goes_before_it(
+    seeds: tuple[Path, str], tmp_path: Path
+) -> None:
+    """Wherever it stands, and also what depends on it; the record is of what ran."""
+    how = ["latent.seed=[3]", "alpha=0.7", "edit.shift.dx=-0.5", "controls=false", "frames=0"]
+    done = call(
+        "edit", "steps=2", f"recipe={seeds[0] / 'recipe.yaml'}", *how, *QUICK[-2:],
+        f"hydra.run.dir={tmp_path / 'run'}", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    own = tmp_path / "run"
+    stored = load_file(own / "results" / "seed_3" / "latent.safetensors")
+    assert stored["curve/total"].shape == (2,)
+    total = stored["curve/activation"] + 0.7 * stored["curve/latent_l2"]
+    torch.testing.assert_close(stored["curve/total"], total)
+    assert [path.name for path in (own / "results").iterdir()] == ["seed_3"]
+    for record in (own / "recipe.yaml", own / ".hydra" / "config.yaml"):
+        ran = OmegaConf.load(record)
+        assert (ran.steps, ran.alpha, ran.loss.latent_l2, ran.edit.shift.dx) == (2, 0.7, 0.7, -0.5)
+        assert (ran.reference_images, ran.controls) == (8, False)  # the recipe's, and ours
+    assert "moved" in (own / "results.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["steps=3", "recipe=r"], {"steps": 3, "edit": {"zoom": {"factor": 2.0}}}),
+        (["beta=2"], {"beta": 2, "loss": {"activation": 2}, "steps": 200}),
+        (["edit=[shift]"], {"edit": {"shift": {"dx": 0.25}}}),
+        (["hydra.run.dir=x", "logger=[]", "trainer.devices=1"], {"steps": 200, "beta": 9}),
+    ],
+)
+def test_a_recipe_stands_instead_of_defaults(
+    arguments: list[str], expected: dict[str, object], tmp_path: Path
+) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        "edit: {zoom: {_target_: rosetta_lab.edit.edits.Zoom, factor: 2.0}}\nsteps: 200\n"
+        "beta: 9\nloss: {activation: 9}\n"
+    )
+    cfg = OmegaConf.create({
+        "recipe": str(path), "edit": {"shift": {"dx": 0.25}}, "steps": 3, "logger": None,
+        "beta": 2, "loss": {"activation": "${beta}"},
+    })  # fmt: skip
+    found = with_recipe(cfg, arguments)
+    for key, value in expected.items():
+        if key == "edit":
+            assert list(found.edit) == list(value) and all(  # type: ignore[call-overload]
+                found.edit[kind][name] == x
+                for kind, own in value.items()  # type: ignore[attr-defined]
+                for name, x in own.items()
+            )
+        else:
+            assert found[key] == value
+
+
+@pytest.mark.parametrize("argument", ["edit.shift.dx=0.5", "experiments=edits"])
+def test_what_does_not_go_with_a_recipe_is_refused(argument: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("edit: {zoom: {_target_: rosetta_lab.edit.edits.Zoom, factor: 2.0}}\n")
+    cfg = OmegaConf.create({"recipe": str(path), "edit": {"shift": {"dx": 0.5}}})
+    with pytest.raises(RosettaError, match="has no edit.shift|name one of them"):
+        with_recipe(cfg, [argument])
 
 
 def test_a_latent_file_and_one_concept(tmp_path: Path) -> None:
@@ -409,8 +473,11 @@ def test_files_of_latents_tell_their_space(generator, tmp_path: Path) -> None:
         (None, "cannot be read"),
         ({}, "holds nothing"),
         ({"w": torch.ones(1)}, "it holds w"),
-        ({"latent": torch.ones(1, 5)}, r"are \(12,\) for this generator, these are \(5,\)"),
-        ({"latent": torch.ones(1, 3, 12)}, "these are"),
+        (
+            {"latent": torch.ones(1, 5)},
+            r"are \(1, 5\), this generator's are \(N, 8\) for z or \(N, 12\)",
+        ),
+        ({"latent": torch.ones(1, 3, 12)}, r"\(N, 4, 12\) for w\+"),
         ({"latent": torch.ones(1, 8)}, "needs its class"),
     ],
 )

@@ -52,8 +52,9 @@ def edited(generator: AliasFreeGenerator, edit: Edit, layer: str) -> tuple[Editi
 
 
 @pytest.mark.parametrize(
-    "edit", [Shift(0.25), Zoom(1.5), CopyPaste(), Suppress(), Amplify(3.0), Shift(mask=[0, 0, 1, 0.5])]
-)  # fmt: skip
+    "edit",
+    [Shift(0.25), Zoom(1.5), CopyPaste(), Suppress(), Amplify(3.0), Shift(mask=[0, 0, 1, 0.5])],
+)
 def test_every_edit_reaches_the_picture(generator: AliasFreeGenerator, edit: Edit) -> None:
     layer = wide_layer(generator)
     same, changed = edited(generator, Amplify(1.0), layer)[1], edited(generator, edit, layer)[1]
