@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from PIL import Image
 from torch import Tensor
-from torchvision.transforms.functional import pil_to_tensor
 
+from rosetta_lab.data.images import BrokenImage, read_grey
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.functional import map_edits as F
 from rosetta_lab.functional.map_edits import Axis, Box
@@ -301,12 +300,10 @@ def _read_mask(mask: Mask) -> Box | Tensor:
         return mask
     if isinstance(mask, str | Path):
         try:
-            with Image.open(mask) as picture:
-                grey: Tensor = pil_to_tensor(picture.convert("L"))[0]  # (H, W) uint8
-                return grey.float() / 255.0
-        except OSError as error:
+            return read_grey(Path(mask).expanduser())
+        except BrokenImage as error:
             raise RosettaError(
-                f"mask={mask}: this picture cannot be read ({error}).\n"
+                f"mask={mask}: this picture cannot be read ({error.reason}).\n"
                 "Name an image, white where the edit applies, or a box [left,top,right,bottom]."
             ) from None
     box = tuple(float(value) for value in mask)

@@ -169,8 +169,8 @@ def test_what_is_named_beside_a_recipe_goes_before_it(
     total = stored["curve/activation"] + 0.7 * stored["curve/latent_l2"]
     torch.testing.assert_close(stored["curve/total"], total)
     assert [path.name for path in (own / "results").iterdir()] == ["seed_3"]
-    for record in (own / "recipe.yaml", own / ".hydra" / "config.yaml"):
-        ran = OmegaConf.load(record)
+    for path in (own / "recipe.yaml", own / ".hydra" / "config.yaml"):
+        ran = OmegaConf.load(path)
         assert (ran.steps, ran.alpha, ran.loss.latent_l2, ran.edit.shift.dx) == (2, 0.7, 0.7, -0.5)
         assert (ran.reference_images, ran.controls) == (8, False)  # the recipe's, and ours
     assert "moved" in (own / "results.csv").read_text()
@@ -214,7 +214,7 @@ def test_what_does_not_go_with_a_recipe_is_refused(argument: str, tmp_path: Path
     path = tmp_path / "recipe.yaml"
     path.write_text("edit: {zoom: {_target_: rosetta_lab.edit.edits.Zoom, factor: 2.0}}\n")
     cfg = OmegaConf.create({"recipe": str(path), "edit": {"shift": {"dx": 0.5}}})
-    with pytest.raises(RosettaError, match="has no edit.shift|name one of them"):
+    with pytest.raises(RosettaError, match=r"has no edit\.shift|name one of them"):
         with_recipe(cfg, [argument])
 
 
