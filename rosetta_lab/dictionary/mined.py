@@ -13,7 +13,7 @@ from pydantic import Field
 
 from rosetta_lab.data.latents import Latents
 from rosetta_lab.dictionary.schema import FILE_NAME, ModelCard, RosettaDictionary
-from rosetta_lab.errors import RosettaError
+from rosetta_lab.errors import RosettaError, advising
 from rosetta_lab.files import PACKAGE
 from rosetta_lab.models.base import Generator
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
@@ -24,6 +24,7 @@ from rosetta_lab.run.configs import plain, unresolved
 from rosetta_lab.run.foreign import TARGET, Strict, check_closed, check_record, printable
 
 EMBEDDED = PACKAGE / "zoo" / "dictionary"
+MINE_AGAIN = "weights=PATH to a new rosetta_lab.mine"  # what a dictionary names is not replaced
 LR = 0.1  # of inversions through a generator whose config names none
 Finite = Annotated[float, Field(ge=-1e6, le=1e6)]
 
@@ -166,7 +167,7 @@ class Mined:
                 )
             entries[name] = self.config.disc[name]
         check_sources(map(unresolved, entries.values()), self.trust_sources)
-        with refusing("The dictionary's model"):
+        with refusing("The dictionary's model"), advising(f"disc.NAME.{MINE_AGAIN}"):
             models = load_models(entries, self.config.seed, DISCRIMINATIVE)
         for name, model in models.items():
             check_weights(model, self.dictionary.discriminative.get(name))
@@ -214,7 +215,7 @@ def load_mined(
     GENERATORS.find(checked.gen.network.get(TARGET))
     for entry in checked.disc.values():  # before anything is loaded
         DISCRIMINATIVE.find(entry.get(TARGET))
-    with refusing("The dictionary's generator"):
+    with refusing("The dictionary's generator"), advising(f"gen.{MINE_AGAIN}"):
         generator = load_generator(config.gen, config.seed, GENERATORS)
     check_weights(generator, dictionary.reference)
     mined = Mined(

@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rosetta_lab.edit.edits import Edit, compose
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import atomic_write
+from rosetta_lab.invert.setup import load_perceptual
 from rosetta_lab.models.options import refusing
 from rosetta_lab.models.perceptual import Perceptual
 from rosetta_lab.models.registry import PERCEPTUAL, Kinds, check_sources
@@ -145,12 +146,11 @@ def load_edit(cfg: DictConfig) -> Edit:
         return compose(make(entry) for entry in cfg.edit.values())
 
 
-def load_perceptual(cfg: DictConfig) -> Perceptual:
+def load_distance(cfg: DictConfig) -> Perceptual:
     """The perceptual distance that a run's config asks for, or its recipe."""
     make = instantiate if cfg.recipe is None else PERCEPTUAL.make
     with refusing("The perceptual distance"):
-        distance: Perceptual = make(cfg.perceptual)
-    return distance
+        return load_perceptual(cfg.perceptual, make=make)
 
 
 def write_recipe(folder: Path, cfg: DictConfig) -> Path:

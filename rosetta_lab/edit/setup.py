@@ -16,7 +16,7 @@ from rosetta_lab.edit.arms import (
     EditRun,
 )
 from rosetta_lab.edit.problem import Editing
-from rosetta_lab.edit.recipe import load_perceptual
+from rosetta_lab.edit.recipe import load_distance
 from rosetta_lab.invert.latent_code import Space
 from rosetta_lab.invert.optimise import optimise
 from rosetta_lab.invert.pivotal_tuning import TUNED
@@ -49,7 +49,7 @@ def load_sources(
         inversion = Inversion(
             generator,
             None,
-            load_perceptual(cfg).to(mined.device),
+            load_distance(cfg).to(mined.device),
             how.loss,
             space=how.space,
             psi=cfg.psi,
