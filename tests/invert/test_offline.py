@@ -40,7 +40,7 @@ def test_the_advice_names_a_key_that_there_is(
 
 def test_other_errors_are_as_they_were() -> None:
     with (
-        pytest.raises(RosettaError, match="^Pass a.b=PATH, or gen.weights=PATH.$"),
+        pytest.raises(RosettaError, match=r"^Pass a\.b=PATH, or gen\.weights=PATH\.$"),
         advising("a.b=PATH"),
     ):
         raise RosettaError("Pass weights=PATH, or gen.weights=PATH.")
