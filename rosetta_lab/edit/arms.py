@@ -183,9 +183,8 @@ def margin_of(layer: str, maps: Tensor, align: Callable[[str, Tensor], Tensor]) 
         RosettaError: those are not the middle of what the layer puts out.
     """
     height, width = maps.shape[-2:]
-    rows = torch.arange(height, device=maps.device).to(maps)[:, None].expand(height, width)
-    columns = torch.arange(width, device=maps.device).to(maps).expand(height, width)
-    places = torch.stack([rows, columns])[None]
+    numbers = [torch.arange(n, device=maps.device, dtype=torch.float32) for n in (height, width)]
+    places = torch.stack(torch.meshgrid(*numbers, indexing="ij"))[None]  # (1, 2, H, W)
     seen = align(layer, places)
     margin = int(seen[0, 0, 0, 0])
     if not torch.equal(seen, places[..., margin : height - margin, margin : width - margin]):

@@ -23,7 +23,8 @@ from rosetta_lab.invert.problem import TargetBatch
 from rosetta_lab.run.configs import same_results
 
 log = logging.getLogger("rosetta_lab")
-RESULT, IMAGE, FAILURE = "result.json", "inverted.png", "failure.txt"
+RESULT, IMAGE = "result.json", "inverted.png"
+FAILURES = "failures"  # RUN/failures/ID.txt says why an image has no result
 TARGET, START, SETTINGS = "target.png", "start.png", "settings.yaml"
 TUNED_IMAGE = "tuned.png"  # what pivotal tuning made of it
 READINGS = ("centre_error", "scale_error", "hue_error")  # in some images there is nothing to read
@@ -58,12 +59,15 @@ class Results:
 
     def failure(self, name: str) -> str:
         """Why an image has no result, as the process noted that tried."""
-        note = self.root / name / FAILURE
+        note = self._failure(name)
         return note.read_text() if note.is_file() else "it was not tried"
+
+    def _failure(self, name: str) -> Path:
+        return self.folder / FAILURES / f"{name}.txt"
 
     def _fail(self, name: str, reason: str) -> None:
         log.error("%s: %s", name, reason)
-        atomic_write(self.root / name / FAILURE, reason.encode())
+        atomic_write(self._failure(name), reason.encode())
 
     def curves(self, name: str) -> dict[str, Tensor]:
         """The course of every part of an image's loss (steps,)."""
@@ -129,8 +133,9 @@ class Results:
             (temporary / RESULT).write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
             for extra in extras:
                 extra(temporary)
-            shutil.rmtree(folder, ignore_errors=True)  # of an interrupted removal, or a failure
+            shutil.rmtree(folder, ignore_errors=True)  # what an interrupted removal left
             temporary.rename(folder)
+            self._failure(name).unlink(missing_ok=True)
 
     def add(
         self, name: str, file: str, tensors: Mapping[str, Tensor], picture: str, image: Tensor

@@ -119,3 +119,28 @@ def test_classes_that_the_generator_lacks_are_refused(tmp_path: Path) -> None:
     (folder / "dictionary.json").write_text(json.dumps(record))
     with pytest.raises(RosettaError, match="there is no class 12"):
         load_mined(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[]", "Not a Rosetta dictionary"),
+        (b"", "is not JSON"),
+        (b"\xff\xfe{}", "cannot be read"),
+        (None, "No dictionary at"),
+    ],
+)
+def test_what_is_no_dictionary_is_told_in_two_lines(
+    content: bytes | None, message: str, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / "dictionary.json").write_bytes(content)
+    with pytest.raises(RosettaError, match=message) as caught:
+        load_mined(tmp_path)
+    assert str(caught.value).count("\n") <= 1
+
+
+@pytest.mark.parametrize("given", [["a", "b"], None, "", 5])
+def test_what_names_no_folder_is_told(given: object) -> None:
+    with pytest.raises(RosettaError, match="No dictionary at"):
+        load_mined(given)  # type: ignore[arg-type]
