@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class RosettaError(Exception):
@@ -10,6 +12,22 @@ class RosettaError(Exception):
 
     Entry points print it without a traceback and exit with a code other than 0.
     """
+
+
+@contextmanager
+def advising(argument: str) -> Iterator[None]:
+    """Name the argument that does it here in errors that advise to pass ``weights=PATH``.
+
+    Raises:
+        RosettaError: as the block's, also where another exception was made of it.
+    """
+    try:
+        yield
+    except Exception as error:
+        mistake = error if isinstance(error, RosettaError) else error.__cause__
+        if not isinstance(mistake, RosettaError):
+            raise
+        raise RosettaError(re.sub(r"(?<![\w.])weights=PATH", argument, str(mistake))) from error
 
 
 def check_choice(key: str, value: object, choices: Iterable[str]) -> None:

@@ -133,7 +133,11 @@ def atlas_pages(folder: Path) -> tuple[RosettaDictionary, list[Subject]]:
         )
         curves = {"activation": torch.rand(3, 10), "total": torch.rand(3, 10)}
         way = Approach(
-            examples.images[[4, 5, 6]], torch.zeros(3, 4), curves, torch.tensor([[0.1, 0.8]] * 3)
+            examples.images[[4, 5, 6]],
+            torch.zeros(3, 4),
+            None,
+            curves,
+            torch.tensor([[0.1, 0.8]] * 3),
         )
         profile = {0: 2.0, 1: -1.0, 7: 0.5}
         view = View(subject, target, list("abc"), way, found, most, least, profile)

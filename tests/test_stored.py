@@ -133,9 +133,9 @@ def test_an_inversion_starts_from_a_stored_one(folder: Path) -> None:
 
 
 def test_a_stored_recipe_is_followed(folder: Path) -> None:
-    """It stands instead of what else is asked, such as the number of steps."""
+    """It stands instead of the defaults, such as the number of steps."""
     bar = "trainer.enable_progress_bar=false"
-    run(folder, "edit", "recipe=edited/recipe.yaml", "steps=2", bar, "hydra.run.dir=again")
+    run(folder, "edit", "recipe=edited/recipe.yaml", bar, "hydra.run.dir=again")
     then, now = (place / "results/seed_0" for place in (STORED / "edited", folder / "again"))
     figures = read(now / "edit.json")["rosetta"]
     assert figures["agreement_before"] == pytest.approx(0.261108, abs=1e-3)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor
 from tqdm import tqdm
@@ -15,7 +14,7 @@ from rosetta_lab.ablate.units import Chosen
 from rosetta_lab.dictionary.mined import Mined
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.invert.problem import TargetBatches
-from rosetta_lab.invert.setup import load_targets
+from rosetta_lab.invert.setup import load_perceptual, load_targets
 from rosetta_lab.invert.sources import Sources, reference
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 
@@ -59,10 +58,10 @@ def ablate_generator(
     Returns:
         The losses, and some of the images (n, 3, R, R) in [0, 1]: intact, and by arm.
     """
-    distance = instantiate(cfg.perceptual).to(mined.device)
+    distance = load_perceptual(cfg.perceptual).to(mined.device)
     classifier = mined.classifier(cfg.classifier, models)
     losses = ImageLosses(mined.generator, chosen, cfg.psi, distance, classifier)
-    sources = reference(mined.generator, cfg.latents, "z", cfg.psi, mined.latent)
+    sources = reference(mined.generator, cfg.latents, "z", **mined.prior(cfg.psi))
     batches = _shown(cfg, _parts(sources, cfg.batch_size), "generator")
     found = joined([losses(batch) for batch in batches])
     shown = {"intact": NOTHING, **{arm: draws[0] for arm, draws in chosen.arms.items()}}

@@ -7,32 +7,25 @@ for target in ImageFolder("my_photos", size=256):
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.utils import save_image
 
+from rosetta_lab.data.folders import SUFFIXES, find_images, make_ids, tell
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import replacing
-
-log = logging.getLogger("rosetta_lab")
-SUFFIXES = frozenset(
-    f".{name}"
-    for name in (
-        *("png", "jpg", "jpeg", "jfif", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm", "avif"),
-        *("jp2", "tga", "ico"),
-    )
-)
 
 
 @dataclass
@@ -82,20 +75,7 @@ def read_image(path: Path, size: int) -> Tensor:
     Raises:
         BrokenImage: the file cannot be read, or has so many pixels that it looks like an attack.
     """
-    try:
-        with warnings.catch_warnings():
-            # Pillow warns from the size on at half of which it refuses; large photos are welcome.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as file:
-                image = rgb_or_grey(ImageOps.exif_transpose(file))
-    except Image.DecompressionBombError:
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
-        raise BrokenImage(path, f"more than {limit:.0f} million pixels, refused") from None
-    except UnidentifiedImageError:
-        raise BrokenImage(path, "not an image, or of an unknown format") from None
-    except Exception as error:  # any kind, since the file may hold anything
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise BrokenImage(path, f"unreadable ({reason})") from error
+    image = open_image(path, rgb_or_grey)
     side = min(image.size)
     left, top = ((length - side) / 2 for length in image.size)
     square = image.resize(
@@ -107,22 +87,77 @@ def read_image(path: Path, size: int) -> Tensor:
     return (values.permute(2, 0, 1) / 255.0).clamp(0.0, 1.0).contiguous()
 
 
+def read_grey(path: Path) -> Tensor:
+    """An image file as a mask (H, W) in [0, 1]; transparency is not looked at.
+
+    Raises:
+        BrokenImage: see :func:`read_image`.
+    """
+    image = open_image(path, lambda found: rgb_or_grey(drop_alpha(found)))
+    values = np.array(image if image.mode == "F" else image.convert("L"), dtype=np.float32)
+    return torch.from_numpy(values / 255.0).clamp(0.0, 1.0)
+
+
+def open_image(path: Path, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """What an image file shows, the right way up, converted while it is open.
+
+    Raises:
+        BrokenImage: the file cannot be read, or has so many pixels that it looks like an attack.
+    """
+    try:
+        if not path.is_file():  # opening a pipe would wait for whoever writes to it
+            raise FileNotFoundError("there is no such file")
+        with warnings.catch_warnings():
+            # Pillow warns from the size on at half of which it refuses; large photos are welcome.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as file:
+                return convert(ImageOps.exif_transpose(file))
+    except Image.DecompressionBombError:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
+        raise BrokenImage(path, f"more than {limit:.0f} million pixels, refused") from None
+    except UnidentifiedImageError:
+        raise BrokenImage(path, "not an image, or of an unknown format") from None
+    except Exception as error:  # any kind, since the file may hold anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise BrokenImage(path, f"unreadable ({reason})") from error
+
+
+def drop_alpha(image: Image.Image) -> Image.Image:
+    """The colours of an image, also where it is transparent."""
+    if image.mode == "P":
+        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+    opaque = {"RGBA": "RGB", "RGBa": "RGB", "LA": "L", "La": "L", "PA": "RGB"}.get(image.mode)
+    found = image if opaque is None else image.convert(opaque)
+    found.info.pop("transparency", None)
+    return found
+
+
 def rgb_or_grey(image: Image.Image) -> Image.Image:
     """An image of any mode as RGB, or as floats where it is grey with 16 bits; [0, 255] both.
 
     Floats in a file are taken for [0, 1] unless one is larger, else for [0, 255].
+
+    Raises:
+        ValueError: pixels are no numbers, or out of these ranges.
     """
     if image.mode == "F":
         values = np.asarray(image)
         if not np.isfinite(values).all():
             raise ValueError("some of its pixels are no numbers")
-        return Image.fromarray(values * (255.0 if values.max() <= 1.0 else 1.0))
+        return _in_range(values * (255.0 if values.max() <= 1.0 else 1.0))
     if image.mode.startswith("I"):  # 16 bits, whatever the integer type that holds them
-        return Image.fromarray(np.asarray(image).astype(np.float32) / 257.0)
+        return _in_range(np.asarray(image).astype(np.float32) / 257.0)
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image.convert("RGB")
+
+
+def _in_range(values: NDArray[Any]) -> Image.Image:
+    low, high = values.min(), values.max()
+    if low < 0.0 or high > 255.0:
+        raise ValueError("its pixels are out of the range of 16 bits, or of 0 to 1 or 255")
+    return Image.fromarray(values)
 
 
 def write_image(image: Tensor, path: Path) -> None:
@@ -151,18 +186,13 @@ class ImageFolder(Dataset[Target]):
     """
 
     def __init__(self, path: str | os.PathLike[str], size: int) -> None:
-        root, self.size = Path(path).expanduser(), size
+        root, self.size = Path(str(path)).expanduser(), size
         if root.is_file():
             self.files, folder = [root], root.parent
         else:
-            found = find_files(root)
-            self.files, folder = [file for file in found if is_image(file)], root
-            if others := len(found) - len(self.files):
-                log.warning(
-                    "%s: %d files are passed over, since their names do not end like an image's.",
-                    root,
-                    others,
-                )
+            passed = Counter[str]()
+            self.files, folder = find_images(root, passed), root
+            tell(root, passed)
         if not self.files:
             raise RosettaError(
                 f"{root}: no image in this folder.\n"
@@ -175,49 +205,6 @@ class ImageFolder(Dataset[Target]):
 
     def __getitem__(self, index: int) -> Target:
         return Target(self.ids[index], read_image(self.files[index], self.size))
-
-
-def is_image(file: Path) -> bool:
-    """Whether a file is called like an image that can be read."""
-    return file.suffix.lower() in SUFFIXES
-
-
-def find_files(folder: Path) -> list[Path]:
-    """Files in a folder and its subfolders, sorted; hidden ones are left out.
-
-    Raises:
-        RosettaError: there is no such folder.
-    """
-    if not folder.is_dir():
-        raise RosettaError(f"{folder}: there is no such file or folder of images.")
-    found = [
-        file
-        for file in folder.rglob("*")
-        if not any(part.startswith(".") for part in file.relative_to(folder).parts)
-        and file.is_file()
-    ]
-    return sorted(found, key=lambda file: file.relative_to(folder).as_posix())
-
-
-def make_ids(paths: Sequence[Path]) -> list[str]:
-    """Relative paths without suffixes, or with them where they would not be unique otherwise.
-
-    They are names of folders that results are written to. So case does not tell them apart, and
-    none is a folder in which another lies: beside ``a/b.png``, ``a.png`` keeps its suffix. What is
-    not UTF-8 in a name is escaped.
-    """
-    whole = [os.fsencode(path).decode("utf-8", "backslashreplace") for path in paths]
-    ids = [name.removesuffix(Path(name).suffix) for name in whole]
-    while True:
-        count = Counter(name.casefold() for name in ids)
-        folders = {parent.as_posix().casefold() for name in ids for parent in Path(name).parents}
-        unique = [
-            name if count[name.casefold()] == 1 and name.casefold() not in folders else path
-            for name, path in zip(ids, whole, strict=True)
-        ]
-        if unique == ids:
-            return ids
-        ids = unique
 
 
 class ImageNetVal(Dataset[Target]):
@@ -264,15 +251,18 @@ class ImageNetVal(Dataset[Target]):
                     "name those you have by class index."
                 )
 
+        passed = Counter[str]()
+
         def order(file: Path) -> bytes:
             return hashlib.sha256(f"{seed}/".encode() + os.fsencode(file.name)).digest()
 
         def chosen(folder: Path) -> list[Path]:
-            files = sorted(filter(is_image, find_files(folder)), key=order)
+            files = sorted(find_images(folder, passed), key=order)
             check_selection(folder.name, len(files), per_class, start)
             return files[start : start + per_class]
 
         rows = [(label, chosen(folder)) for label, folder in by_label]
+        tell(base, passed)
         picked = [(label, files[place]) for place in range(per_class) for label, files in rows]
         self.labels = [label for label, _ in picked]
         self.files = [file for _, file in picked]

@@ -11,18 +11,20 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 
+from rosetta_lab.data.latents import Latents
 from rosetta_lab.dictionary.schema import FILE_NAME, ModelCard, RosettaDictionary
-from rosetta_lab.errors import RosettaError
+from rosetta_lab.errors import RosettaError, advising
 from rosetta_lab.files import PACKAGE
 from rosetta_lab.models.base import Generator
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.models.load import load_generator, load_models
 from rosetta_lab.models.options import Text, refusing
 from rosetta_lab.models.registry import DISCRIMINATIVE, GENERATORS, check_sources
-from rosetta_lab.run.configs import unresolved
+from rosetta_lab.run.configs import plain, unresolved
 from rosetta_lab.run.foreign import TARGET, Strict, check_closed, check_record, printable
 
 EMBEDDED = PACKAGE / "zoo" / "dictionary"
+MINE_AGAIN = "weights=PATH to a new rosetta_lab.mine"  # what a dictionary names is not replaced
 LR = 0.1  # of inversions through a generator whose config names none
 Finite = Annotated[float, Field(ge=-1e6, le=1e6)]
 
@@ -36,7 +38,7 @@ class LatentEntry(Lenient):
 
     distribution: Literal["normal", "truncated_normal"] = "normal"
     bound: Annotated[float, Field(gt=0.0, le=1e6)] = 1.0
-    scale: Finite = 1.0
+    scale: Finite | None = None
 
 
 class GeneratorEntry(Lenient):
@@ -58,6 +60,7 @@ class MinedConfig(Lenient):
     disc: dict[Text, dict[Text, Any]]
     seed: Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)]
     psi: Finite
+    classes: list[int] | int | None = None
 
 
 @dataclass
@@ -67,7 +70,8 @@ class Mined:
     Attributes:
         dictionary: what it found.
         folder: where it is.
-        config: ``gen`` and ``disc`` entries, ``seed`` and ``psi``: checked, without ``${...}``.
+        config: ``gen`` and ``disc`` entries, ``seed``, ``psi`` and perhaps ``classes``: checked,
+            without ``${...}``.
         generator: on the device asked for.
         device: of the models.
         trust_sources: whether weights may be fetched that no config of the user's own names.
@@ -80,10 +84,31 @@ class Mined:
     device: torch.device
     trust_sources: bool = False
 
-    @property
-    def latent(self) -> dict[str, Any]:
-        """How z is distributed, see :func:`rosetta_lab.data.latents.sample_z`."""
-        return {str(key): value for key, value in self.config.gen.latent.items()}
+    def images(self, count: int, seed: int, psi: float) -> Latents:
+        """Latents of other images of the kind that was mined: of these classes, at some psi.
+
+        Raises:
+            RosettaError: the generator has no such classes.
+        """
+        z_dim, classes = self.generator.z_dim, self.generator.num_classes
+        mined = plain(self.config.get("classes"))
+        return Latents(count, seed, z_dim, classes, mined, **self.distribution(psi))
+
+    def distribution(self, psi: float) -> dict[str, Any]:
+        """How z is distributed at a psi, see :func:`rosetta_lab.data.latents.sample_z`.
+
+        Where psi was the scale of the mined z (BigGAN), it is the scale.
+        """
+        found = {str(key): value for key, value in self.config.gen.latent.items()}
+        return found | ({"scale": psi} if found.get("scale") == self.config.psi else {})
+
+    def prior(self, psi: float) -> dict[str, Any]:
+        """What :func:`rosetta_lab.invert.sources.from_seeds` draws latents like the mined with."""
+        return {
+            "psi": psi,
+            "distribution": self.distribution(psi),
+            "classes": self.images(1, 0, psi).classes,
+        }
 
     def filled_in(self, cfg: DictConfig) -> DictConfig:
         """A copy with the generator's own ``lr`` and the mining run's ``psi`` in place of null."""
@@ -142,7 +167,7 @@ class Mined:
                 )
             entries[name] = self.config.disc[name]
         check_sources(map(unresolved, entries.values()), self.trust_sources)
-        with refusing("The dictionary's model"):
+        with refusing("The dictionary's model"), advising(f"disc.NAME.{MINE_AGAIN}"):
             models = load_models(entries, self.config.seed, DISCRIMINATIVE)
         for name, model in models.items():
             check_weights(model, self.dictionary.discriminative.get(name))
@@ -162,7 +187,7 @@ def output_count(entry: DictConfig) -> int:
 
 def dictionary_folder(source: str | Path) -> Path:
     """Folder of a mining run, or of the one that comes with the package (``embedded``)."""
-    return EMBEDDED if str(source) == "embedded" else Path(source).expanduser()
+    return EMBEDDED if str(source) == "embedded" else Path(str(source)).expanduser()
 
 
 def load_mined(
@@ -190,12 +215,14 @@ def load_mined(
     GENERATORS.find(checked.gen.network.get(TARGET))
     for entry in checked.disc.values():  # before anything is loaded
         DISCRIMINATIVE.find(entry.get(TARGET))
-    with refusing("The dictionary's generator"):
+    with refusing("The dictionary's generator"), advising(f"gen.{MINE_AGAIN}"):
         generator = load_generator(config.gen, config.seed, GENERATORS)
     check_weights(generator, dictionary.reference)
-    return Mined(
+    mined = Mined(
         dictionary, folder, config, generator.to(device), torch.device(device), trust_sources
     )
+    mined.images(1, 0, config.psi)  # tells now which classes there are not
+    return mined
 
 
 def check_weights(model: Generator | DiscriminativeModel, card: ModelCard | None) -> None:

@@ -7,7 +7,7 @@ from typing import get_args
 
 import lightning as L
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from rosetta_lab.dictionary.mined import Mined, load_mined
 from rosetta_lab.dictionary.pairs import reference_units
@@ -31,7 +31,9 @@ from rosetta_lab.edit.setup import (
     random,
 )
 from rosetta_lab.errors import check_choice, check_count
+from rosetta_lab.files import atomic_write
 from rosetta_lab.functional.agreement import Normalization
+from rosetta_lab.invert.latent_files import metadata
 from rosetta_lab.invert.logged import loss_listener
 from rosetta_lab.invert.sources import reference
 from rosetta_lab.invert.units import OwnUnits, SeenUnits, own_units, target_units
@@ -42,7 +44,9 @@ from rosetta_lab.run.trainer import make_trainer, one_device
 @entry_point("edit")
 def main(cfg: DictConfig) -> EditRun:
     folder = Path(HydraConfig.get().runtime.output_dir)
-    cfg = with_recipe(cfg)
+    if cfg.recipe is not None:
+        cfg = with_recipe(cfg, HydraConfig.get().overrides.task)
+        atomic_write(folder / ".hydra" / "config.yaml", OmegaConf.to_yaml(cfg).encode())
     check_count("steps", cfg.steps)
     if cfg.normalization is not None:
         check_choice("normalization", cfg.normalization, get_args(Normalization))
@@ -70,9 +74,9 @@ def edit_images(cfg: DictConfig, mined: Mined, trainer: L.Trainer) -> EditRun:
     edited, kept = chosen_units(cfg, mined)
 
     def pose(units: OwnUnits | SeenUnits, others: OwnUnits | SeenUnits | None = None) -> Editing:
-        low = reference(mined.generator, cfg.reference_images, space, cfg.psi, mined.latent)
+        low = reference(mined.generator, cfg.reference_images, space, **mined.prior(cfg.psi))
         how = {"keep": float(cfg.keep), "space": space, "psi": cfg.psi}
-        how |= {"seed": cfg.seed, "distribution": mined.latent}
+        how |= {"seed": cfg.seed, "distribution": mined.distribution(cfg.psi)}
         return Editing(mined.generator, edit, units, others, low, cfg.loss, **how)
 
     def optimised(arm: str, editing: Editing) -> EditArm:
@@ -85,6 +89,7 @@ def edit_images(cfg: DictConfig, mined: Mined, trainer: L.Trainer) -> EditRun:
     others = target_units(cfg, mined, kept, how)
     editing = pose(target_units(cfg, mined, edited, how), others)
     run = EditRun(edit, sources, own_images(editing, sources), pictures)
+    run.notes = metadata(mined.generator, space)
     run.arms["rosetta"] = optimised("rosetta", editing)
     run.maps = example_maps(editing, sources, run.arms["rosetta"])
     if cfg.controls:

@@ -16,7 +16,9 @@ from rosetta_lab.dictionary.schema import RosettaDictionary
 from rosetta_lab.edit.edits import Edit
 from rosetta_lab.edit.figures import picture_figures, strength
 from rosetta_lab.edit.problem import Editing
+from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import atomic_write, save_tensors
+from rosetta_lab.functional.agreement import standardize
 from rosetta_lab.invert.figures import known
 from rosetta_lab.invert.objective import Evaluation
 from rosetta_lab.invert.optimise import Listener, optimise
@@ -58,6 +60,7 @@ class EditRun:
         pictures: what the sources were inverted from, None for generated ones.
         arms: ``rosetta`` and the controls, by name.
         maps: some edited units: name, and maps (N, h, w) before, asked for, and reached.
+        notes: to write beside the latents, see :func:`rosetta_lab.invert.latent_files.metadata`.
     """
 
     edit: Edit
@@ -66,6 +69,7 @@ class EditRun:
     pictures: Tensor | None = None
     arms: dict[str, EditArm] = field(default_factory=dict)
     maps: list[tuple[str, Tensor, Tensor, Tensor]] = field(default_factory=list)
+    notes: dict[str, str] = field(default_factory=dict)
 
     def measure(self, classifier: DiscriminativeModel | None) -> None:
         """Add what can be seen in the pictures to every arm's figures."""
@@ -94,7 +98,8 @@ class EditRun:
                         tensors["class_weights"] = self.sources.c[place : place + 1]
                     tensors |= {f"curve/{k}": v[place] for k, v in arm.curves.items()}
                     stem = "latent" if arm_name == "rosetta" else f"latent_{arm_name}"
-                    save_tensors(own / f"{stem.replace(' ', '_')}.safetensors", tensors)
+                    file = own / f"{stem.replace(' ', '_')}.safetensors"
+                    save_tensors(file, tensors, self.notes)
             atomic_write(own / "edit.json", (json.dumps(record, indent=1) + "\n").encode())
 
 
@@ -144,26 +149,50 @@ def direct_arm(editing: Editing, sources: Sources) -> EditArm:
     """The same edit of the activations themselves, without optimising (the paper's Fig. 21 shows
     the artefacts).
 
+    Maps with a margin around the image are edited with it.
+
     Args:
         editing: of the generator's own units.
         sources: what to edit.
     """
     assert isinstance(editing.edited, OwnUnits)
-    generator = editing.generator
-    code = editing.code(sources)
+    generator, code = editing.generator, editing.code(sources)
     with record(generator, list(editing.edited.channels)) as raw:
         code.images()
-    _, asked = editing.targets(sources)
     maps = {}
-    for target in asked:
-        mean, var = (x.to(target.maps) for x in editing.edited.statistics[target.layer])
-        own = target.channels
-        new = target.maps * var[own].sqrt()[:, None, None] + mean[own][:, None, None]
-        # Maps with a margin, which is not part of the target, cannot be put back.
-        if new.shape[-2:] == raw[target.layer].shape[-2:]:
-            maps[target.layer] = (own, new)
+    pairs = zip(editing.edited.channels.items(), editing.floors, strict=True)
+    for (layer, channels), floor in pairs:
+        own = raw[layer][:, channels]
+        mean, var = (x.to(own)[channels] for x in editing.edited.statistics[layer])
+        margin = margin_of(layer, raw[layer], generator.align)
+        new = editing.edit(standardize(own, mean, var), floor, margin)
+        maps[layer] = (channels, new * var.sqrt()[:, None, None] + mean[:, None, None])
     with replaced(generator, maps):
         return EditArm(code.images().clamp(0.0, 1.0))
+
+
+def margin_of(layer: str, maps: Tensor, align: Callable[[str, Tensor], Tensor]) -> int:
+    """How many cells a layer's maps (N, C, H, W) have around the image, on every side.
+
+    Args:
+        layer: its name.
+        maps: as the layer puts them out.
+        align: layer and maps to those that cover the image.
+
+    Raises:
+        RosettaError: those are not the middle of what the layer puts out.
+    """
+    height, width = maps.shape[-2:]
+    numbers = [torch.arange(n, device=maps.device, dtype=torch.float32) for n in (height, width)]
+    places = torch.stack(torch.meshgrid(*numbers, indexing="ij"))[None]  # (1, 2, H, W)
+    seen = align(layer, places)
+    margin = int(seen[0, 0, 0, 0])
+    if not torch.equal(seen, places[..., margin : height - margin, margin : width - margin]):
+        raise RosettaError(
+            f"Layer '{layer}': what it puts out cannot be edited, its maps are not a part of it.\n"
+            "Choose other layers=, or controls=false."
+        )
+    return margin
 
 
 @torch.no_grad()

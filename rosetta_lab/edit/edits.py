@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from PIL import Image
 from torch import Tensor
-from torchvision.transforms.functional import pil_to_tensor
 
+from rosetta_lab.data.images import BrokenImage, read_grey
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.functional import map_edits as F
 from rosetta_lab.functional.map_edits import Axis, Box
@@ -39,7 +38,8 @@ class Edit(ABC):
     Attributes:
         displacement: how far (dx, dy) every point is asked to move, as fractions of the picture;
             None where nothing is, or not every point by as much.
-        scale: how many times larger things are asked to become; None where they are not.
+        scale: how many times larger everything is asked to become; None where it is not.
+        uniform: whether every part of the picture is asked to do the same.
         start: where the optimisation begins: at the ``source``'s latent or at a ``random`` one.
         strength: whether the edit is about how strongly units fire rather than where. The cosine of
             maps does not see that; ``normalization=distance`` does.
@@ -56,25 +56,33 @@ class Edit(ABC):
     def __init__(self, mask: Mask | None = None) -> None:
         self.mask = None if mask is None else _read_mask(mask)
 
-    def __call__(self, maps: Tensor, floor: Tensor) -> Tensor:
+    @property
+    def uniform(self) -> bool:
+        return self.strength or self.mask is None
+
+    def __call__(self, maps: Tensor, floor: Tensor, margin: int = 0) -> Tensor:
         """Edit target maps.
 
         Args:
             maps: of one layer (N, C, H, W).
             floor: each unit's minimum (C,).
+            margin: cells that the maps have around the picture, on every side.
 
         Returns:
             (N, C, H, W).
         """
-        edited = self.change(maps, floor)
-        return edited if self.mask is None else F.masked(maps, edited, self.mask)
+        edited = self.change(maps, floor, margin)
+        return edited if self.mask is None else F.masked(maps, edited, self.mask, margin)
 
     @abstractmethod
-    def change(self, maps: Tensor, floor: Tensor) -> Tensor:
+    def change(self, maps: Tensor, floor: Tensor, margin: int) -> Tensor:
         """The edit without its mask; arguments and result as for a call."""
 
     def destination(self, points: Tensor) -> Tensor:
-        """Where the edit asks what is at ``points`` (..., 2), x and y in fractions, to go."""
+        """Where the edit asks what is at ``points`` (..., 2), x and y in fractions, to go.
+
+        Of a masked edit it is where what lies within the mask is asked to go.
+        """
         return points
 
 
@@ -103,17 +111,16 @@ class Zoom(Edit):
                 f"centre={list(centre)}: expected x and y as fractions of the picture, "
                 "such as [0.5, 0.5]."
             )
-        self.scale, self.centre = float(factor), (float(centre[0]), float(centre[1]))
+        self.factor, self.centre = float(factor), (float(centre[0]), float(centre[1]))
+        self.scale = self.factor if self.uniform else None
         self.fill = _check_fill(fill)
 
-    def change(self, maps: Tensor, floor: Tensor) -> Tensor:
-        assert self.scale is not None
-        return F.zoom(maps, self.scale, self.centre, _fill(self.fill, floor))
+    def change(self, maps: Tensor, floor: Tensor, margin: int) -> Tensor:
+        return F.zoom(maps, self.factor, self.centre, _fill(self.fill, floor), margin)
 
     def destination(self, points: Tensor) -> Tensor:
-        assert self.scale is not None
         centre = torch.tensor(self.centre).to(points)
-        return centre + self.scale * (points - centre)
+        return centre + self.factor * (points - centre)
 
 
 class Shift(Edit):
@@ -138,16 +145,15 @@ class Shift(Edit):
         mask: Mask | None = None,
     ) -> None:
         super().__init__(mask)
-        self.displacement = _check_move(dx, dy)
+        self.move = _check_move(dx, dy)
+        self.displacement = self.move if self.uniform else None
         self.fill, self.subcell = _check_fill(fill), subcell
 
-    def change(self, maps: Tensor, floor: Tensor) -> Tensor:
-        assert self.displacement is not None
-        dx, dy = self.displacement
-        return F.shift(maps, dx, dy, _fill(self.fill, floor), self.subcell)
+    def change(self, maps: Tensor, floor: Tensor, margin: int) -> Tensor:
+        return F.shift(maps, *self.move, _fill(self.fill, floor), self.subcell, margin)
 
     def destination(self, points: Tensor) -> Tensor:
-        return points + torch.tensor(self.displacement).to(points)
+        return points + torch.tensor(self.move).to(points)
 
 
 class CopyPaste(Edit):
@@ -188,11 +194,15 @@ class CopyPaste(Edit):
         self.move, self.at, self.axis = _check_move(dx, dy), at, axis
         self.fill, self.subcell = _check_fill(fill), subcell
 
-    def change(self, maps: Tensor, floor: Tensor) -> Tensor:
+    @property
+    def uniform(self) -> bool:
+        return False
+
+    def change(self, maps: Tensor, floor: Tensor, margin: int) -> Tensor:
         (dx, dy), fill = self.move, _fill(self.fill, floor)
-        first = F.shift(maps, -dx, -dy, fill, self.subcell)
-        second = F.shift(maps, dx, dy, fill, self.subcell)
-        return F.copy_paste(first, second, self.at, self.axis)
+        first = F.shift(maps, -dx, -dy, fill, self.subcell, margin)
+        second = F.shift(maps, dx, dy, fill, self.subcell, margin)
+        return F.copy_paste(first, second, self.at, self.axis, margin)
 
 
 class Suppress(Edit):
@@ -200,7 +210,7 @@ class Suppress(Edit):
 
     strength = True
 
-    def change(self, maps: Tensor, floor: Tensor) -> Tensor:
+    def change(self, maps: Tensor, floor: Tensor, margin: int) -> Tensor:
         return F.suppress(maps, floor)
 
 
@@ -220,7 +230,7 @@ class Amplify(Edit):
             raise RosettaError(f"factor={factor}: expected a number of at least 0, such as 2.")
         self.factor = float(factor)
 
-    def change(self, maps: Tensor, floor: Tensor) -> Tensor:
+    def change(self, maps: Tensor, floor: Tensor, margin: int) -> Tensor:
         return F.amplify(maps, self.factor, floor)
 
 
@@ -232,16 +242,21 @@ class Composed(Edit):
         self.edits = list(edits)
         scales = [edit.scale for edit in edits if edit.scale is not None]
         moves = [edit.displacement for edit in edits if edit.displacement is not None]
-        self.scale = math.prod(scales) if scales else None
-        if moves and not scales:
+        if self.uniform and scales:
+            self.scale = math.prod(scales)
+        elif self.uniform and moves:
             self.displacement = (sum(dx for dx, _ in moves), sum(dy for _, dy in moves))
         if any(edit.start == "random" for edit in edits):
             self.start = "random"
         self.strength = any(edit.strength for edit in edits)
 
-    def change(self, maps: Tensor, floor: Tensor) -> Tensor:
+    @property
+    def uniform(self) -> bool:
+        return all(edit.uniform for edit in self.edits)
+
+    def change(self, maps: Tensor, floor: Tensor, margin: int) -> Tensor:
         for edit in self.edits:
-            maps = edit(maps, floor)
+            maps = edit(maps, floor, margin)
         return maps
 
     def destination(self, points: Tensor) -> Tensor:
@@ -285,12 +300,10 @@ def _read_mask(mask: Mask) -> Box | Tensor:
         return mask
     if isinstance(mask, str | Path):
         try:
-            with Image.open(mask) as picture:
-                grey: Tensor = pil_to_tensor(picture.convert("L"))[0]  # (H, W) uint8
-                return grey.float() / 255.0
-        except OSError as error:
+            return read_grey(Path(mask).expanduser())
+        except BrokenImage as error:
             raise RosettaError(
-                f"mask={mask}: this picture cannot be read ({error}).\n"
+                f"mask={mask}: this picture cannot be read ({error.reason}).\n"
                 "Name an image, white where the edit applies, or a box [left,top,right,bottom]."
             ) from None
     box = tuple(float(value) for value in mask)

@@ -27,23 +27,21 @@ def picture_figures(
         classifier: whose class logits say whether the class was kept; None for no such figure.
 
     Returns:
-        For every image ``moved_x`` and ``moved_y``, fractions of the picture, of the middle of what
-        stands before the background; ``registered_x`` and ``registered_y``, the same by phase
-        correlation of its mask; ``scale`` and ``area``, ratios; ``hue_change`` in degrees;
-        ``class_kept``, 0 or 1; and where the edit asks for a displacement, ``moved_share``: the
-        part of the way, along the direction asked for.
+        For every image ``moved_x`` and ``moved_y``, fractions of the picture, by registration of
+        what it shows; ``scale`` and ``area``, ratios, and ``hue_change`` in degrees, of what stands
+        before plain ground; ``class_kept``, 0 or 1; and where the edit asks for a displacement,
+        ``moved_share``: the part of the way, along the direction asked for. NaN where a picture
+        does not tell.
     """
     one, two = read_scenes(before), read_scenes(after)
-    moved = two.centre - one.centre
-    registered = displacement(one.mask.float(), two.mask.float())
+    moved = displacement(before, after)
+    seen = one.whole & two.whole
     columns = {
         "moved_x": moved[:, 0],
         "moved_y": moved[:, 1],
-        "registered_x": registered[:, 0],
-        "registered_y": registered[:, 1],
-        "scale": two.scale / one.scale,
-        "area": two.area / one.area,
-        "hue_change": hue_error(one.hue, two.hue),
+        "scale": (two.scale / one.scale).where(seen, torch.nan),
+        "area": (two.area / one.area).where(seen, torch.nan),
+        "hue_change": hue_error(one.hue, two.hue).where(seen, torch.nan),
     }
     if edit.displacement is not None and any(edit.displacement):
         asked = torch.tensor(edit.displacement).to(moved)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Callable
 
 from rosetta_lab.edit.arms import EditArm, EditRun
 from rosetta_lab.edit.edits import Edit
 from rosetta_lab.invert.figures import known, means
 
+NOT_TOLD = "not told"  # by the pictures
 TITLES = {  # of figures, with units
     "agreement_before": "agreement before",
     "agreement": "agreement after",
     "moved_x": "moved right (of the width)",
     "moved_y": "moved down (of the height)",
-    "registered_x": "moved right, by registration",
-    "registered_y": "moved down, by registration",
     "scale": "size (times)",
     "area": "area (times)",
     "hue_change": "change of hue (°)",
@@ -42,19 +42,32 @@ def arm_means(arm: EditArm) -> dict[str, float]:
     return means([known(row) for row in arm.figures])
 
 
+def mean_text(arm: EditArm, name: str, text: Callable[[float], str]) -> str:
+    """An arm's mean of a figure, and of how many of its images, where not all of them tell it.
+
+    Empty where the arm has no such figure at all.
+    """
+    values = [row[name] for row in arm.figures if name in row]
+    told = sum(map(math.isfinite, values))
+    if not told:
+        return NOT_TOLD if values else ""
+    mean = text(arm_means(arm)[name])
+    return mean if told == len(values) else f"{mean} ({told} of {len(values)})"
+
+
 def edit_table(run: EditRun) -> str:
     """A plain-text table: the mean of every figure, one row for each way to edit."""
     names = figure_names(run)
-    width = {name: max(9, len(name) + 2) for name in names}
-    lines = [f"{'arm':<14}" + "".join(f"{name:>{width[name]}}" for name in names)]
-    for arm_name, arm in run.arms.items():
-        mean = arm_means(arm)
-        cells = (
-            f"{mean[name]:>{width[name]}.3f}" if name in mean else " " * width[name]
-            for name in names
-        )
-        lines.append(f"{arm_name:<14}" + "".join(cells))
-    return "\n".join(lines)
+    rows = [["arm", *names]]
+    rows += [
+        [arm_name, *(mean_text(arm, name, "{:.3f}".format) for name in names)]
+        for arm_name, arm in run.arms.items()
+    ]
+    widths = [max(9, *(len(cell) + 2 for cell in column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        f"{row[0]:<14}" + "".join(f"{c:>{w}}" for c, w in zip(row[1:], widths[1:], strict=True))
+        for row in rows
+    )
 
 
 def csv_table(run: EditRun) -> str:
@@ -90,7 +103,7 @@ def asked_figures(edit: Edit) -> dict[str, float]:
     asked: dict[str, float] = {}
     if edit.displacement is not None:
         for axis, value in zip("xy", edit.displacement, strict=True):
-            asked[f"moved_{axis}"] = asked[f"registered_{axis}"] = value
+            asked[f"moved_{axis}"] = value
         asked["moved_share"] = 1.0
     if edit.scale is not None:
         asked |= {"scale": edit.scale, "area": edit.scale**2}
@@ -102,7 +115,7 @@ def asked_figures(edit: Edit) -> dict[str, float]:
 def figure_text(name: str, value: float) -> str:
     """A figure as text."""
     if not math.isfinite(value):
-        return "\u2013"
+        return NOT_TOLD
     if name in ("moved_share", "class_kept", "concept_change", "others_change"):
         return f"{100 * value:.0f} %".replace("-", "\u2212")
     return f"{value:.{1 if name == 'hue_change' else 3}f}".replace("-", "\u2212")

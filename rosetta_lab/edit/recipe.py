@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from omegaconf.errors import OmegaConfBaseException
 from rosetta_lab.edit.edits import Edit, compose
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import atomic_write
+from rosetta_lab.invert.setup import load_perceptual
 from rosetta_lab.models.options import refusing
 from rosetta_lab.models.perceptual import Perceptual
 from rosetta_lab.models.registry import PERCEPTUAL, Kinds, check_sources
-from rosetta_lab.run.configs import NO_RESULT, all_moved, without
+from rosetta_lab.run.command_line import parse
+from rosetta_lab.run.configs import NO_RESULT, all_moved, matters, plain, unresolved, without
 from rosetta_lab.run.foreign import TARGET, check_closed, printable, read_yaml
 
 RECIPE = "recipe.yaml"
@@ -35,10 +38,14 @@ EDITS = Kinds(
 )
 
 
-def with_recipe(cfg: DictConfig) -> DictConfig:
-    """A config with what its recipe says in the place of what was asked.
+def with_recipe(cfg: DictConfig, arguments: Sequence[str] = ()) -> DictConfig:
+    """A config with what its recipe says in the place of defaults.
 
     A recipe may be anybody's: it is data, and says nothing of how the run is started or watched.
+
+    Args:
+        cfg: of the run, with ``recipe``, a path or None.
+        arguments: of the command line, which go before the recipe.
 
     Raises:
         RosettaError: there is no such recipe, or it asks for something that is no edit.
@@ -63,11 +70,51 @@ def with_recipe(cfg: DictConfig) -> DictConfig:
         for key in WHOLE:
             if key in recipe:
                 merged[key] = recipe[key]
+        for key in asked(cfg, arguments):
+            if OmegaConf.select(merged, key.rpartition(".")[0]) is None and "." in key:
+                raise RosettaError(
+                    f"{key}: {name} has no {key.rpartition('.')[0]}.\n"
+                    "Change what it has, or name the whole group, such as edit=[shift]."
+                )
+            OmegaConf.update(merged, key, plain(OmegaConf.select(cfg, key)), merge=False)
     except (OmegaConfBaseException, ValueError) as error:
         reason = printable(str(error).splitlines()[0])
         raise RosettaError(f"{name}: cannot be read ({reason}).") from None
     check_sources([recipe.get("perceptual") or {}], bool(cfg.get("trust_sources")))
     return merged
+
+
+def asked(cfg: DictConfig, arguments: Sequence[str]) -> list[str]:
+    """The keys of a config that a command line gives values to, on which a result depends.
+
+    Those that take their values from such keys (``loss.latent_l2`` from ``alpha``) are among them.
+
+    Raises:
+        RosettaError: it names an experiment, whose keys are not told apart from a recipe's.
+    """
+    keys = []
+    for override in parse(list(arguments)):
+        name, _, package = override.key_or_group.partition("@")
+        key = (package or override.package or name).replace("/", ".")
+        if name == "experiments":
+            raise RosettaError("experiments= and recipe=: name one of them.")
+        if name == "zoo":
+            key = "perceptual"  # what the zoo is chosen for
+        if not key.startswith("hydra") and matters(key) and not override.is_delete():
+            keys.append(key)
+    written = dict(_leaves(unresolved(cfg)))
+    return keys + [
+        key for key, value in written.items() if any(f"${{{one}}}" in str(value) for one in keys)
+    ]
+
+
+def _leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of nested mappings, with its dotted key."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _leaves(item, f"{place}.{key}" if place else str(key))
+    else:
+        yield place, value
 
 
 def _check_targets(recipe: dict[str, Any], name: str) -> None:
@@ -99,12 +146,11 @@ def load_edit(cfg: DictConfig) -> Edit:
         return compose(make(entry) for entry in cfg.edit.values())
 
 
-def load_perceptual(cfg: DictConfig) -> Perceptual:
+def load_distance(cfg: DictConfig) -> Perceptual:
     """The perceptual distance that a run's config asks for, or its recipe."""
     make = instantiate if cfg.recipe is None else PERCEPTUAL.make
     with refusing("The perceptual distance"):
-        distance: Perceptual = make(cfg.perceptual)
-    return distance
+        return load_perceptual(cfg.perceptual, make=make)
 
 
 def write_recipe(folder: Path, cfg: DictConfig) -> Path:

@@ -16,7 +16,7 @@ from rosetta_lab.edit.arms import (
     EditRun,
 )
 from rosetta_lab.edit.problem import Editing
-from rosetta_lab.edit.recipe import load_perceptual
+from rosetta_lab.edit.recipe import load_distance
 from rosetta_lab.invert.latent_code import Space
 from rosetta_lab.invert.optimise import optimise
 from rosetta_lab.invert.pivotal_tuning import TUNED
@@ -49,27 +49,27 @@ def load_sources(
         inversion = Inversion(
             generator,
             None,
-            load_perceptual(cfg).to(mined.device),
+            load_distance(cfg).to(mined.device),
             how.loss,
             space=how.space,
             psi=cfg.psi,
             label="inferred" if label is None else label,
             classifier=mined.classifier(cfg.classifier),
-            distribution=mined.latent,
+            distribution=mined.distribution(cfg.psi),
         )
         batch = one_batch([folder[place] for place in range(len(folder))])
         progress = cfg.trainer.enable_progress_bar
         found = optimise(inversion(batch), how.steps, how.lr, progress=progress)
         return Sources(batch.ids, found.latent, found.class_weights), how.space, batch.images
     if cfg.latent.file is not None:
-        path = Path(cfg.latent.file)
+        path = Path(str(cfg.latent.file)).expanduser()
         sources, space = from_file(generator, path, cfg.space)
         if (tuned := path.parent / TUNED).is_file():
             load_into(generator, load_weights(str(tuned)))  # what pivotal tuning made of it
         return sources, space, None
     seeds = [cfg.latent.seed] if isinstance(cfg.latent.seed, int) else list(cfg.latent.seed)
     space = cfg.space if cfg.space is not None else default
-    return from_seeds(generator, seeds, label, space, cfg.psi, mined.latent), space, None
+    return from_seeds(generator, seeds, label, space, **mined.prior(cfg.psi)), space, None
 
 
 def chosen_units(cfg: DictConfig, mined: Mined) -> tuple[Pairs, Pairs]:
@@ -102,7 +102,8 @@ def add_selectivity(cfg: DictConfig, mined: Mined, run: EditRun, editing: Editin
     edited = sorted(
         {*(cfg.concepts or ()), *(mined.dictionary.neurons[n].concept for n in cfg.neurons or ())}
     )
-    low = reference(mined.generator, cfg.reference_images, editing.space, cfg.psi, mined.latent)
+    prior = mined.prior(cfg.psi)
+    low = reference(mined.generator, cfg.reference_images, editing.space, **prior)
     strengths = ConceptStrengths(
         mined.dictionary, lambda chosen: own_units(mined, chosen), low, editing
     )

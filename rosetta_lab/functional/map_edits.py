@@ -12,6 +12,9 @@ Cells that a zoom or a shift brings in from outside the map take the value ``fil
 * one value per unit (C,), such as each unit's minimum: the same as the paper's zero padding for
   units behind a ReLU, in whatever scale the maps are;
 * ``"edge"``: the map's border goes on.
+
+Some generators' maps have a ``margin`` around the picture, so many cells on every side. Fractions
+are of the picture all the same, and what comes in from outside comes in over its border.
 """
 
 from __future__ import annotations
@@ -28,7 +31,13 @@ Fill = float | Tensor | Literal["edge"]
 Point = tuple[float, float]
 
 
-def zoom(maps: Tensor, factor: float, centre: Point = (0.5, 0.5), fill: Fill = 0.0) -> Tensor:
+def zoom(
+    maps: Tensor,
+    factor: float,
+    centre: Point = (0.5, 0.5),
+    fill: Fill = 0.0,
+    margin: int = 0,
+) -> Tensor:
     """Enlarge (factor above 1) or shrink (below 1) what the maps show.
 
     A factor of 2 about the middle is the paper's zoom: double by bilinear interpolation
@@ -39,15 +48,21 @@ def zoom(maps: Tensor, factor: float, centre: Point = (0.5, 0.5), fill: Fill = 0
         factor: above 0.
         centre: x and y of the point that stays where it is.
         fill: what surrounds a shrunk map; an enlarged one covers everything.
+        margin: cells around the picture.
     """
     height, width = maps.shape[-2:]
-    rows = _sampling(height, factor, centre[1] * height, 0.0)
-    columns = _sampling(width, factor, centre[0] * width, 0.0)
+    rows = _sampling(height, factor, centre[1], 0.0, margin)
+    columns = _sampling(width, factor, centre[0], 0.0, margin)
     return _resample(maps, rows, columns, fill)
 
 
 def shift(
-    maps: Tensor, dx: float = 0.0, dy: float = 0.0, fill: Fill = 0.0, subcell: bool = False
+    maps: Tensor,
+    dx: float = 0.0,
+    dy: float = 0.0,
+    fill: Fill = 0.0,
+    subcell: bool = False,
+    margin: int = 0,
 ) -> Tensor:
     """Move what the maps show.
 
@@ -58,16 +73,20 @@ def shift(
         fill: for the cells that come in.
         subcell: move by parts of a cell too, by bilinear interpolation. Otherwise by whole cells,
             the nearest number of them (halves away from zero): 0.25 is 1 of 4 cells, 2 of 8.
+        margin: cells around the picture.
     """
     height, width = maps.shape[-2:]
-    cells = [dy * height, dx * width]
+    cells = [dy * (height - 2 * margin), dx * (width - 2 * margin)]
     if not subcell:
         cells = [math.copysign(math.floor(abs(n) + 0.5), n) for n in cells]
-    rows, columns = _sampling(height, 1.0, 0.0, cells[0]), _sampling(width, 1.0, 0.0, cells[1])
+    rows = _sampling(height, 1.0, 0.0, cells[0], margin)
+    columns = _sampling(width, 1.0, 0.0, cells[1], margin)
     return _resample(maps, rows, columns, fill)
 
 
-def copy_paste(first: Tensor, second: Tensor, at: float = 0.5, axis: Axis = "x") -> Tensor:
+def copy_paste(
+    first: Tensor, second: Tensor, at: float = 0.5, axis: Axis = "x", margin: int = 0
+) -> Tensor:
     """The part of ``first`` before a split beside the part of ``second`` behind it.
 
     Args:
@@ -75,8 +94,10 @@ def copy_paste(first: Tensor, second: Tensor, at: float = 0.5, axis: Axis = "x")
         second: the others, of the same shape.
         at: where the split is. A cell that it goes through takes its share of both.
         axis: ``x`` splits by a vertical line, ``y`` by a horizontal one.
+        margin: cells around the picture.
     """
-    return masked(second, first, (0.0, 0.0, at, 1.0) if axis == "x" else (0.0, 0.0, 1.0, at))
+    box = (0.0, 0.0, at, 1.0) if axis == "x" else (0.0, 0.0, 1.0, at)
+    return masked(second, first, box, margin)
 
 
 def suppress(maps: Tensor, floor: Tensor) -> Tensor:
@@ -96,7 +117,7 @@ def amplify(maps: Tensor, factor: float, about: Tensor) -> Tensor:
     return torch.lerp(_per_unit(about, maps).expand_as(maps), maps, factor)
 
 
-def masked(before: Tensor, after: Tensor, mask: Box | Tensor) -> Tensor:
+def masked(before: Tensor, after: Tensor, mask: Box | Tensor, margin: int = 0) -> Tensor:
     """Limit an edit to a region: ``after`` inside of it, ``before`` outside.
 
     Args:
@@ -105,8 +126,15 @@ def masked(before: Tensor, after: Tensor, mask: Box | Tensor) -> Tensor:
         mask: a box (left, top, right, bottom) in fractions, or an image (H', W') or (N, H', W') of
             any size with values in [0, 1]. A cell that the region covers in part takes that share
             of the edit.
+        margin: cells around the picture; there the mask's border goes on.
     """
-    weight = mask_weight(mask, before.shape[-2], before.shape[-1]).to(before)
+    height, width = (side - 2 * margin for side in before.shape[-2:])
+    weight = mask_weight(mask, height, width).to(before)
+    index = [
+        torch.arange(-margin, n + margin, device=before.device).clamp(0, n - 1)
+        for n in (height, width)
+    ]
+    weight = weight.index_select(-2, index[0]).index_select(-1, index[1])
     return torch.lerp(before, after, weight.expand_as(before))
 
 
@@ -132,8 +160,10 @@ def mask_weight(mask: Box | Tensor, height: int, width: int) -> Tensor:
     )
 
 
-def _sampling(cells: int, factor: float, centre: float, move: float) -> tuple[Tensor, Tensor]:
-    """One axis of an enlargement about ``centre`` followed by a move, both in cells.
+def _sampling(
+    cells: int, factor: float, centre: float, move: float, margin: int = 0
+) -> tuple[Tensor, Tensor]:
+    """One axis of an enlargement about ``centre``, a share, followed by a ``move`` in cells.
 
     Returns:
         The matrix (cells, cells) whose rows mix the old cells to a new one and sum to 1 (border
@@ -141,14 +171,19 @@ def _sampling(cells: int, factor: float, centre: float, move: float) -> tuple[Te
         covers (cells,); float64.
     """
     index = torch.arange(cells, dtype=torch.float64)
+    inner = cells - 2 * margin  # of the picture
+    centre = margin + centre * inner
     # Written so that rounding leaves whole-cell moves and doublings exact.
     source = index + (index + 0.5 - centre) * (1.0 / factor - 1.0) - move / factor
     distance = source.clamp(0.0, cells - 1.0)[:, None] - index  # (new, old)
     weights = (1.0 - distance.abs() * min(factor, 1.0)).clamp(min=0.0)  # wider where it shrinks
-    start = centre * (1.0 - factor) + move
-    return weights / weights.sum(dim=1, keepdim=True), _covered(
-        cells, start, start + factor * cells
+    start = margin * factor + centre * (1.0 - factor) + move  # of the moved picture
+    end = start + factor * inner
+    # Where the picture's border is not seen, its margin goes on.
+    covered = _covered(
+        cells, 0.0 if start <= margin else start, cells if end >= cells - margin else end
     )
+    return weights / weights.sum(dim=1, keepdim=True), covered
 
 
 def _resample(

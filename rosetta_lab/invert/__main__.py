@@ -18,7 +18,7 @@ from rosetta_lab.errors import RosettaError, check_count
 from rosetta_lab.invert.figures import objective
 from rosetta_lab.invert.logged import log_curves
 from rosetta_lab.invert.page.index import write_inversions
-from rosetta_lab.invert.results import DIVERGED, Results
+from rosetta_lab.invert.results import Results
 from rosetta_lab.invert.run import RecordedInversion, SharedOut
 from rosetta_lab.invert.setup import load_inversion, load_judge, load_targets, settings
 from rosetta_lab.invert.tables import figures_table, write_table
@@ -36,6 +36,7 @@ def main(cfg: DictConfig) -> float | None:
     mined = load_mined(cfg.dictionary, trainer.strategy.root_device, cfg.trust_sources)
     cfg = mined.filled_in(cfg)
     inversion = load_inversion(cfg, mined)
+    cfg.start = inversion.start
     targets = load_targets(cfg, mined.generator)
     results = Results(folder)
     data: SharedOut = instantiate(cfg.datamodule)(targets, results, settings(cfg))
@@ -63,7 +64,8 @@ def finish(
         RosettaError: images have no result; the others are written.
     """
     records = list(results.records(targets.ids))
-    missing = {name: reason(targets, name) for name in targets.ids if not results.done(name)}
+    left = [name for name in targets.ids if not results.done(name)]
+    missing = {name: reason(targets, results, name) for name in left}
     if records:
         write_table(folder / "results.csv", records)
         page = write_inversions(folder, results, records, cfg, dictionary, missing)
@@ -77,13 +79,13 @@ def finish(
     return records
 
 
-def reason(targets: Any, name: str) -> str:
+def reason(targets: Any, results: Results, name: str) -> str:
     """Why an image has no result."""
     try:
         targets[targets.ids.index(name)]
     except BrokenImage as error:
         return error.reason
-    return DIVERGED
+    return results.failure(name)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ def check_class(key: str, label: object, classes: int, *words: str) -> None:
 Space = Literal["z", "w", "w+"]
 SPACES: tuple[Space, ...] = ("z", "w", "w+")
 MEAN_SAMPLES = 10_000  # behind a mean latent, as StyleGAN2's projector takes them
+REST = 0.05  # of the weight, that all classes share when one is optimised: none starts at 0
 _CHUNK = 1_000  # samples that are mapped at a time
 _COVERED = 0.999  # of the probability: the classes that a mean latent is made of have so much
 
@@ -45,7 +46,8 @@ class LatentCode(nn.Module):
             without its dimension of slots.
         c: class weights (N, classes); z of a class-conditional generator needs them.
         psi: truncation: of the mapping for z, and of families that want it for the synthesis too.
-        optimize_class: make the class weights a softmax of parameters as well.
+        optimize_class: make the class weights a softmax of parameters as well, which starts at 0.95
+            of ``c``, however many classes there are.
 
     Attributes:
         value: the latents, a parameter (N, D) or (N, slots, D).
@@ -80,7 +82,10 @@ class LatentCode(nn.Module):
         if optimize_class:
             check_class_optimizable(generator, space)
             assert c is not None
-            self.class_logits = nn.Parameter((c + 1e-2).log())
+            given = c / c.sum(dim=1, keepdim=True)
+            self.class_logits = nn.Parameter(
+                given.lerp(torch.ones_like(c) / c.shape[1], REST).log()
+            )
         self._generator = [generator]  # in a list: the generator is not a part of the code
 
     def __len__(self) -> int:
@@ -140,16 +145,32 @@ def slots(generator: Generator) -> int | None:
     return mapped[0] if len(mapped) == 2 else None
 
 
+def default_start(generator: Generator, space: Space) -> str:
+    """Where a search begins unless told otherwise: at the ``mean`` of the prior, or ``random``.
+
+    Where w is z, or in z where only its direction counts, the mean is 0: no image is there, and
+    perhaps no gradient.
+    """
+    z = random_z(generator, ["w"], 0)
+    nowhere = torch.equal(_mapped(generator, z), z) or (space == "z" and generator.z_direction_only)
+    return "random" if nowhere else "mean"
+
+
 def mapped_shape(generator: Generator) -> torch.Size:
     """Shape of what the mapping puts out for one image: (slots, D), or (D,) without slots."""
     parameter = next(generator.parameters())
     z = torch.zeros(1, generator.z_dim, device=parameter.device, dtype=parameter.dtype)
+    return _mapped(generator, z).shape[1:]
+
+
+@torch.no_grad()
+def _mapped(generator: Generator, z: Tensor) -> Tensor:
+    """w of z (1, z_dim), of the first class where there are some."""
     c = None
     if generator.num_classes:
         c = z.new_zeros(1, generator.num_classes)
         c[:, 0] = 1.0
-    with torch.no_grad():
-        return generator.map(z, c).shape[1:]
+    return generator.map(z, c)
 
 
 def spread_over_slots(w: Tensor, count: int | None) -> Tensor:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from rosetta_lab.errors import RosettaError, check_choice
 from rosetta_lab.invert.latent_code import SPACES, Space, mapped_shape
 from rosetta_lab.models.base import Generator
+from rosetta_lab.run.foreign import printable
 
 RESULTS, LATENT = "results", "latent.safetensors"  # RUN/results/ID/latent.safetensors
 _SPACE, _GENERATOR = "space", "generator"
+_LATENT, _CLASSES = _READ = "latent", "class_weights"
 
 
 @dataclass
@@ -32,7 +33,11 @@ def metadata(generator: Generator, space: Space) -> dict[str, str]:
 
 
 def read_latents(
-    generator: Generator, path: Path, space: Space | None = None, key: str = "latent.file"
+    generator: Generator,
+    path: Path,
+    space: Space | None = None,
+    key: str = "latent.file",
+    unsaid: Space | None = None,
 ) -> StoredLatents:
     """Latents of a safetensors file, such as an inversion's.
 
@@ -41,42 +46,79 @@ def read_latents(
         path: with ``latent`` (N, ...) and, maybe, ``class_weights`` (N, classes).
         space: of the latents; None for what the file says, or else their shape.
         key: the option that named the file, for messages.
+        unsaid: their space where neither tells it.
 
     Raises:
-        RosettaError: no such file, or it holds no latents of this generator.
+        RosettaError: no such file, or it holds no latents of this generator, or does not tell of
+            which space they are.
     """
+    name = f"{key}={path}"
+    path = path.expanduser()
     try:
+        if not path.is_file():
+            raise FileNotFoundError("there is no such file")
         with safe_open(path, "pt") as file:
             notes, names = file.metadata() or {}, sorted(file.keys())
-            stored = {name: file.get_tensor(name) for name in names}
-    except (OSError, SafetensorError) as error:
+            stored = {tensor: file.get_tensor(tensor) for tensor in names if tensor in _READ}
+    except Exception as error:  # of any kind: the file may hold anything
         raise RosettaError(
-            f"{key}={path}: cannot be read ({error}).\nName a safetensors file of latents."
+            f"{name}: cannot be read ({printable(error)}).\nName a safetensors file of latents."
         ) from None
-    if "latent" not in stored:
+    if _LATENT not in stored:
         raise RosettaError(
-            f"{key}={path}: it holds {', '.join(names) or 'nothing'}.\n"
+            f"{name}: it holds {printable(', '.join(names)) or 'nothing'}.\n"
             "Expected a tensor 'latent', as in an inversion's latent.safetensors."
         )
-    like = next(generator.parameters())
-    latent = stored["latent"].to(like)
-    c = stored["class_weights"].to(like) if "class_weights" in stored else None
-    found = space or notes.get(_SPACE) or _space_of(latent, generator)
-    check_choice("space", found, SPACES)
-    checked = cast(Space, found)
-    expected = shape_in(generator, checked)
-    if latent.shape[1:] != expected:
+    if not stored[_LATENT].is_floating_point():
         raise RosettaError(
-            f"{key}={path}: latents of {checked} are {expected} for this generator, "
-            f"these are {tuple(latent.shape[1:])}.\n"
-            "Choose their space= or the dictionary= of the generator that they are for."
+            f"{name}: latents are no whole numbers, these are {stored[_LATENT].dtype}.\n"
+            "Store them as floating-point numbers."
         )
+    latent = _numbers(generator, stored[_LATENT], f"{name}: latent")
+    said = notes.get(_SPACE)
+    if space and said and space != said:
+        raise RosettaError(
+            f"{name}: space={space}, but these are latents of {printable(said)}.\n"
+            "Leave space= out, or choose another file."
+        )
+    found = _space_of(generator, latent, space or said, unsaid, name)
     if (theirs := notes.get(_GENERATOR)) and theirs != (generator.sha256 or theirs):
         raise RosettaError(
-            f"{key}={path}: these latents are for a generator with other weights.\n"
+            f"{name}: these latents are for a generator with other weights.\n"
             "Choose the dictionary= of the generator that they are for."
         )
-    return StoredLatents(latent, c, checked)
+    c = stored.get(_CLASSES)
+    return StoredLatents(
+        latent, None if c is None else _class_weights(generator, c, len(latent), name), found
+    )
+
+
+def _numbers(generator: Generator, stored: Tensor, name: str) -> Tensor:
+    """A tensor of a file in the generator's precision."""
+    like = next(generator.parameters())
+    found = like if stored.is_complex() else stored.to(like)
+    if stored.is_complex() or not found.isfinite().all():
+        raise RosettaError(
+            f"{name}: not all of it are finite numbers.\nName a file with latents that are."
+        )
+    return found
+
+
+def _class_weights(generator: Generator, stored: Tensor, count: int, name: str) -> Tensor:
+    """Class weights of a file, after checking that there are as many as latents and classes."""
+    weights = _numbers(generator, stored, f"{name}: class_weights")
+    expected = (count, generator.num_classes)
+    if tuple(weights.shape) != expected:
+        raise RosettaError(
+            f"{name}: class_weights are {tuple(weights.shape)}, expected {expected} for "
+            "its latents and this generator's classes.\nChoose the dictionary= of their generator."
+        )
+    if bool((weights < 0).any()) or not bool((weights.sum(dim=1) > 0).all()):
+        raise RosettaError(
+            f"{name}: class_weights are negative, or all 0 for an image.\n"
+            "Expected weights of at least 0, such as a 1 for one class."
+        )
+    return weights
 
 
 def shape_in(generator: Generator, space: Space) -> tuple[int, ...]:
@@ -87,7 +129,35 @@ def shape_in(generator: Generator, space: Space) -> tuple[int, ...]:
     return mapped if space == "w+" else mapped[-1:]
 
 
-def _space_of(latent: Tensor, generator: Generator) -> Space:
-    if latent.dim() == 3:
-        return "w+"
-    return "z" if latent.shape[1:] == (generator.z_dim,) else "w"
+def _space_of(
+    generator: Generator, latent: Tensor, said: str | None, unsaid: Space | None, name: str
+) -> Space:
+    """The space of latents, after checking that they have its shape.
+
+    Raises:
+        RosettaError: they have not, or could be of several spaces.
+    """
+    shapes = {space: shape_in(generator, space) for space in SPACES}
+    if said is not None:
+        check_choice("space", said, SPACES)
+    fitting = [
+        space
+        for space, shape in shapes.items()
+        if latent.shape[1:] == shape and len(latent) and said in (None, space)
+    ]
+    if not fitting:
+        asked = {space: shape for space, shape in shapes.items() if said in (None, space)}
+        listed = " or ".join(f"(N, {', '.join(map(str, s))}) for {k}" for k, s in asked.items())
+        raise RosettaError(
+            f"{name}: its latents are {tuple(latent.shape)}, this generator's are {listed}.\n"
+            "Choose their space=, or the dictionary= of the generator that they are for."
+        )
+    if said is None and unsaid in fitting:
+        return unsaid
+    different = [s for s in fitting if s != "w+" or shapes["w+"] != shapes["w"]]
+    if said is None and (len(different) > 1 or tuple(latent.shape) == shapes["w+"]):
+        raise RosettaError(
+            f"{name}: latents {tuple(latent.shape)} could be of several spaces of this generator.\n"
+            f"Say space={' or space='.join(different)}; one latent of w+ is (1, slots, width)."
+        )
+    return fitting[0]

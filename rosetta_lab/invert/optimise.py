@@ -7,6 +7,7 @@ found.images, found.latent, found.curves["total"]
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,10 +15,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from rosetta_lab.errors import RosettaError
 from rosetta_lab.functional.schedule import ramp
 from rosetta_lab.invert.latent_code import LatentCode
 from rosetta_lab.invert.objective import Evaluation
 
+log = logging.getLogger("rosetta_lab")
+STILL = "the loss has no gradient where it starts; choose another start= or seed="
 Problem = tuple[LatentCode, Callable[[LatentCode], Evaluation]]  # latents, and what to minimise
 Listener = Callable[[int, Evaluation], None]  # is told the step's number, and what it evaluated
 
@@ -40,6 +44,13 @@ class Inverted:
     curves: dict[str, Tensor]
     starts: Tensor | None = None
 
+    @property
+    def still(self) -> list[bool]:
+        """By image, whether it is to the last digit what the optimisation began with."""
+        if self.starts is None:
+            return [False] * len(self.images)
+        return [bool(torch.equal(*both)) for both in zip(self.images, self.starts, strict=True)]
+
 
 @torch.inference_mode(False)
 @torch.enable_grad()
@@ -59,7 +70,8 @@ def optimise(
     The images do not influence each other: the loss is summed over them, and Adam works element by
     element, so a batch gives what single runs give. Where there is no gradient to speak of, Adam
     scales rounding errors up to steps of the learning rate: a latent that is right already moves
-    by about ``lr`` and comes back as the learning rate falls.
+    by about ``lr`` and comes back as the learning rate falls. Where there is none at all, nothing
+    moves, which is said.
 
     Args:
         problem: latents and an objective; made outside of PyTorch's inference mode.
@@ -88,13 +100,16 @@ def optimise(
     weights = code.class_weights
     with torch.no_grad():
         images = code.images().clamp(0.0, 1.0)
-    return Inverted(
+    found = Inverted(
         images=images,
         latent=code.value.detach(),
         class_weights=None if weights is None else weights.detach(),
         curves={name: torch.stack(course, dim=1) for name, course in curves.items()},
         starts=starts,
     )
+    if any(found.still):
+        log.warning("%d of %d images did not change at all: %s", sum(found.still), len(code), STILL)
+    return found
 
 
 def descend(
@@ -103,6 +118,9 @@ def descend(
     """The steps of :func:`optimise`, one at a time: what was evaluated before each of them.
 
     Whoever takes them has to have gradients enabled.
+
+    Raises:
+        RosettaError: no part of the loss depends on the latents.
     """
     code, objective = problem
     optimizer = torch.optim.Adam(code.parameters(), lr)
@@ -111,6 +129,11 @@ def descend(
     )
     for _ in range(steps):
         evaluation = objective(code)
+        if not evaluation.total.requires_grad:
+            raise RosettaError(
+                "loss: every part has the weight 0, so there is nothing to minimise.\n"
+                "Give one a weight, such as loss.l2=1 or beta=1."
+            )
         code.zero_grad()
         evaluation.total.sum().backward()
         optimizer.step()

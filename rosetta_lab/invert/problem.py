@@ -20,6 +20,7 @@ from rosetta_lab.invert.latent_code import (
     Space,
     check_class,
     check_class_optimizable,
+    default_start,
     random_z,
     slots,
     spread_over_slots,
@@ -107,8 +108,9 @@ class Inversion:
         perceptual: distance of the loss; None for none.
         loss: weights of the parts, see :class:`Objective`.
         space: of the latents.
-        start: ``mean`` of the class, ``random``, a safetensors file with one ``latent``, or the
-            folder of a run that inverted these images.
+        start: ``mean`` of the class, ``random``, a safetensors file with one ``latent`` (of
+            ``space`` unless it says otherwise), or the folder of a run that inverted these images;
+            None: see :func:`default_start`.
         psi: truncation while mapping z.
         label: ``given`` by the data, ``inferred``, or one class for all.
         classifier: infers classes: its outputs are their logits.
@@ -128,7 +130,7 @@ class Inversion:
         loss: Mapping[str, float],
         *,
         space: Space = "w",
-        start: str = "mean",
+        start: str | None = None,
         psi: float = 1.0,
         label: str | int = "given",
         classifier: DiscriminativeModel | None = None,
@@ -137,7 +139,8 @@ class Inversion:
         distribution: Mapping[str, Any] | None = None,
     ) -> None:
         check_choice("space", space, SPACES)
-        if start not in ("mean", "random") and not Path(start).exists():
+        start = default_start(generator, space) if start is None else str(start)
+        if start not in ("mean", "random") and not Path(start).expanduser().exists():
             raise RosettaError(
                 f"start={start}: there is no such file or folder.\n"
                 "Choose mean, random, a safetensors file with one latent, or a run's folder."
@@ -175,24 +178,31 @@ class Inversion:
         """Class weights (N, classes); None for an unconditional generator.
 
         Raises:
-            RosettaError: classes are neither given nor can they be inferred.
+            RosettaError: classes are neither given nor can they be inferred, or the generator has
+                no such class.
         """
         classes = self.generator.num_classes
         if not classes:
             return None
-        if self.label == "given" and None not in labels:
-            chosen = torch.tensor(labels)
-        elif self.label in ("given", "inferred"):
-            if self.classifier is None:
-                raise RosettaError(
-                    "The images come without classes and there is no classifier to infer them.\n"
-                    "Choose label=NUMBER, or classifier=NAME of a model with class logits."
-                )
-            weights: Tensor = self.classifier(images).softmax(dim=1)
-            return weights
-        else:
-            chosen = torch.full((len(images),), int(self.label))
-        return torch.nn.functional.one_hot(chosen, classes).to(images)
+        if self.label == "inferred":
+            labels = [None] * len(images)
+        elif self.label != "given":
+            labels = [int(self.label)] * len(images)
+        weights = images.new_zeros(len(images), classes)
+        unknown = [place for place, label in enumerate(labels) if label is None]
+        if unknown and self.classifier is None:
+            raise RosettaError(
+                "Images come without classes and there is no classifier to infer them.\n"
+                "Choose label=NUMBER, or classifier=NAME of a model with class logits."
+            )
+        if unknown:
+            assert self.classifier is not None
+            weights[unknown] = self.classifier(images[unknown]).softmax(dim=1).to(weights)
+        for place, label in enumerate(labels):
+            if label is not None:
+                check_class("An image's class", label, classes, "label=inferred")
+                weights[place, label] = 1.0
+        return weights
 
     @torch.no_grad()
     def starting_point(self, ids: list[str], c: Tensor | None) -> Tensor:
@@ -209,14 +219,21 @@ class Inversion:
         return self._stored(ids, c)
 
     def _stored(self, ids: list[str], c: Tensor | None) -> Tensor:
-        start = Path(self.start)
+        start = Path(self.start).expanduser()
         files = [start / RESULTS / name / LATENT for name in ids] if start.is_dir() else [start]
-        found = [read_latents(self.generator, file, key="start") for file in files]
+        found = [
+            read_latents(self.generator, file, key="start", unsaid=self.space) for file in files
+        ]
         for file, one in zip(files, found, strict=True):
             if len(one.latent) != 1:
                 raise RosettaError(
                     f"start={file}: it holds {len(one.latent)} latents, expected one.\n"
                     "Name the folder of a run that inverted these images, or another file."
+                )
+            if one.space != found[0].space:
+                raise RosettaError(
+                    f"start={file}: its latent is of {one.space}, others are of {found[0].space}.\n"
+                    "Name the folder of one run."
                 )
         latent = torch.cat([one.latent for one in found])
         latent = latent.expand(len(ids), *latent.shape[1:])

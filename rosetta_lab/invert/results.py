@@ -18,12 +18,13 @@ from rosetta_lab.data.images import write_image
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import atomic_write
 from rosetta_lab.invert.latent_files import LATENT, RESULTS
-from rosetta_lab.invert.optimise import Inverted
+from rosetta_lab.invert.optimise import STILL, Inverted
 from rosetta_lab.invert.problem import TargetBatch
 from rosetta_lab.run.configs import same_results
 
 log = logging.getLogger("rosetta_lab")
 RESULT, IMAGE = "result.json", "inverted.png"
+FAILURES = "failures"  # RUN/failures/ID.txt says why an image has no result
 TARGET, START, SETTINGS = "target.png", "start.png", "settings.yaml"
 TUNED_IMAGE = "tuned.png"  # what pivotal tuning made of it
 READINGS = ("centre_error", "scale_error", "hue_error")  # in some images there is nothing to read
@@ -56,6 +57,18 @@ class Results:
         record: dict[str, Any] = json.loads((self.root / name / RESULT).read_text())
         return record
 
+    def failure(self, name: str) -> str:
+        """Why an image has no result, as the process noted that tried."""
+        note = self._failure(name)
+        return note.read_text() if note.is_file() else "it was not tried"
+
+    def _failure(self, name: str) -> Path:
+        return self.folder / FAILURES / f"{name}.txt"
+
+    def _fail(self, name: str, reason: str) -> None:
+        log.error("%s: %s", name, reason)
+        atomic_write(self._failure(name), reason.encode())
+
     def curves(self, name: str) -> dict[str, Tensor]:
         """The course of every part of an image's loss (steps,)."""
         stored = load_file(self.root / name / LATENT)
@@ -69,7 +82,9 @@ class Results:
         places: Iterable[int] | None = None,
         notes: Mapping[str, str] | None = None,
     ) -> None:
-        """Write images' results that are not there yet, but for those whose numbers are not finite.
+        """Write images' results that are not there yet, where there is one.
+
+        There is none where numbers are not finite, or the image is the one that it began with.
 
         Args:
             batch: the targets.
@@ -79,6 +94,7 @@ class Results:
             notes: to write beside the latents, see
                 :func:`rosetta_lab.invert.latent_files.metadata`.
         """
+        still = result.still
         for place in range(len(batch.ids)) if places is None else places:
             name = batch.ids[place]
             extras = self._extras.pop(name, [])
@@ -97,7 +113,10 @@ class Results:
                 all(map(math.isfinite, values.values()))
                 and all(bool(tensor.isfinite().all()) for tensor in tensors.values())
             ):
-                log.error("%s: %s", name, DIVERGED)
+                self._fail(name, DIVERGED)
+                continue
+            if still[place]:
+                self._fail(name, STILL)
                 continue
             tensors |= {f"curve/{part}": curve[place] for part, curve in result.curves.items()}
             record = {"id": name, "label": batch.labels[place], **values}
@@ -116,6 +135,7 @@ class Results:
                 extra(temporary)
             shutil.rmtree(folder, ignore_errors=True)  # what an interrupted removal left
             temporary.rename(folder)
+            self._failure(name).unlink(missing_ok=True)
 
     def add(
         self, name: str, file: str, tensors: Mapping[str, Tensor], picture: str, image: Tensor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, get_args
 
 import torch
@@ -11,13 +12,14 @@ from omegaconf import DictConfig, OmegaConf
 from rosetta_lab.data.images import ImageFolder
 from rosetta_lab.dictionary.mined import Mined
 from rosetta_lab.dictionary.pairs import matched_pairs
-from rosetta_lab.errors import RosettaError, check_choice
+from rosetta_lab.errors import RosettaError, advising, check_choice
 from rosetta_lab.functional.agreement import Normalization
 from rosetta_lab.invert.judge import Judge
 from rosetta_lab.invert.problem import Inversion
 from rosetta_lab.invert.units import RosettaUnits
 from rosetta_lab.models.base import Generator
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
+from rosetta_lab.models.perceptual import Perceptual
 from rosetta_lab.run.configs import WATCHING, plain, without
 
 
@@ -37,7 +39,9 @@ def load_inversion(cfg: DictConfig, mined: Mined) -> Inversion:
     units = None
     if pairs:
         units = RosettaUnits(mined.dictionary, mined.folder, models, pairs, cfg.normalization)
-    perceptual = instantiate(cfg.perceptual).to(mined.device) if cfg.loss.perceptual else None
+    perceptual = None
+    if cfg.loss.perceptual:
+        perceptual = load_perceptual(cfg.perceptual).to(mined.device)
     return Inversion(
         mined.generator,
         None if units is None else units.to(mined.device),
@@ -50,7 +54,7 @@ def load_inversion(cfg: DictConfig, mined: Mined) -> Inversion:
         classifier=mined.classifier(cfg.classifier, models),
         optimize_class=cfg.optimize_class,
         seed=cfg.seed,
-        distribution=mined.latent,
+        distribution=mined.distribution(cfg.psi),
     )
 
 
@@ -58,7 +62,17 @@ def load_judge(
     cfg: DictConfig, classifier: DiscriminativeModel | None, device: torch.device
 ) -> Judge:
     """The figures that a run's config asks for."""
-    return Judge([instantiate(entry).to(device) for entry in cfg.judges.values()], classifier)
+    judges = [load_perceptual(judge, f"judges.{name}") for name, judge in cfg.judges.items()]
+    return Judge([judge.to(device) for judge in judges], classifier)
+
+
+def load_perceptual(
+    entry: DictConfig, key: str = "perceptual", make: Callable[[DictConfig], Any] = instantiate
+) -> Perceptual:
+    """The perceptual distance of a config's entry; ``key`` names it in messages."""
+    with advising(f"{key}.weights=PATH, or zoo=embedded"):
+        distance: Perceptual = make(entry)
+    return distance
 
 
 def settings(cfg: DictConfig) -> str:

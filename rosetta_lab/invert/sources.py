@@ -56,31 +56,34 @@ def from_seeds(
     space: Space = "z",
     psi: float = 1.0,
     distribution: Mapping[str, Any] | None = None,
+    classes: Sequence[int] = (),
 ) -> Sources:
     """The first latent of every seed's stream.
 
     Args:
         generator: fixed.
         seeds: one for each image.
-        label: class of all; None: seed modulo classes, ``random``: any, by the seed.
+        label: class of all; None: ``classes`` in turn, ``random``: any of them, by the seed.
         space: of the latents.
         psi: truncation while mapping z.
         distribution: of z, see :func:`rosetta_lab.data.latents.sample_z`.
+        classes: to choose from; none for all.
 
     Raises:
         RosettaError: there is no such class.
     """
     like = next(generator.parameters())
     z = torch.stack([sample_z(s, 0, generator.z_dim, **(distribution or {})) for s in seeds])
-    c, classes = None, generator.num_classes
-    if classes:
+    c, count = None, generator.num_classes
+    if count:
+        some = classes or range(count)
         if label == "random":
-            labels = [int(sample_z(s, 1, 1)[0].abs() * 1e6) % classes for s in seeds]
+            labels = [some[int(sample_z(s, 1, 1)[0].abs() * 1e6) % len(some)] for s in seeds]
         else:
             if label is not None:
-                check_class("latent.label", label, classes, "random")
-            labels = [s % classes if label is None else int(label) for s in seeds]
-        c = one_hot(torch.tensor(labels), classes).to(like)
+                check_class("latent.label", label, count, "random")
+            labels = [some[s % len(some)] if label is None else int(label) for s in seeds]
+        c = one_hot(torch.tensor(labels), count).to(like)
     names = [f"seed_{seed}" for seed in seeds]
     return Sources(names, in_space(generator, space, z.to(like), c, psi), c)
 
@@ -106,16 +109,15 @@ def from_file(
             f"Add a tensor 'class_weights' (N, {generator.num_classes})."
         )
     count = len(stored.latent)
-    names = [path.parent.name if count == 1 else f"latent_{i}" for i in range(count)]
+    names = [f"latent_{i}" for i in range(count)]
+    if count == 1:
+        names = [path.expanduser().resolve().parent.name or path.stem]
     return Sources(names, stored.latent, stored.class_weights), stored.space
 
 
-def reference(
-    generator: Generator,
-    count: int,
-    space: Space,
-    psi: float = 1.0,
-    distribution: Mapping[str, Any] | None = None,
-) -> Sources:
-    """Random latents of all classes, in a space: they show what units do at all."""
-    return from_seeds(generator, range(10_000, 10_000 + count), None, space, psi, distribution)
+def reference(generator: Generator, count: int, space: Space, **prior: Any) -> Sources:
+    """Random latents of all classes, in a space: they show what units do at all.
+
+    ``prior`` are ``psi``, ``distribution`` and ``classes`` of :func:`from_seeds`.
+    """
+    return from_seeds(generator, range(10_000, 10_000 + count), None, space, **prior)

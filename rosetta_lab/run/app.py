@@ -23,7 +23,7 @@ from omegaconf import DictConfig
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import asset_root
 from rosetta_lab.run import loggers  # noqa: F401  configs of loggers call it
-from rosetta_lab.run.command_line import check_keys, check_lists, zoo_arguments
+from rosetta_lab.run.command_line import at_home, check_keys, check_lists, zoo_arguments
 from rosetta_lab.run.configs import follow_moves
 from rosetta_lab.run.resume import former_defaults, resumed_arguments
 
@@ -59,7 +59,7 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
         @functools.wraps(main)
         def start() -> None:
             try:
-                arguments = former_defaults(config_name, resumed_arguments(sys.argv[1:]))
+                arguments = former_defaults(config_name, resumed_arguments(at_home(sys.argv[1:])))
                 sys.argv[1:] = zoo_arguments(config_name, arguments)
                 check_lists(sys.argv[1:])
                 check_keys(config_name, sys.argv[1:])

@@ -24,6 +24,15 @@ from rosetta_lab.run.foreign import (
 NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
+def at_home(arguments: list[str]) -> list[str]:
+    """Command-line arguments with the user's home for ``~`` where a path begins.
+
+    Shells leave it as it is behind ``key=``, and Hydra cannot read it.
+    """
+    home = os.path.expanduser("~")
+    return [re.sub(r"(?<=[=\[,])~(?=/)", lambda _: home, word) for word in arguments]
+
+
 def zoo_arguments(config_name: str, arguments: list[str]) -> list[str]:
     """Command-line arguments, with the ``zoo=`` of the named dictionary's generator at their end.
 

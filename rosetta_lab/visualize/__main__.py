@@ -8,7 +8,6 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from torch import Tensor
 
-from rosetta_lab.data.latents import Latents
 from rosetta_lab.dictionary.mined import EMBEDDED, Mined, load_mined
 from rosetta_lab.dictionary.pairs import matched_pairs
 from rosetta_lab.dictionary.schema import class_names
@@ -16,6 +15,7 @@ from rosetta_lab.dictionary.statistics import load_statistics
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import atomic_write
 from rosetta_lab.invert.latent_code import LatentCode
+from rosetta_lab.invert.latent_files import metadata
 from rosetta_lab.invert.sources import Sources, from_seeds
 from rosetta_lab.invert.units import target_units
 from rosetta_lab.mine.page.concepts import ATLAS, link_atlas
@@ -47,7 +47,8 @@ def main(cfg: DictConfig) -> Path:
     if cfg.matches in (None, "none"):
         raise RosettaError(f"matches={cfg.matches}: name a model of the dictionary, or all.")
     with one_device(make_trainer(cfg, folder, bar=False)) as device:
-        page = write_pages(cfg, folder, load_mined(cfg.dictionary, device, cfg.trust_sources))
+        mined = load_mined(cfg.dictionary, device, cfg.trust_sources)
+        page = write_pages(mined.filled_in(cfg), folder, mined)
     print(f"Look at it: {page.resolve()}")
     return page
 
@@ -83,8 +84,7 @@ class Tour:
         generator, dictionary = mined.generator, mined.dictionary
         self.names = class_names(dictionary.config)
         self.models: dict[str, DiscriminativeModel] = mined.models(dictionary.discriminative)
-        classes = generator.num_classes
-        self.latents = Latents(cfg.images, cfg.seed, generator.z_dim, classes, **mined.latent)
+        self.latents = mined.images(cfg.images, cfg.seed, cfg.psi)
         self.labels: Tensor | None = self.latents.batch(range(cfg.images)).label
         self.firing = firing(
             generator,
@@ -101,14 +101,14 @@ class Tour:
         strength = self.firing[:, list(subject.neurons)].mean(dim=1)  # (images,)
         order = strength.argsort(descending=True, stable=True).tolist()
         most, least = order[: cfg.shown], order[::-1][: cfg.shown]
-        where = (cfg.space, cfg.psi, self.mined.latent)
+        prior = self.mined.prior(cfg.psi)
         if cfg.target is None:
             target, name = numbered(self.latents, generator, most[:1]), self._caption(most[0])
         else:
-            target = from_seeds(generator, [cfg.target], None, "z", cfg.psi, self.mined.latent)
+            target = from_seeds(generator, [cfg.target], None, "z", **prior)
             name = target.ids[0]
         seeds = [cfg.seeds] if isinstance(cfg.seeds, int) else plain(cfg.seeds)
-        starts = from_seeds(generator, seeds, cfg.label, *where)
+        starts = from_seeds(generator, seeds, cfg.label, cfg.space, **prior)
         code = self._code(starts, cfg.space)
         pairs = matched_pairs(
             self.mined.dictionary, plain(cfg.matches), "rosetta", neurons=subject.neurons
@@ -130,6 +130,7 @@ class Tour:
             self._generated(subject, most),
             self._generated(subject, least),
             by_class(strength, self.labels),
+            metadata(generator, cfg.space),
         )
 
     def _generated(self, subject: Subject, numbers: list[int]) -> Seen:

@@ -7,7 +7,7 @@ then share is what the units say of an image.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -190,12 +190,14 @@ class Approach:
     Attributes:
         start: images before (N, 3, R, R) in [0, 1].
         latent: (N, ...), after.
+        class_weights: (N, classes); None without classes.
         curves: part of the loss to its course (N, steps).
         agreement: with the target's maps, before and after (N, 2).
     """
 
     start: Tensor
     latent: Tensor
+    class_weights: Tensor | None
     curves: dict[str, Tensor]
     agreement: Tensor
 
@@ -229,7 +231,11 @@ def approach(
         after = objective(starts)
     agreement = torch.stack([-before.parts["activation"], -after.parts["activation"]], dim=1)
     return Approach(
-        before.images.clamp(0.0, 1.0).cpu(), found.latent.cpu(), found.curves, agreement.cpu()
+        before.images.clamp(0.0, 1.0).cpu(),
+        found.latent,
+        found.class_weights,
+        found.curves,
+        agreement.cpu(),
     )
 
 
@@ -246,6 +252,7 @@ class View:
         most: images on which it fires most, best first.
         least: images on which it fires least, lowest first.
         profile: class to the mean over its images of how strongly it fires.
+        notes: to write beside the latents, see :func:`rosetta_lab.invert.latent_files.metadata`.
     """
 
     subject: Subject
@@ -256,6 +263,7 @@ class View:
     most: Seen
     least: Seen
     profile: dict[int, float]
+    notes: dict[str, str] = field(default_factory=dict)
 
 
 def by_class(strength: Tensor, labels: Tensor | None) -> dict[int, float]:

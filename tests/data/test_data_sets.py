@@ -13,11 +13,12 @@ from PIL import Image
 
 from rosetta_lab.data.fashion.scenes import CLASSES, FashionScenes
 from rosetta_lab.data.fashion.targets import FashionTargets, sketch
+from rosetta_lab.data.folders import make_ids
 from rosetta_lab.data.images import (
     BrokenImage,
     ImageFolder,
     ImageNetVal,
-    make_ids,
+    read_grey,
     read_image,
 )
 from rosetta_lab.errors import RosettaError
@@ -197,3 +198,105 @@ def test_a_sketch_has_lines_where_the_picture_has_edges() -> None:
     expected = torch.ones(8)
     expected[3:5] = 0.0
     torch.testing.assert_close(lines, expected.expand(1, 3, 8, 8), atol=1e-5, rtol=0.0)
+
+
+# What is passed over, and what is no image
+
+
+def odd_folder(root: Path) -> dict[str, int]:
+    """A folder with two images among everything else; what there is to pass over, by its reason."""
+    (root / "in" / "sub").mkdir(parents=True)
+    (root / "elsewhere").mkdir()
+    for name in ("elsewhere/x.png", "in/a.png", "in/sub/notes.txt"):
+        quadrants().save(root / name, "png")
+    (root / "in" / "b.png").symlink_to(root / "elsewhere" / "x.png")
+    (root / "in" / "more").symlink_to(root / "elsewhere")
+    (root / "in" / "sub" / "round").symlink_to(root / "in")
+    (root / "in" / "gone.png").symlink_to(root / "nothing.png")
+    (root / "in" / "loop.png").symlink_to(root / "in" / "loop.png")
+    os.mkfifo(root / "in" / "pipe.png")
+    os.mkfifo(root / "in" / "sub" / "pipe")
+    return {"links to folders": 2, "links to nothing": 2, "pipes, sockets or devices": 2,
+            "with names that do not end like an image's": 1}  # fmt: skip
+
+
+def test_everything_that_is_passed_over_is_counted_by_its_reason(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    reasons = odd_folder(tmp_path)
+    folder = ImageFolder(tmp_path / "in", 8)
+    assert folder.ids == ["a", "b"]  # a link to an image is one
+    assert torch.equal(folder[0].image, folder[1].image)
+    (said,) = caplog.messages
+    assert f"{tmp_path / 'in'}: 7 files are passed over" in said
+    assert all(f"{count} {reason}" in said for reason, count in reasons.items())
+
+
+def test_a_folder_that_cannot_be_read_is_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "locked").mkdir()
+    quadrants().save(tmp_path / "a.png")
+    scandir = os.scandir
+
+    def refused(path: str) -> object:  # as for anybody but the administrator
+        if os.fspath(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    assert ImageFolder(tmp_path, 8).ids == ["a"]
+    assert "1 folders that cannot be read" in caplog.text
+
+
+def test_a_pipe_is_no_image_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    for read in (lambda path: read_image(path, 8), read_grey):
+        with pytest.raises(BrokenImage, match="no such file"):
+            read(tmp_path / "pipe.png")
+    with pytest.raises(RosettaError, match="no such file or folder"):
+        ImageFolder(tmp_path / "pipe.png", 8)
+
+
+def test_imagenet_counts_what_it_passes_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    imagenet(tmp_path, ["0", "1"])
+    (tmp_path / "0" / "gone.png").symlink_to("nothing")
+    (tmp_path / "1" / "list.txt").write_text("")
+    assert len(ImageNetVal(tmp_path, 8, per_class=2)) == 4
+    assert f"{tmp_path}: 2 files are passed over" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.full((8, 8), 70_000, np.int32),
+        np.full((8, 8), -1, np.int32),
+        np.full((8, 8), 300.0, np.float32),
+        np.linspace(-1.0, 1.0, 64, dtype=np.float32).reshape(8, 8),
+    ],
+)
+def test_pixels_out_of_range_are_refused(tmp_path: Path, values: np.ndarray) -> None:
+    Image.fromarray(values).save(tmp_path / "a.tiff")
+    with pytest.raises(BrokenImage, match="out of the range"):
+        read_image(tmp_path / "a.tiff", 8)
+
+
+def test_masks_are_grey_whatever_their_file_is_like(tmp_path: Path) -> None:
+    """16 bits, transparency, a palette, turned by EXIF."""
+    left = np.zeros((4, 6), np.uint8)
+    left[:, :3] = 255
+    expected = torch.from_numpy(left / 255.0).float()
+    deep = Image.fromarray(left.astype(np.uint16) * 257)
+    clear = Image.merge("LA", (Image.fromarray(left), Image.new("L", (6, 4), 0)))
+    files = {"plain": Image.fromarray(left), "deep": deep, "clear": clear}
+    files["palette"] = Image.fromarray(left).convert("P")
+    for name, picture in files.items():
+        picture.save(tmp_path / f"{name}.png")
+        torch.testing.assert_close(read_grey(tmp_path / f"{name}.png"), expected)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    turned = Image.fromarray(np.ascontiguousarray(np.rot90(left)))
+    turned.save(tmp_path / "turned.png", exif=exif)
+    torch.testing.assert_close(read_grey(tmp_path / "turned.png"), expected)

@@ -15,8 +15,9 @@ from selenium import webdriver
 from static_pages import check_links, check_page
 
 from rosetta_lab.edit.arms import EditArm
-from rosetta_lab.edit.edits import Composed, Shift, Suppress, Zoom
-from rosetta_lab.edit.numbers import arm_means, asked_figures, asked_words, edit_table
+from rosetta_lab.edit.edits import Amplify, Composed, CopyPaste, Edit, Shift, Suppress, Zoom
+from rosetta_lab.edit.figures import picture_figures
+from rosetta_lab.edit.numbers import arm_means, asked_figures, asked_words, edit_table, mean_text
 from rosetta_lab.edit.page.pictures import map_pictures, write_animation, write_grid
 
 
@@ -52,14 +53,15 @@ def test_every_figure_is_in_the_csv_file(folder: Path) -> None:
     assert rows[0]["hue_change"] == "nan" and rows[1]["hue_change"] == ""
 
 
-def test_means_leave_out_what_is_not_known() -> None:
+def test_means_leave_out_what_is_not_known_and_say_so() -> None:
     arm = EditArm(
         torch.zeros(3, 3, 2, 2), figures=[{"a": 1.0}, {"a": float("nan")}, {"a": 4.0, "b": 2.0}]
     )
     assert arm_means(arm) == {"a": 2.5, "b": 2.0}
+    assert [mean_text(arm, name, "{:.1f}".format) for name in "abc"] == ["2.5 (2 of 3)", "2.0", ""]
     table = edit_table(edit_run()).splitlines()
     assert table[0].split() == ["arm", "moved_share", "hue_change"]
-    assert table[2].split() == ["random", "units", "0.500"]
+    assert table[2].split() == ["random", "units", "0.500", "not", "told"]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +69,7 @@ def test_means_leave_out_what_is_not_known() -> None:
     [
         (Shift(0.25), "0.25 of the width to the right", {"moved_x": 0.25, "area": 1.0}),
         (Shift(-0.5, 0.125), "0.5 of the width to the left and 0.125 of the height down",
-         {"moved_x": -0.5, "registered_y": 0.125}),
+         {"moved_x": -0.5, "moved_y": 0.125}),
         (Zoom(1.5), "1.5 times the size", {"area": 2.25}),
         (Composed([Zoom(2.0), Zoom(0.75)]), "1.5 times the size", {"scale": 1.5}),
     ],
@@ -84,6 +86,32 @@ def test_what_was_asked_in_words_and_numbers(
 def test_an_edit_that_asks_nothing_of_the_picture_says_so() -> None:
     assert asked_words(Suppress()) == ""
     assert asked_figures(Suppress()) == {}
+
+
+HALF = [0.5, 0.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        Shift(0.25, mask=HALF),
+        Zoom(2.0, mask=HALF),
+        CopyPaste(),
+        Composed([Shift(0.25), Shift(0.25, mask=HALF)]),
+        Composed([Shift(0.25), CopyPaste()]),
+        Composed([Shift(0.25), Zoom(2.0, mask=HALF)]),
+    ],
+)
+def test_what_is_not_asked_of_the_whole_picture_is_no_displacement(edit: Edit) -> None:
+    """Nor is it a size."""
+    assert (edit.displacement, edit.scale) == (None, None)
+    assert asked_words(edit) == "" and asked_figures(edit) == {}
+    picture = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert "moved_share" not in picture_figures(picture, picture, edit)[0]
+
+
+def test_a_masked_amplification_moves_nothing_that_a_shift_does_not() -> None:
+    assert Composed([Amplify(2.0, mask=HALF), Shift(0.25)]).displacement == (0.25, 0.0)
 
 
 def test_animation_shows_every_frame_and_rests_on_the_last(tmp_path: Path) -> None:

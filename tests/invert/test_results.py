@@ -14,7 +14,7 @@ from scipy.signal import correlate2d
 from torch import Tensor
 from toy import ToyModel
 
-from rosetta_lab.data.images import make_ids
+from rosetta_lab.data.folders import make_ids
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.invert.judge import Judge, true_errors
 from rosetta_lab.invert.optimise import Inverted

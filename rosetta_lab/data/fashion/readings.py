@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 THRESHOLD = 0.2  # distance in RGB from the background at which the garment begins
+CUT = 0.2  # of the border's pixels, that something before plain ground may take
 _RING = 2  # pixels along the border that the background is estimated from
 _ITERATIONS = 20
 
@@ -23,6 +24,8 @@ class Readings:
 
     Attributes:
         mask: where the garment is, boolean (N, H, W).
+        whole: whether something stands before plain ground, and the border hardly cuts it: else the
+            picture is none of a garment, and nothing read from it means anything (N,).
         area: of the mask, as a fraction of the picture (N,).
         box: left, top, right and bottom of the mask, fractions of the picture (N, 4).
         centre: x and y of the box's middle (N, 2); nearly that of Fashion-MNIST's own box, which
@@ -33,6 +36,7 @@ class Readings:
     """
 
     mask: Tensor
+    whole: Tensor
     area: Tensor
     box: Tensor
     centre: Tensor
@@ -51,6 +55,7 @@ def read_scenes(images: Tensor) -> Readings:
     box = bounding_box(mask)
     return Readings(
         mask=mask,
+        whole=mask.flatten(1).any(dim=1) & (mask[:, _ring(mask)].float().mean(dim=1) <= CUT),
         area=mask.to(images).mean(dim=(1, 2)),
         box=box,
         centre=(box[:, :2] + box[:, 2:]) / 2.0,
@@ -72,8 +77,7 @@ def background(images: Tensor) -> Tensor:
         (N, 3, H, 1) in [0, 1].
     """
     height, width = images.shape[2:]
-    ring = torch.ones(height, width, dtype=torch.bool, device=images.device)
-    ring[_RING:-_RING, _RING:-_RING] = False
+    ring = _ring(images)
     down = torch.linspace(-1.0, 1.0, height, dtype=images.dtype, device=images.device)
     place = down[:, None].expand(height, width)[ring]  # (P,)
     pixels = images[:, :, ring]  # (N, 3, P)
@@ -123,6 +127,13 @@ def hue_of(colour: Tensor) -> Tensor:
 def hue_error(first: Tensor, second: Tensor) -> Tensor:
     """Distance between hues in degrees, around the circle: in [0, 180]."""
     return ((first - second + 180.0) % 360.0 - 180.0).abs()
+
+
+def _ring(pictures: Tensor) -> Tensor:
+    """The border of pictures (..., H, W): bool (H, W)."""
+    ring = torch.ones(pictures.shape[-2:], dtype=torch.bool, device=pictures.device)
+    ring[_RING:-_RING, _RING:-_RING] = False
+    return ring
 
 
 def _neighbours(mask: Tensor) -> Tensor:

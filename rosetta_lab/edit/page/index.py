@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,12 +15,12 @@ from rosetta_lab.edit.arms import EditRun
 from rosetta_lab.edit.numbers import (
     ARMS,
     TITLES,
-    arm_means,
     asked_figures,
     asked_words,
     csv_table,
     figure_names,
     figure_text,
+    mean_text,
 )
 from rosetta_lab.edit.page.pictures import map_pictures, write_animation, write_grid
 from rosetta_lab.files import atomic_write
@@ -101,11 +103,9 @@ def _shares(run: EditRun) -> dict[str, str]:
     for name in ("moved_share", "concept_change", "area", "agreement"):
         if name not in known or (name == "area" and run.edit.scale is None):
             continue
-        values = {arm: arm_means(found).get(name) for arm, found in run.arms.items()}
+        values = {arm: mean_text(found, name, _text(name)) for arm, found in run.arms.items()}
         return {
-            f"{TITLES[name]}: {ARMS.get(arm, arm)}": figure_text(name, value)
-            for arm, value in values.items()
-            if value is not None
+            f"{TITLES[name]}: {ARMS.get(arm, arm)}": text for arm, text in values.items() if text
         }
     return {}
 
@@ -149,15 +149,19 @@ def _pictures(run: EditRun, place: int, name: str) -> list[Picture]:
 def _numbers(run: EditRun) -> list[list[str]]:
     """Heads of a table, what was asked for, and the means of every way to edit."""
     names = figure_names(run)
-    rows = {"asked for": asked_figures(run.edit)}
-    rows |= {ARMS.get(name, name): arm_means(arm) for name, arm in run.arms.items()}
+    asked = asked_figures(run.edit)
     return [
         ["", *(TITLES.get(name, name) for name in names)],
+        ["asked for", *(_text(name)(asked[name]) if name in asked else "" for name in names)],
         *(
-            [title, *(figure_text(name, row[name]) if name in row else "" for name in names)]
-            for title, row in rows.items()
+            [ARMS.get(arm, arm), *(mean_text(found, name, _text(name)) for name in names)]
+            for arm, found in run.arms.items()
         ),
     ]
+
+
+def _text(name: str) -> Callable[[float], str]:
+    return partial(figure_text, name)
 
 
 def _maps(folder: Path, run: EditRun) -> list[tuple[str, list[Picture]]]:

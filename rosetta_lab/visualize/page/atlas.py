@@ -51,7 +51,10 @@ def write_view(
     ):  # fmt: skip
         atomic_write(folder / _picture(subject, name), sheet(seen, scale, above).webp())
         sheets[name] = describe(_picture(subject, name), seen, dictionary, *heads)
-    save_tensors(folder / subject.name / "latent.safetensors", {"latent": view.approach.latent})
+    tensors = {"latent": view.approach.latent}
+    if view.approach.class_weights is not None:
+        tensors["class_weights"] = view.approach.class_weights
+    save_tensors(folder / subject.name / "latent.safetensors", tensors, view.notes)
 
     place = atlas.index(subject) if atlas else 0
     neurons = [dictionary.neurons[number] for number in subject.neurons]
