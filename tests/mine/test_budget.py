@@ -1,0 +1,78 @@
+"""What memory a run takes, and how it keeps to what it may take."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from planned import toy_run
+
+from rosetta_lab.errors import RosettaError
+from rosetta_lab.mine.budget import Budget, bytes_of
+from rosetta_lab.models.load import load_latents
+from rosetta_lab.models.meta import observer_without_memory, shapes_without_memory
+
+
+def budget(**options) -> Budget:
+    cfg = toy_run(**options)
+    observer = observer_without_memory(cfg)
+    latents = load_latents(cfg, observer.source.generator)
+    return Budget(cfg, observer, latents, shapes_without_memory(cfg, observer))
+
+
+@pytest.mark.parametrize(
+    ("text", "bytes_"),
+    [("12GB", 12 * 10**9), ("12gb", 12 * 10**9), ("0.5 G", 5 * 10**8), ("800M", 8 * 10**8),
+     ("1TB", 10**12), (4096, 4096), ("4096", 4096), ("2GiB", 2 * 10**9)],
+)  # fmt: skip
+def test_sizes_in_words(text: int | str, bytes_: int) -> None:
+    assert bytes_of(text, "cpu") == bytes_
+
+
+@pytest.mark.parametrize("text", ["much", "", "-1GB", "0", "0GB", "12 PB", "1e9", None, [], "nan"])
+def test_what_is_no_size(text: object) -> None:
+    with pytest.raises(RosettaError, match=r"expected auto or bytes, such as 12GB") as error:
+        bytes_of(text, "cpu")
+    assert f"memory={text}" in str(error.value)
+
+
+def test_automatic_is_a_share_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rosetta_lab.mine.budget.available_memory", lambda device: 10**9)
+    assert bytes_of("auto", "cpu", used=10**9) == 16 * 10**8
+
+
+def test_rows_are_all_units_once() -> None:
+    found = budget()
+    for passes in (1, 2, 3, 7, 10):
+        rows = found.rows(passes)
+        assert [unit for part in rows for unit in part] == list(range(10))
+        assert len(rows) <= passes
+
+
+def test_less_memory_takes_smaller_batches_and_then_more_passes() -> None:
+    found = budget(batch_size="auto")
+    whole = found.way(10**9, "cpu")
+    assert (whole.batch_size, len(whole.rows)) == (32, 1)
+    ways = [found.way(int(share * whole.memory.peak), "cpu") for share in (1.0, 0.8, 0.6)]
+    assert [way.batch_size for way in ways] == sorted((w.batch_size for w in ways), reverse=True)
+    for way in (whole, *ways):
+        assert way.fits and way.memory.peak <= way.budget
+    assert ways[0].batch_size == 32 > ways[-1].batch_size
+
+
+def test_passes_come_where_no_batch_is_small_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rosetta_lab.metrics.matching.BAND_BYTES", 1)
+    found = budget(batch_size=1, num_images=2000, blocks=20)
+    one = found.needs(1, 1)
+    fewer = found.needs(2, 1)
+    assert fewer.sums < 0.7 * one.sums
+    floor = max(one.peak - one.sums + fewer.sums, fewer.peak)
+    way = found.way(floor, "cpu")
+    assert way.fits and len(way.rows) > 1
+    assert torch.tensor([len(rows) for rows in way.rows]).sum() == 10
+
+
+@pytest.mark.parametrize("key", ["batch_size", "row_blocks"])
+@pytest.mark.parametrize("value", [0, -1, "many", 1.5, None])
+def test_counts_are_counts(key: str, value: object) -> None:
+    with pytest.raises(RosettaError, match=f"{key}="):
+        budget(**{key: value}).way(10**9, "cpu")
