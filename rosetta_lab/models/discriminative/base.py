@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from rosetta_lab.errors import RosettaError
+from rosetta_lab.models import recording
+from rosetta_lab.models.layouts import Kind, Layout, Probe, Untold, tell, told, twin
 from rosetta_lab.models.preprocess import Preprocess
 from rosetta_lab.models.recording import Kept, OnMap, look
+from rosetta_lab.models.units import matches
 
 
 class DiscriminativeModel(nn.Module):
@@ -22,6 +30,9 @@ class DiscriminativeModel(nn.Module):
             output.
         source: where the weights came from, ``random`` if from nowhere.
         sha256: of the weights' file, empty where unknown.
+        declared: globs over layers to what these put out, where comparing images of several sizes
+            does not tell, as in a network that takes one size only: ``NCHW``, ``NHWC``, or ``NTC``
+            for tokens, row by row, perhaps after class and register tokens.
     """
 
     def __init__(
@@ -31,12 +42,15 @@ class DiscriminativeModel(nn.Module):
         layers: Iterable[str],
         source: str = "random",
         sha256: str = "",
+        declared: Mapping[str, Kind] | None = None,
     ) -> None:
         super().__init__()
         self.network = network.eval().requires_grad_(False)
         self.preprocess = preprocess
         self.layers = tuple(layers)
         self.source, self.sha256 = source, sha256
+        self.declared = dict(declared or {})
+        self._layouts: dict[str, Layout] = {}
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W) in [0, 1] to the network's output."""
@@ -76,45 +90,79 @@ class DiscriminativeModel(nn.Module):
     @property
     def num_prefix_tokens(self) -> int:
         """Class and register tokens that stand before the patch tokens of a transformer."""
-        fallback = int(hasattr(self.backbone, "class_embedding"))  # open_clip's own transformers
-        return int(getattr(self.backbone, "num_prefix_tokens", fallback))
+        known = getattr(self.backbone, "num_prefix_tokens", None)
+        if known is not None:
+            return int(known)
+        if hasattr(self.backbone, "class_embedding"):  # open_clip's own transformers
+            return 1
+        tokens = self.backbone.named_parameters(recurse=False)
+        counts = [value.shape[-2] for name, value in tokens if re.match(r"cl(as)?s_token", name)]
+        return max(counts, default=0)
 
-    @property
-    def grid(self) -> tuple[int, int] | None:
-        """Rows and columns of a transformer's patches; None for a network without patches."""
-        embed: Any = getattr(self.backbone, "patch_embed", self.backbone)
-        if not hasattr(embed, "patch_size"):
-            return None
-        # With convolutions before the patches, timm counts a patch in their pixels.
-        ratio = getattr(embed, "feature_ratio", (1, 1))
-        patch = [r * p for r, p in zip(ratio, embed.patch_size, strict=True)]
-        return self.preprocess.size[0] // patch[0], self.preprocess.size[1] // patch[1]
+    def at(self, size: tuple[int, int], device: str | None = None) -> DiscriminativeModel:
+        """This model for images of another size, as far as its network can take them.
 
-    def to_map(self, layer: str, activation: Tensor) -> Tensor:
-        """A recorded activation as maps.
+        It serves to see what grows with the images, and need not compute anything. A family that
+        builds networks of a fixed size builds another one here.
 
         Args:
-            layer: name of the layer, for the message of an error.
-            activation: (N, C, H, W), or tokens (N, T, C): one for each patch, after
-                ``num_prefix_tokens`` that have no place in the image or none.
+            size: height and width in pixels.
+            device: see :func:`rosetta_lab.models.layouts.twin`.
+        """
+        other = twin(self, device, recording.__name__)
+        if size != self.preprocess.size:
+            other.preprocess = replace(self.preprocess, size=size)
+            resize: Any = getattr(other.backbone, "set_input_size", None)  # timm's
+            if resize is not None:
+                with suppress(Exception):  # of any kind: then it stays as it is
+                    resize(img_size=size)
+        return other
+
+    def to_map(self, layer: str, activation: Tensor) -> Tensor:
+        """What a layer puts out as maps. A class of one's own that knows better overrides this.
+
+        Args:
+            layer: its name.
+            activation: what it puts out (N, ...).
 
         Returns:
             (N, C, H, W); tokens are folded to the grid of patches, row by row.
 
         Raises:
-            RosettaError: the activation is neither of the two.
+            RosettaError: which of its axes mean what cannot be told.
         """
-        if activation.dim() == 4:
-            return activation
-        grid = self.grid
-        if activation.dim() == 3 and grid is not None:
-            rows, columns = grid
-            prefix = activation.shape[1] - rows * columns
-            if prefix in (0, self.num_prefix_tokens):
-                tokens = activation[:, prefix:]  # (N, rows * columns, C)
-                return tokens.transpose(1, 2).reshape(len(tokens), -1, rows, columns)
-        raise RosettaError(
-            f"Layer {layer} puts out {tuple(activation.shape)}: expected maps (N, C, H, W) or "
-            f"{self.num_prefix_tokens} tokens and one for each patch of {grid}.\n"
-            "Choose other layers."
-        )
+        shape = tuple(activation.shape)
+        try:
+            layout = self._layout(layer, shape)
+            if layout.shape != shape[1:]:
+                raise Untold(f"it was expected to be (N, {', '.join(map(str, layout.shape))})")
+        except Untold as reason:
+            raise RosettaError(
+                f"Layer {layer} puts out {shape}, no maps that are known: {reason}.\n"
+                "Choose other layers."
+            ) from None
+        return layout.to_map(activation)
+
+    def _layout(self, layer: str, shape: tuple[int, ...]) -> Layout:
+        """The layout of a layer that has put out something of this shape."""
+        if layer not in self._layouts:
+            size, prefix = self._size_in_patches, self.num_prefix_tokens
+            kinds = [kind for glob, kind in self.declared.items() if matches(glob, layer)]
+            if kinds:
+                self._layouts[layer] = told(kinds[0], shape, size, prefix)
+            else:
+                self._layouts[layer] = tell(self._probe.of(layer), size, prefix)
+        return self._layouts[layer]
+
+    @cached_property
+    def _probe(self) -> Probe:
+        weights = (value for value in self.parameters() if value.is_floating_point())
+        like = next(weights, torch.empty(0))
+        return Probe(self.at, lambda model: model.network, self.preprocess.size, like)
+
+    @property
+    def _size_in_patches(self) -> tuple[float, float]:
+        embed: Any = getattr(self.backbone, "patch_embed", self.backbone)
+        patch = getattr(embed, "patch_size", 1)
+        height, width = patch if isinstance(patch, Sequence) else (patch, patch)
+        return self.preprocess.size[0] / height, self.preprocess.size[1] / width

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -86,6 +87,21 @@ class TimmModel(DiscriminativeModel):
             source,
             digest,
         )
+        self.architecture, self.options = architecture, options
+
+    def at(self, size: tuple[int, int], device: str | None = None) -> DiscriminativeModel:
+        """See :class:`DiscriminativeModel`: some architectures are built for one size."""
+        other = super().at(size, device)
+        network: Any = other.network
+        if (
+            device == "meta"
+            and size != self.preprocess.size
+            and not hasattr(network, "set_input_size")
+        ):
+            with suppress(Exception), torch.device(device):  # many take no img_size, or not any
+                network = timm.create_model(self.architecture, **self.options | {"img_size": size})
+                other.network = network.eval()
+        return other
 
 
 def published_weights(architecture: str) -> Weights:
