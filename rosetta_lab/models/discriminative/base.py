@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -151,17 +152,21 @@ class DiscriminativeModel(nn.Module):
             if kinds:
                 self._layouts[layer] = told(kinds[0], shape, size, prefix)
             else:
-                self._layouts[layer] = tell(self._probe.of(layer), size, prefix)
+                found = tell(self._probe.of(layer), size, prefix)
+                if len(found.places) == 1 and hasattr(self.backbone, "unroll"):  # Hiera
+                    raise Untold("its tokens do not lie row by row")
+                self._layouts[layer] = found
         return self._layouts[layer]
 
     @cached_property
     def _probe(self) -> Probe:
         weights = (value for value in self.parameters() if value.is_floating_point())
         like = next(weights, torch.empty(0))
-        return Probe(self.at, lambda model: model.network, self.preprocess.size, like)
+        return Probe(self.at, attrgetter("network"), self.preprocess.size, like)
 
     @property
     def _size_in_patches(self) -> tuple[float, float]:
+        """Height and width of the images, counted in patches where these are not square."""
         embed: Any = getattr(self.backbone, "patch_embed", self.backbone)
         patch = getattr(embed, "patch_size", 1)
         height, width = patch if isinstance(patch, Sequence) else (patch, patch)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.models.discriminative.timm_names import timm_names
 from rosetta_lab.models.preprocess import Preprocess
 from rosetta_lab.run.configs import plain
+from rosetta_lab.run.foreign import printable
 
 FILES = ("model.safetensors", "pytorch_model.bin")  # of timm's repositories, best first
 
@@ -63,7 +64,8 @@ class TimmModel(DiscriminativeModel):
             )
         options = plain(model_kwargs) or {}
         if weights == "random":
-            network: Any = timm.create_model(architecture, **options)
+            with possible(architecture):
+                network: Any = timm.create_model(architecture, **options)
             source, digest = "random", ""
         else:
             published = weights == "pretrained"
@@ -102,6 +104,22 @@ class TimmModel(DiscriminativeModel):
                 network = timm.create_model(self.architecture, **self.options | {"img_size": size})
                 other.network = network.eval()
         return other
+
+
+@contextmanager
+def possible(architecture: str) -> Iterator[None]:
+    """Say in two lines that timm makes no network of some arguments.
+
+    Raises:
+        RosettaError: see above.
+    """
+    try:
+        yield
+    except Exception as error:  # of any kind: timm checks few arguments
+        raise RosettaError(
+            f"timm makes no {architecture} of these arguments: "
+            f"{printable(' '.join(str(error).split()))}\nChange model_kwargs."
+        ) from error
 
 
 def published_weights(architecture: str) -> Weights:
