@@ -164,17 +164,14 @@ class Probe:
     """Shapes of what all layers of a network put out and take in, for images of several sizes.
 
     Args:
-        at: a model for images of a size in pixels that may be used up, on a device: see
-            :func:`twin`.
+        at: makes a model for images of a size in pixels that may be used up, see :func:`twin`.
         network: the part of it whose modules the layers are.
         size: height and width that the network is for.
         like: a tensor of the type that the images have, where the model is.
 
     Attributes:
         shapes: layer to its shape, in the order of ``PROBES``, as far as the passes came.
-
-    Raises:
-        RosettaError: the network fails on images of its own size.
+        error: of the network, on images of its own size.
     """
 
     def __init__(
@@ -184,43 +181,40 @@ class Probe:
         size: tuple[int, int],
         like: Tensor,
     ) -> None:
+        self.size = size
         for device in ("meta", None):  # some networks look at the numbers
             self.shapes: list[dict[str, Shape]] = []
+            self.error: Exception | None = None
             for images, higher, wider in PROBES:
                 its = (higher * size[0], wider * size[1])
-                model = at(its, device)
-                shown = like.new_zeros((images, 3, *its), device=device)
-                shapes, error = shapes_of_all(model, network(model), shown)
-                if error is not None and not self.shapes:
-                    break
+                shapes: dict[str, Shape] = {}
+                try:
+                    model = at(its, device)
+                    watch_shapes(network(model), shapes)
+                    with torch.no_grad():
+                        model(like.new_zeros((images, 3, *its), device=device))
+                except Exception as error:  # of any kind: it is a network's
+                    self.error = self.error or (None if self.shapes else error)
                 self.shapes.append(shapes)
-            else:
-                return
-        raise RosettaError(
-            f"The network fails on images of {size[0]} x {size[1]} pixels: "
-            f"{printable(' '.join(str(error).split()))}\n"
-            "Choose the size that it is made for (preprocess.size), or other arguments of it."
-        )
+            if self.error is None:
+                break
 
     def of(self, layer: str) -> list[Shape | None]:
         """A layer's shapes, in the order of ``PROBES``; None where it was not reached."""
         return [shapes.get(layer) for shapes in self.shapes]
 
+    def check(self) -> None:
+        """Raise a RosettaError if the network fails on any images of its own size."""
+        if self.error is not None:
+            raise RosettaError(
+                f"The network fails on images of {self.size[0]} x {self.size[1]} pixels: "
+                f"{printable(' '.join(str(self.error).split()))}\n"
+                "Choose the size that it is made for (preprocess.size), or other arguments of it."
+            )
 
-def shapes_of_all(
-    model: nn.Module, network: nn.Module, images: Tensor
-) -> tuple[dict[str, Shape], Exception | None]:
-    """Shapes of what every layer of a network puts out and takes in, as far as a pass comes.
 
-    Args:
-        model: takes the images; it is used up.
-        network: the part of it whose modules the layers are.
-        images: (N, 3, H, W).
-
-    Returns:
-        the shapes by layer, and what ended the pass before it was through.
-    """
-    found: dict[str, Shape] = {}
+def watch_shapes(network: nn.Module, found: dict[str, Shape]) -> None:
+    """Have the shapes of what every layer puts out and takes in noted as it runs, by its name."""
 
     def see(layer: str, value: Any) -> None:
         if isinstance(value, tuple) and len(value) == 1:
@@ -237,12 +231,6 @@ def shapes_of_all(
     for name, module in network.named_modules():
         module.register_forward_hook(partial(after, name))
         module.register_forward_pre_hook(partial(before, name + INPUT_SUFFIX))
-    try:
-        with torch.no_grad():
-            model(images)
-    except Exception as error:  # of any kind: it is a network's
-        return found, error
-    return found, None
 
 
 def twin(module: Module, device: str | None, without: str) -> Module:

@@ -1,4 +1,4 @@
-"""What the axes of layers mean, in networks of several libraries, against what is planted in images.
+"""What the axes of layers mean, in networks of many kinds, against what is planted in images.
 
 No layout is written down here: where a patch of the image changes, the maps change most.
 """
@@ -71,12 +71,12 @@ def seen(model: DiscriminativeModel, layer: str) -> tuple[int, ...]:
         ("swin_tiny_patch4_window7_224", SWIN, "layers.0.blocks.1", (12, 16, 32)),
         ("swin_tiny_patch4_window7_224", SWIN, "layers.1.blocks.0.mlp.act", (96, 8, 16)),
         ("swin_tiny_patch4_window7_224", SWIN, "patch_embed", (12, 16, 32)),
-        ("swinv2_tiny_window8_256", SWIN, "layers.1.blocks.1.norm1", (24, 8, 16)),
+        ("swinv2_tiny_window8_256", SWIN, "layers.1.blocks.1", (24, 8, 16)),
         ("maxvit_rmlp_pico_rw_256", MAXVIT, "stages.0.blocks.0.attn_block.mlp.act", (128, 16, 32)),
         ("maxvit_rmlp_pico_rw_256", MAXVIT, "stages.1.blocks.0", (64, 8, 16)),
         ("pvt_v2_b0", {}, "stages.0.blocks.1.mlp.act", (256, 16, 32)),
         ("pvt_v2_b0", {}, "stages.1", (64, 8, 16)),
-        ("levit_128s", {"img_size": (64, 128)}, "stages.0.blocks.0.mlp", (128, 4, 8)),
+        ("levit_128s", {"img_size": (64, 128)}, "stages.0.blocks.0.attn.qkv", (256, 4, 8)),
         ("mixer_s32_224", {"img_size": (64, 128)}, "blocks.1.mlp_channels.act", (2048, 2, 4)),
         ("mixer_s32_224", {"img_size": (64, 128)}, "blocks.1.mlp_tokens:input", (512, 2, 4)),
         ("vit_tiny_patch16_224", SMALL_VIT, "blocks.1.mlp.act", (96, 4, 8)),
@@ -211,17 +211,18 @@ def test_a_network_that_looks_at_its_numbers() -> None:
         ("vit_tiny_patch16_224", SMALL_VIT),
         ("swin_tiny_patch4_window7_224", SWIN),
         ("mixer_s32_224", {"img_size": (64, 128)}),
+        ("vit_tiny_patch16_224", SMALL_VIT | {"img_size": (100, 90), "patch_size": 300}),
     ],
 )
 def test_a_size_that_a_network_refuses(architecture: str, options: dict[str, Any]) -> None:
     model = timm_model(architecture, (100, 90), **options)
     with pytest.raises(RosettaError, match=r"fails on images of 100 x 90 pixels: .*\n.*size"):
-        model.maps(torch.rand(1, 3, 64, 64), ["patch_embed"])
+        model.maps(torch.rand(1, 3, 64, 64), ["head"])
 
 
-@pytest.mark.parametrize("options", [{"patch_size": 0}, {"patch_size": 300}, {"depth": "two"}])
+@pytest.mark.parametrize("options", [{"patch_size": 0}, {"depth": "two"}, {"widht": 3}])
 def test_options_of_which_timm_makes_no_network(options: dict[str, Any]) -> None:
-    with pytest.raises(RosettaError, match=r"vit_tiny_patch16_224: .*\n.*model_kwargs"):
+    with pytest.raises(RosettaError, match=r"no vit_tiny_patch16_224 of .*: .*\n.*model_kwargs"):
         timm_model("vit_tiny_patch16_224", **options)
 
 

@@ -73,15 +73,32 @@ class DiscriminativeModel(nn.Module):
             layer to maps (N, C, H, W), or to what ``on_map`` returned.
 
         Raises:
-            RosettaError: a layer does not run, or more than once, or does not put out maps.
+            RosettaError: a layer does not run, or more than once, or does not put out maps; or the
+                network runs on no images of this size.
         """
-        return look(self.network, layers, lambda: self(images), self.to_map, on_map, whole=False)[1]
+        return self._look(images, layers, on_map, whole=False)[1]
 
     def output_and_maps(
         self, images: Tensor, layers: Sequence[str], on_map: OnMap[Kept] | None = None
     ) -> tuple[Tensor, dict[str, Kept]]:
         """The network's output, and :meth:`maps`, from one pass."""
-        return look(self.network, layers, lambda: self(images), self.to_map, on_map)
+        return self._look(images, layers, on_map)
+
+    def _look(
+        self,
+        images: Tensor,
+        layers: Sequence[str],
+        on_map: OnMap[Kept] | None,
+        *,
+        whole: bool = True,
+    ) -> tuple[Any, dict[str, Kept]]:
+        try:
+            return look(
+                self.network, layers, lambda: self(images), self.to_map, on_map, whole=whole
+            )
+        except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError):
+            self._probe.check()  # perhaps it is not what these images do to it
+            raise
 
     @property
     def backbone(self) -> nn.Module:
