@@ -105,7 +105,7 @@ class Mined:
         """A model of the run that tells the generator's classes apart.
 
         Args:
-            name: its name; None for the first with as many outputs as there are classes.
+            name: its name; None for the first that has as many classes.
             loaded: models that need not be loaded again.
 
         Returns:
@@ -118,7 +118,7 @@ class Mined:
         if not classes:
             return None
         for candidate in list(entries) if name is None else [name]:
-            if candidate not in entries or output_count(entries[candidate]) == classes:
+            if candidate not in entries or class_count(entries[candidate]) == classes:
                 return (loaded or {}).get(candidate) or self.models([candidate])[candidate]
         if name is None:
             return None
@@ -150,14 +150,13 @@ class Mined:
 
 
 @torch.no_grad()
-def output_count(entry: DictConfig) -> int:
-    """How many numbers a model puts out for an image; 0 for maps. Its weights are not needed."""
+def class_count(entry: DictConfig) -> int:
+    """Of how many classes a model puts out the logits. Its weights are not needed."""
     bare = unresolved(entry)
     bare |= {"weights": "random"} if "weights" in bare else {}
     with torch.device("meta"), refusing("The dictionary's model"):
-        model: DiscriminativeModel = DISCRIMINATIVE.make(bare).eval()
-        found = model(torch.zeros(1, 3, *model.preprocess.size))
-    return found.shape[1] if found.dim() == 2 else 0
+        model: DiscriminativeModel = DISCRIMINATIVE.make(bare)
+        return model.num_classes
 
 
 def dictionary_folder(source: str | Path) -> Path:

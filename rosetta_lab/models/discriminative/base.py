@@ -34,7 +34,13 @@ class DiscriminativeModel(nn.Module):
         declared: globs over layers to what these put out, where comparing images of several sizes
             does not tell, as in a network that takes one size only: ``NCHW``, ``NHWC``, or ``NTC``
             for tokens, row by row, perhaps after class and register tokens.
+
+    Attributes:
+        num_classes: of which the output is the logits; 0 where it is something else, such as an
+            embedding, which may be as wide.
     """
+
+    num_classes: int = 0
 
     def __init__(
         self,

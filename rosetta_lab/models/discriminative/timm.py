@@ -10,7 +10,7 @@ from typing import Any
 import timm
 import torch
 from timm.layers.pos_embed import resample_abs_pos_embed
-from torch import Tensor
+from torch import Tensor, nn
 
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.models.checkpoints import Weights, load_weights
@@ -90,6 +90,7 @@ class TimmModel(DiscriminativeModel):
             digest,
         )
         self.architecture, self.options = architecture, options
+        self.num_classes = int(network.num_classes)
 
     def at(self, size: tuple[int, int], device: str | None = None) -> DiscriminativeModel:
         """See :class:`DiscriminativeModel`: some architectures are built for one size."""
@@ -162,7 +163,24 @@ def with_weights(architecture: str, loaded: Weights, options: dict[str, Any]) ->
     except (AssertionError, IndexError, KeyError, RuntimeError, ValueError) as error:
         raise misfit(loaded.source, architecture, error) from error
     network.pretrained_cfg.pop("state_dict")  # a second copy
+    check_numbers(loaded, network)
     return network
+
+
+def check_numbers(loaded: Weights, network: nn.Module) -> None:
+    """See that no weights are whole numbers, which timm would take for any.
+
+    Raises:
+        RosettaError: some are.
+    """
+    own = {name for name, value in network.state_dict().items() if value.is_floating_point()}
+    for name, value in loaded.state_dict.items():
+        # Under timm's names, or as the authors call what timm renames.
+        if (name in own or name.endswith((".weight", ".bias"))) and not value.is_floating_point():
+            raise RosettaError(
+                f"{loaded.source}: {name} is of {value.dtype}, no weights.\n"
+                "Choose other weights: the file is damaged, or is of a quantised network."
+            )
 
 
 def with_positions(
