@@ -27,6 +27,9 @@ Module = TypeVar("Module", bound=nn.Module)
 
 # As many images, and how many times as high and as wide as a network's own.
 PROBES = ((2, 1, 1), (1, 1, 1), (2, 2, 1), (2, 1, 2), (2, 2, 2))
+# Networks of timm that order their tokens otherwise than row by row, or pool them in that order:
+# numbers of tokens do not tell. Every other family was seen to have them row by row.
+SCATTERED = {"Hiera", "NextViT"}
 UNITS, ROWS, COLUMNS, TOKENS = (False, False), (True, False), (False, True), (True, True)
 
 

@@ -121,6 +121,7 @@ def test_units_and_places_of_timm_s_networks(
         ("mobilenetv3_small_050", {}, "blocks.0.0.se.conv_reduce", "0 of its"),
         ("hiera_tiny_224", {"img_size": (64, 128)}, "blocks.0", "row by row"),
         ("hiera_tiny_224", {"img_size": (64, 128)}, "blocks.3.mlp.act", "row by row"),
+        ("nextvit_small", {}, "stages.1.blocks.3.e_mhsa.k", "row by row"),
     ],
 )
 def test_what_are_no_maps_is_refused_by_name(

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.models import recording
-from rosetta_lab.models.layouts import Kind, Layout, Probe, Untold, tell, told, twin
+from rosetta_lab.models.layouts import SCATTERED, Kind, Layout, Probe, Untold, tell, told, twin
 from rosetta_lab.models.preprocess import Preprocess
 from rosetta_lab.models.recording import Kept, OnMap, look
 from rosetta_lab.models.units import matches
@@ -176,7 +176,7 @@ class DiscriminativeModel(nn.Module):
                 self._layouts[layer] = told(kinds[0], shape, size, prefix)
             else:
                 found = tell(self._probe.of(layer), size, prefix)
-                if len(found.places) == 1 and hasattr(self.backbone, "unroll"):  # Hiera
+                if len(found.places) == 1 and type(self.backbone).__name__ in SCATTERED:
                     raise Untold("its tokens do not lie row by row")
                 self._layouts[layer] = found
         return self._layouts[layer]
