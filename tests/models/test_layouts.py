@@ -171,6 +171,8 @@ def test_a_network_of_one_size_is_declared_or_refused() -> None:
     assert seen(bare(vit, (64, 64), declared={"encoder.**": "NTC"}), layer) == (24, 4, 4)
     with pytest.raises(RosettaError, match=r"conv_proj puts out \(2, 24, 4, 4\).*not NTC"):
         bare(vit, (64, 64), declared={"*": "NTC"}).maps(images, ["conv_proj"])
+    with pytest.raises(RosettaError, match=r"declared\.\*=CHW: .*\n.*NCHW, NHWC, NTC"):
+        bare(vit, (64, 64), declared={"*": "CHW"})
 
 
 def test_open_clip_s_transformers() -> None:

@@ -8,12 +8,12 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from operator import attrgetter
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
-from rosetta_lab.errors import RosettaError
+from rosetta_lab.errors import RosettaError, check_choice
 from rosetta_lab.models import recording
 from rosetta_lab.models.layouts import SCATTERED, Kind, Layout, Probe, Untold, tell, told, twin
 from rosetta_lab.models.preprocess import Preprocess
@@ -57,6 +57,8 @@ class DiscriminativeModel(nn.Module):
         self.layers = tuple(layers)
         self.source, self.sha256 = source, sha256
         self.declared = dict(declared or {})
+        for glob, kind in self.declared.items():
+            check_choice(f"declared.{glob}", kind, get_args(Kind))
         self._layouts: dict[str, Layout] = {}
 
     def forward(self, images: Tensor) -> Tensor:
