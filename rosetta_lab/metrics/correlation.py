@@ -33,7 +33,17 @@ class SumMetric(Metric):
     full_state_update = False
 
     def __init__(self) -> None:
-        super().__init__(dist_sync_fn=all_reduce)
+        super().__init__(dist_sync_fn=all_reduce, compute_with_cache=False)
+
+    def _wrap_compute(self, compute: Callable[..., Any]) -> Callable[..., Any]:
+        # torchmetrics makes numbers of tensors with one element, wherever it sees one, but a model
+        # may have a single unit.
+        def unseen() -> Callable[[], Any]:
+            value = compute()
+            return lambda: value
+
+        wrapped = super()._wrap_compute(unseen)
+        return lambda: wrapped()()
 
     def add_sum(self, name: str, *shape: int) -> None:
         """Register a sum that starts at zero."""

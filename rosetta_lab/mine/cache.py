@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from rosetta_lab.data.latents import Latents
 from rosetta_lab.files import cache_folder, save_tensors
+from rosetta_lab.mine.code import outside_code
 from rosetta_lab.mine.null import Evidence
 from rosetta_lab.mine.partial import PartialSums
 from rosetta_lab.mine.result import MiningResult
@@ -42,6 +43,7 @@ def fingerprint(
         "versions": [str(torch.__version__), timm.__version__, open_clip.__version__],
         "matmul": torch.get_float32_matmul_precision(),
         "configs": configs,
+        "code": outside_code(observer.networks.values(), configs),
         "weights": {name: state_hash(model) for name, model in observer.networks.items()},
         "layers": observer.layers,
         "reference": observer.reference,  # keys are sorted: the order of the layers does not tell

@@ -131,6 +131,12 @@ def apply_overrides(cfg: DictConfig) -> DictConfig:
             "Name at least one, such as disc=[resnet_fashion]."
         )
     cfg = cfg.copy()
+    for name, entry in cfg.disc.items():
+        if not isinstance(entry, Mapping):
+            raise RosettaError(
+                f"disc.{name}={entry}: expected a model (_target_ and its arguments).\n"
+                f"Pass ~disc.{name} to leave it out."
+            )
     entries = {cfg.gen.name: cfg.gen, **cfg.disc}
     if cfg.weights not in (None, "random"):
         name = next(iter(cfg.disc), "NAME")

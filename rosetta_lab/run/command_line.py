@@ -102,10 +102,10 @@ def group_folders(override: Override, outside: list[str]) -> list[Path]:
 
 
 def check_lists(arguments: list[str]) -> None:
-    """Look every member of ``group=[NAME,...]`` up in its group.
+    """Look every member of ``group=[NAME,...]`` up in its group, and null, which no group has.
 
     Of ``group=NAME`` Hydra says itself what there is to choose from; of a member of a list it says
-    only that it cannot be loaded.
+    only that it cannot be loaded, and of null nothing that helps.
 
     Raises:
         RosettaError: the group has no such member.
@@ -118,8 +118,8 @@ def check_lists(arguments: list[str]) -> None:
         choices = sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
         several = override.is_sweep_override()
         for value in override.sweep_iterator() if several else [override.value()]:
-            for name in value if isinstance(value, list) else ():
-                check_choice(override.key_or_group, str(name), choices)
+            for name in value if isinstance(value, list) else [value] if value is None else ():
+                check_choice(override.key_or_group, "null" if name is None else str(name), choices)
 
 
 def check_keys(config_name: str, arguments: list[str]) -> None:
