@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
+from torch import Tensor, nn
 
 from rosetta_lab.data.latents import Latents
 from rosetta_lab.dictionary.schema import FILE_NAME, ModelCard, RosettaDictionary
-from rosetta_lab.errors import RosettaError, advising
-from rosetta_lab.files import PACKAGE
+from rosetta_lab.errors import RosettaError, advising, printable
+from rosetta_lab.files import PACKAGE, path_of
 from rosetta_lab.models.base import Generator
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.models.load import load_generator, load_models
 from rosetta_lab.models.options import Text, refusing
 from rosetta_lab.models.registry import DISCRIMINATIVE, GENERATORS, check_sources
+from rosetta_lab.models.units import INPUT_SUFFIX
 from rosetta_lab.run.configs import plain, unresolved
-from rosetta_lab.run.foreign import TARGET, Strict, check_closed, check_record, printable
+from rosetta_lab.run.foreign import TARGET, Strict, check_closed, check_record
 
 EMBEDDED = PACKAGE / "zoo" / "dictionary"
 MINE_AGAIN = "weights=PATH to a new rosetta_lab.mine"  # what a dictionary names is not replaced
 LR = 0.1  # of inversions through a generator whose config names none
+Sizes = dict[str, tuple[int, ...]]  # layer to (C, H, W)
 Finite = Annotated[float, Field(ge=-1e6, le=1e6)]
 
 
@@ -170,8 +174,10 @@ class Mined:
         with refusing("The dictionary's model"), advising(f"disc.NAME.{MINE_AGAIN}"):
             models = load_models(entries, self.config.seed, DISCRIMINATIVE)
         for name, model in models.items():
-            check_weights(model, self.dictionary.discriminative.get(name))
-        return {name: model.to(self.device) for name, model in models.items()}
+            check_weights(model, card := self.dictionary.discriminative.get(name))
+            models[name] = model.to(self.device)
+            check_layers(model.network, partial(_model_sizes, model), card)
+        return models
 
 
 @torch.no_grad()
@@ -187,7 +193,7 @@ def output_count(entry: DictConfig) -> int:
 
 def dictionary_folder(source: str | Path) -> Path:
     """Folder of a mining run, or of the one that comes with the package (``embedded``)."""
-    return EMBEDDED if str(source) == "embedded" else Path(str(source)).expanduser()
+    return EMBEDDED if str(source) == "embedded" else path_of(str(source))
 
 
 def load_mined(
@@ -218,11 +224,57 @@ def load_mined(
     with refusing("The dictionary's generator"), advising(f"gen.{MINE_AGAIN}"):
         generator = load_generator(config.gen, config.seed, GENERATORS)
     check_weights(generator, dictionary.reference)
-    mined = Mined(
-        dictionary, folder, config, generator.to(device), torch.device(device), trust_sources
-    )
+    generator = generator.to(device)
+    check_layers(generator, partial(_generator_sizes, generator), dictionary.reference)
+    mined = Mined(dictionary, folder, config, generator, torch.device(device), trust_sources)
     mined.images(1, 0, config.psi)  # tells now which classes there are not
     return mined
+
+
+@torch.no_grad()
+def _generator_sizes(generator: Generator, layers: Sequence[str]) -> Sizes:
+    like = next(generator.parameters())
+    z, classes = torch.zeros(1, generator.z_dim).to(like), generator.num_classes
+    c = torch.eye(classes)[:1].to(like) if classes else None
+    return generator.maps(generator.map(z, c), layers, _size)
+
+
+@torch.no_grad()
+def _model_sizes(model: DiscriminativeModel, layers: Sequence[str]) -> Sizes:
+    device = next(model.parameters()).device
+    return model.maps(torch.zeros(1, 3, *model.preprocess.size, device=device), layers, _size)
+
+
+def _size(layer: str, maps: Tensor) -> tuple[int, ...]:
+    return tuple(maps.shape[1:])
+
+
+def check_layers(
+    network: nn.Module, sizes: Callable[[Sequence[str]], Sizes], card: ModelCard | None
+) -> None:
+    """See that the layers that a dictionary tells of are those of the model itself.
+
+    Args:
+        network: whose modules they are.
+        sizes: looks at one image; layers to the sizes (C, H, W) of their maps.
+        card: of the dictionary.
+
+    Raises:
+        RosettaError: there is no such layer, or its maps are of another size.
+    """
+    layers = card.layers if card else []
+    known = dict(network.named_modules())
+    names = [layer.name for layer in layers]
+    wrong = [name for name in names if name.removesuffix(INPUT_SUFFIX) not in known]
+    if names and not wrong:
+        with refusing("The dictionary's model"):
+            found = sizes(names)
+        wrong = [x.name for x in layers if found[x.name] != (x.channels, x.height, x.width)]
+    if wrong:
+        raise RosettaError(
+            f"The dictionary's layer '{printable(wrong[0])}' is not one of its model's, or of "
+            "another size; refused.\nThe file is damaged, or was tampered with: mine again."
+        )
 
 
 def check_weights(model: Generator | DiscriminativeModel, card: ModelCard | None) -> None:
