@@ -14,8 +14,8 @@ from torch import Tensor
 
 from rosetta_lab.data.latents import Latents
 from rosetta_lab.dictionary.schema import FILE_NAME, ModelCard, RosettaDictionary
-from rosetta_lab.errors import RosettaError, advising
-from rosetta_lab.files import PACKAGE
+from rosetta_lab.errors import RosettaError, advising, printable
+from rosetta_lab.files import PACKAGE, path_of
 from rosetta_lab.models.base import Generator
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.models.load import load_generator, load_models
@@ -23,7 +23,7 @@ from rosetta_lab.models.options import Text, refusing
 from rosetta_lab.models.registry import DISCRIMINATIVE, GENERATORS, check_sources
 from rosetta_lab.models.units import INPUT_SUFFIX, Layer
 from rosetta_lab.run.configs import plain, unresolved
-from rosetta_lab.run.foreign import TARGET, Strict, check_closed, check_record, printable
+from rosetta_lab.run.foreign import TARGET, Strict, check_closed, check_record
 
 EMBEDDED = PACKAGE / "zoo" / "dictionary"
 MINE_AGAIN = "weights=PATH to a new rosetta_lab.mine"  # what a dictionary names is not replaced
@@ -190,7 +190,7 @@ def class_count(entry: DictConfig) -> int:
 
 def dictionary_folder(source: str | Path) -> Path:
     """Folder of a mining run, or of the one that comes with the package (``embedded``)."""
-    return EMBEDDED if str(source) == "embedded" else Path(str(source)).expanduser()
+    return EMBEDDED if str(source) == "embedded" else path_of(str(source))
 
 
 def load_mined(

@@ -22,7 +22,7 @@ from rosetta_lab.edit.arms import (
 from rosetta_lab.edit.numbers import edit_table
 from rosetta_lab.edit.page.index import write_edits
 from rosetta_lab.edit.problem import Editing
-from rosetta_lab.edit.recipe import load_edit, with_recipe, write_recipe
+from rosetta_lab.edit.recipe import followed, load_edit, with_recipe, write_recipe
 from rosetta_lab.edit.setup import (
     add_selectivity,
     chosen_units,
@@ -30,7 +30,7 @@ from rosetta_lab.edit.setup import (
     load_sources,
     random,
 )
-from rosetta_lab.errors import check_choice, check_count
+from rosetta_lab.errors import check_choice, check_count, say
 from rosetta_lab.files import atomic_write
 from rosetta_lab.functional.agreement import Normalization
 from rosetta_lab.invert.latent_files import metadata
@@ -51,16 +51,16 @@ def main(cfg: DictConfig) -> EditRun:
     if cfg.normalization is not None:
         check_choice("normalization", cfg.normalization, get_args(Normalization))
     trainer = make_trainer(cfg, folder, bar=False)
-    with one_device(trainer) as device:
+    with one_device(trainer) as device, followed(cfg):
         mined = load_mined(cfg.dictionary, device, cfg.trust_sources)
         cfg = filled_in(cfg, mined)
         run = edit_images(cfg, mined, trainer)
     run.save(folder)
     recipe = write_recipe(folder, cfg)
     page = write_edits(folder, run, cfg, mined.dictionary)
-    print(edit_table(run))
-    print(f"Look at it: {page.resolve()}")
-    print(f"Do it again: python -m rosetta_lab.edit recipe={recipe}")
+    say(edit_table(run))
+    say(f"Look at it: {page.resolve()}")
+    say(f"Do it again: python -m rosetta_lab.edit recipe={recipe}")
     return run
 
 

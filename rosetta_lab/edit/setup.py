@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
@@ -17,6 +15,7 @@ from rosetta_lab.edit.arms import (
 )
 from rosetta_lab.edit.problem import Editing
 from rosetta_lab.edit.recipe import load_distance
+from rosetta_lab.files import path_of
 from rosetta_lab.invert.latent_code import Space
 from rosetta_lab.invert.optimise import optimise
 from rosetta_lab.invert.pivotal_tuning import TUNED
@@ -62,7 +61,7 @@ def load_sources(
         found = optimise(inversion(batch), how.steps, how.lr, progress=progress)
         return Sources(batch.ids, found.latent, found.class_weights), how.space, batch.images
     if cfg.latent.file is not None:
-        path = Path(str(cfg.latent.file)).expanduser()
+        path = path_of(str(cfg.latent.file))
         sources, space = from_file(generator, path, cfg.space)
         if (tuned := path.parent / TUNED).is_file():
             load_into(generator, load_weights(str(tuned)))  # what pivotal tuning made of it

@@ -52,8 +52,13 @@ class RosettaUnits(nn.Module):
         self.models = nn.ModuleDict({name: models[name] for name in pairs})
         self.normalization: Normalization = normalization
         self.units = dictionary.reference.units
-        self.statistics = {name: load_statistics(folder, name) for name in pairs}
-        self.generator_statistics = load_statistics(folder, dictionary.reference.name)
+        self.statistics = {
+            name: load_statistics(folder, name, dictionary.discriminative[name].layers)
+            for name in pairs
+        }
+        self.generator_statistics = load_statistics(
+            folder, dictionary.reference.name, dictionary.reference.layers
+        )
         self.sizes = {layer.name: layer.size for layer in dictionary.reference.layers}
         self.blocks = {
             name: blocks_of_layers(self.units, dictionary.discriminative[name].units, rows)
@@ -87,7 +92,7 @@ def own_units(mined: Mined, chosen: Tensor, normalization: Normalization = "cosi
         mined.generator,
         card.units,
         chosen,
-        load_statistics(mined.folder, card.name),
+        load_statistics(mined.folder, card.name, card.layers),
         {layer.name: layer.size for layer in card.layers},
         normalization,
     )

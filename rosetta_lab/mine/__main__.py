@@ -17,9 +17,10 @@ from rosetta_lab.data.latents import LatentDataModule, Latents
 from rosetta_lab.dictionary.build import build_dictionary, check_k, model_cards
 from rosetta_lab.dictionary.evidence import find
 from rosetta_lab.dictionary.schema import RosettaDictionary
+from rosetta_lab.errors import say
 from rosetta_lab.files import save_tensors
 from rosetta_lab.mine import control
-from rosetta_lab.mine.cache import SumsCache, fingerprint
+from rosetta_lab.mine.cache import fingerprint, open_cache
 from rosetta_lab.mine.module import MiningModule, shapes_of
 from rosetta_lab.mine.null import Evidence
 from rosetta_lab.mine.page.examples import collect_examples
@@ -99,8 +100,8 @@ def main(cfg: DictConfig) -> RosettaDictionary | None:
         counts = {k: float(dictionary.summary[k]) for k in ("rosetta_neurons", "concepts")}
         logger.log_metrics(counts | {"k": float(cfg.k_disc)})
         logger.finalize("success")
-    print(summary_table(dictionary))
-    print(f"Look at it: {page.resolve()}")
+    say(summary_table(dictionary))
+    say(f"Look at it: {page.resolve()}")
     return dictionary
 
 
@@ -121,7 +122,7 @@ def mine(
     key = fingerprint(
         observer, latents, cfg.psi, cfg.module.correlation, configs, batch_size, evidence
     )
-    cache = SumsCache(key) if cfg.cache else None
+    cache = open_cache(key) if cfg.cache else None
     module: MiningModule = instantiate(cfg.module)(
         observer,
         shapes_of(observer, latents.batch([0])),

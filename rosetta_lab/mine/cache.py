@@ -7,24 +7,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import open_clip
 import timm
 import torch
-from safetensors import SafetensorError, safe_open
 
 from rosetta_lab.data.latents import Latents
-from rosetta_lab.files import cache_folder, save_tensors
+from rosetta_lab.errors import RosettaError
+from rosetta_lab.files import cache_folder, load_tensors, save_tensors
 from rosetta_lab.mine.code import outside_code
 from rosetta_lab.mine.null import Evidence
 from rosetta_lab.mine.partial import PartialSums
 from rosetta_lab.mine.result import MiningResult
+from rosetta_lab.models.checkpoints.cache import private
 from rosetta_lab.models.load import state_hash
 from rosetta_lab.models.observer import Observer
 
+log = logging.getLogger("rosetta_lab")
 ARITHMETIC = 3  # raise it whenever the same ingredients would give other numbers
 
 
@@ -56,25 +60,42 @@ def fingerprint(
     return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
 
 
-class SumsCache:
-    """Finished and unfinished results in the cache folder, under one fingerprint."""
+def open_cache(key: str) -> SumsCache | None:
+    """The cache under a fingerprint; None, with a word, where there can be no cache."""
+    try:
+        path = private(cache_folder() / "mining" / f"{key}.safetensors", cache_folder())
+    except RosettaError as error:
+        log.warning("Mining without a cache. %s", error)
+        return None
+    return SumsCache(path)
 
-    def __init__(self, key: str) -> None:
-        folder = cache_folder() / "mining"
-        self.path = folder / f"{key}.safetensors"
-        self.partial = PartialSums(folder / f"{key}.partial")
+
+class SumsCache:
+    """Finished and unfinished results under one fingerprint.
+
+    Args:
+        path: of the finished one; the unfinished are beside it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.partial = PartialSums(path.with_suffix(".partial"))
 
     def load(self, tables: bool = False) -> MiningResult | None:
         """The finished result; None if there is none, or its file is damaged or lacks tables."""
+        if not self.path.exists():
+            return None
         try:
-            with safe_open(self.path, "pt") as stream:
-                tensors = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118
-            result = MiningResult.from_tensors(tensors)
-        except (OSError, SafetensorError, LookupError, ValueError, StopIteration):
+            result = MiningResult.from_tensors(load_tensors(self.path)[0])
+        except (RosettaError, LookupError, ValueError, StopIteration) as error:
+            log.warning("Mining anew. %s", error)
             return None
         return result if result.tables or not tables else None
 
     def save(self, result: MiningResult) -> None:
-        """Keep a finished result and forget the unfinished sums."""
-        save_tensors(self.path, result.to_tensors())
+        """Keep a finished result and forget the unfinished sums, or say that it cannot be kept."""
+        try:
+            save_tensors(self.path, result.to_tensors())
+        except RosettaError as error:
+            log.warning("The result is not kept for later runs. %s", error)
         self.partial.remove()

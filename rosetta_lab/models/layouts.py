@@ -17,9 +17,8 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from rosetta_lab.errors import RosettaError
+from rosetta_lab.errors import RosettaError, printable
 from rosetta_lab.models.units import INPUT_SUFFIX
-from rosetta_lab.run.foreign import printable
 
 Kind = Literal["NCHW", "NHWC", "NTC"]
 Shape = tuple[int, ...]

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from rosetta_lab.dictionary.mined import dictionary_folder
 from rosetta_lab.dictionary.schema import RosettaDictionary
-from rosetta_lab.errors import RosettaError
+from rosetta_lab.errors import RosettaError, say
 from rosetta_lab.overlap.overlaps import Overlap, overlaps
 from rosetta_lab.run.app import entry_point
 
@@ -26,9 +26,9 @@ def main(cfg: DictConfig) -> None:
     first, second = (RosettaDictionary.load(dictionary_folder(s)) for s in cfg.dictionaries)
     found = overlaps(first, second)
     if cfg.format == "json":
-        print(json.dumps([asdict(overlap) | {"share": overlap.share} for overlap in found]))
+        say(json.dumps([asdict(overlap) | {"share": overlap.share} for overlap in found]))
     else:
-        print(text(first.reference.name, second.reference.name, found))
+        say(text(first.reference.name, second.reference.name, found))
 
 
 def text(first: str, second: str, found: list[Overlap]) -> str:

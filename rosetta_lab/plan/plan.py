@@ -6,6 +6,7 @@ contents, while the bytes of every tensor that would exist are counted. Weights 
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,6 +25,10 @@ from rosetta_lab.plan.rehearsal import Sums, Timing, make_sums, measure_time
 
 # Share of the free memory that measuring may fill: allocators and convolutions take some uncounted.
 MEASURING = 0.9
+MEASURED = (  # said before it, since it takes minutes for large networks
+    "Measuring how long the networks and the sums take, on a few images and with random weights.\n"
+    "measure=0 leaves it out, and tells units and memory at once."
+)
 WORKING_COPIES = 4  # float64 copies of a block that finishing it holds at a time, about
 
 
@@ -174,6 +179,7 @@ def make_plan(cfg: DictConfig, device: str | None = None, measure: float = 0.0) 
     usable = int(MEASURING * available)
     with_sums, alone = (memory.room(usable, size, sums) for sums in (True, False))
     if measure and alone:
+        print(MEASURED, file=sys.stderr)
         there = None
         if with_sums:
             there = make_sums(cfg, shapes, observer.reference, classes, device)

@@ -16,7 +16,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 
 from rosetta_lab.errors import RosettaError, check_choice
-from rosetta_lab.files import asset_root
+from rosetta_lab.files import asset_root, path_of
 from rosetta_lab.run.foreign import (
     read_json,
 )
@@ -61,8 +61,8 @@ def zoo_of(dictionary: str) -> str:
     """The ``zoo`` that a dictionary's generator names, ``paper`` where it names none."""
     if dictionary == "embedded":
         return dictionary
-    path = Path(dictionary).expanduser()
     try:
+        path = path_of(dictionary)
         mined = read_json(path / "dictionary.json" if path.is_dir() else path)
         zoo = mined["config"]["gen"].get("zoo", "paper")
         return zoo if NAME.fullmatch(zoo) else "paper"  # it becomes an argument
@@ -99,6 +99,21 @@ def group_folders(override: Override, outside: list[str]) -> list[Path]:
     group = override.key_or_group
     own = asset_root() / (group if group == "experiments" else f"conf/{group}")
     return [f for f in (own, *(Path(root) / group for root in outside)) if f.is_dir()]
+
+
+def empty_lists(config_name: str, arguments: list[str]) -> list[str]:
+    """Command-line arguments with [] for null where a group has a list of members, as loggers."""
+    own = OmegaConf.load(asset_root() / "conf" / f"{config_name}.yaml")
+    config: Any = OmegaConf.to_container(own, resolve=False)
+    groups = {
+        group
+        for entry in config.get("defaults", ())
+        if isinstance(entry, dict)
+        for group, members in entry.items()
+        if isinstance(members, list)
+    }
+    nothing = {f"{group}={value}": f"{group}=[]" for group in groups for value in ("null", "")}
+    return [nothing.get(word, word) for word in arguments]
 
 
 def check_lists(arguments: list[str]) -> None:

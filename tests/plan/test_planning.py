@@ -165,6 +165,16 @@ def test_a_command_of_the_run(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_what_takes_minutes_is_told_before(tmp_path: Path) -> None:
+    """And not on stdout, which a program may read."""
+    small = ("disc=[resnet_fashion]", "batch_size=2", "measure=0.001", "format=json")
+    done = call("plan", *small, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["timing"] is not None
+    assert done.stderr.startswith("Measuring") and "measure=0" in done.stderr
+    assert call("plan", *small[:-2], "measure=0", cwd=tmp_path).stderr == ""
+
+
 def test_reference_layers(tmp_path: Path) -> None:
     done = call(
         "plan",

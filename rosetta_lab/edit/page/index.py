@@ -17,13 +17,12 @@ from rosetta_lab.edit.numbers import (
     TITLES,
     asked_figures,
     asked_words,
-    csv_table,
     figure_names,
     figure_text,
     mean_text,
+    write_table,
 )
 from rosetta_lab.edit.page.pictures import map_pictures, write_animation, write_grid
-from rosetta_lab.files import atomic_write
 from rosetta_lab.pages.charts import course
 from rosetta_lab.pages.document import PAGE_NAME, write_document
 
@@ -44,7 +43,7 @@ def write_edits(folder: Path, run: EditRun, cfg: Any, dictionary: RosettaDiction
     Returns:
         The path of ``index.html``. It is written last, so a page is never without its pictures.
     """
-    atomic_write(folder / TABLE_NAME, csv_table(run).encode())
+    write_table(folder / TABLE_NAME, run)
     write_grid([run.before, *(arm.images for arm in run.arms.values())], folder / GRID_NAME)
     for arm_name, arm in run.arms.items():
         for place, name in enumerate(run.sources.ids):

@@ -12,14 +12,13 @@ import torch
 from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 
-from rosetta_lab.errors import RosettaError
+from rosetta_lab.errors import RosettaError, printable
 from rosetta_lab.models.checkpoints import Weights, load_weights
 from rosetta_lab.models.checkpoints.hub import load_from_hub
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.models.discriminative.timm_names import timm_names
 from rosetta_lab.models.preprocess import Preprocess
 from rosetta_lab.run.configs import plain
-from rosetta_lab.run.foreign import printable
 
 FILES = ("model.safetensors", "pytorch_model.bin")  # of timm's repositories, best first
 
