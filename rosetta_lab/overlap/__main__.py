@@ -47,9 +47,9 @@ def text(first: str, second: str, found: list[Overlap]) -> str:
         lines.append(f"{overlap.pool:<14}{overlap.model:<24}{row}")
     lines.append(
         "random: units in both, were B's drawn at random from the same layers.\n"
-        "shuffled: what the same rule matches in shuffled images; - where a dictionary does not say.\n"
-        "best_buddies: matched with this model; accepted: those that pass the null; candidates: of\n"
-        "generator units with a best buddy in every model; rosetta: with an accepted one in each."
+        "shuffled: what the same rule matches in shuffled images; - where no dictionary says.\n"
+        "best_buddies: matched with this model; accepted: those that pass the null; candidates:\n"
+        "of generator units with a best buddy in every model; rosetta: with an accepted one."
     )
     return "\n".join(lines)
 
