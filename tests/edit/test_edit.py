@@ -242,7 +242,7 @@ def test_what_models_see_in_pictures_is_edited(tmp_path: Path) -> None:
         assert (abs(moved - figures["rosetta"]["moved_x"]) < 1e-3) == same
     # The control: what random units of the models see.
     assert figures["random units"]["agreement"] != figures["rosetta"]["agreement"]
-    assert load_file(own / "latent.safetensors")["latent"].shape == (1, 64)
+    assert load_file(own / "latent.safetensors")["latent"].shape == (1, 128)
     page = " ".join((tmp_path / "run" / "index.html").read_text(encoding="utf-8").split())
     assert "matched units, looking at the pictures themselves" in page
 
