@@ -153,6 +153,34 @@ def test_what_cannot_be_shuffled_is_no_control(images: int, changed: dict[str, s
         evidence.grouping(images, 0, UNITS)
 
 
+@pytest.mark.parametrize(
+    ("images", "units", "draws"),
+    [(1000, (400, 5000), 1), (999, (400, 5000), 3), (1000, (399, 5000), 3), (1000, (5000, 399), 3)],
+)
+def test_few_images_or_units_are_shuffled_more_often(
+    images: int, units: tuple[int, int], draws: int
+) -> None:
+    own, other = (UnitGroups([Layer("layer", n, 1, 1)], torch.zeros(n)) for n in units)
+    assert Evidence().grouping(images, 0, {"gen": own, "disc": other}).draws == draws
+
+
+@pytest.mark.parametrize(
+    ("images", "units", "blocks"),
+    [
+        (10_000, 400, 20),  # at most so many
+        (450, 400, 9),  # of at least 50 images
+        (49, 400, 1),
+        (1000, 4096, 2),  # 0.5 GiB of sums each: 8 bytes for 4096 x 8192 units, true and shuffled
+        (1000, 8192, 1),  # one has more than fits
+    ],
+)
+def test_blocks_are_as_many_as_fit_and_hold_images_enough(
+    images: int, units: int, blocks: int
+) -> None:
+    groups = {x: UnitGroups([Layer("l", units, 1, 1)], torch.zeros(units)) for x in ("gen", "disc")}
+    assert Evidence().grouping(images, 0, groups).blocks == blocks
+
+
 @pytest.mark.parametrize("null", ["shuffled", "within_class", "none"])
 @pytest.mark.parametrize("blocks", [None, 1000])
 @pytest.mark.parametrize("draws", [1, 2, 3])
