@@ -3,8 +3,8 @@
     pip install scikit-image
     python experiments/faces_photos.py FOLDER
 
-scikit-image (BSD licence) carries 100 faces of Labeled Faces in the Wild, grey, cut to 25 x 25 pixels.
-The first COUNT of them are written as they are; whoever reads them brings them to their own size.
+scikit-image (BSD licence) carries 100 faces of Labeled Faces in the Wild, grey, cut to 25 x 25
+pixels. The first COUNT are written as they are; whoever reads them brings them to their own size.
 """
 
 from __future__ import annotations
