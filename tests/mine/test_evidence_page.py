@@ -61,7 +61,8 @@ def test_chance_stands_beside_what_is_found(shown: tuple[Path, RosettaDictionary
     cells = re.findall("<td>(.*?)</td>", row[1])
     assert cells[4] == str(null["accepted_best_buddies"]["mae_fashion"])
     assert cells[5] == f"{null['shuffled_best_buddies']['mae_fashion']:.0f}"
-    assert cells[6] == f"{null['thresholds']['mae_fashion']:.2f}"
+    for name, lowest in null["thresholds"].items():
+        assert f"{name} {lowest:.2f}" in text
     outlines = re.findall(r'<polyline class="chance"', text)
     assert len(outlines) == len(dictionary.discriminative) + 1  # and in the growth
     assert len(re.findall(r'<polyline class="threshold"', text)) == len(dictionary.discriminative)

@@ -165,7 +165,7 @@ class ModelRow:
     Attributes:
         card: of it.
         numbers: layers, units, dead units, best buddies, accepted ones, those of shuffled images,
-            the lowest content that is accepted, mean best r.
+            mean best r.
     """
 
     card: ModelCard
@@ -178,9 +178,6 @@ def _model_row(card: ModelCard, dictionary: RosettaDictionary) -> ModelRow:
     counts: list[float | None] = [len(card.layers), len(card.units)]
     counts.append(summary.get("dead_units", {}).get(card.name))
     matched = _matched(summary, card.name)
-    counts += matched if (null := summary.get("null")) else matched[:1]
+    counts += matched if "null" in summary else matched[:1]
     numbers = [UNKNOWN if count is None else thousands(round(count)) for count in counts]
-    if null:
-        lowest = null["thresholds"].get(card.name)
-        numbers.append(UNKNOWN if lowest is None else f"{lowest:.2f}")
     return ModelRow(card, [*numbers, f"{sum(best) / len(best):.2f}" if best else UNKNOWN])
