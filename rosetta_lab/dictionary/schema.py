@@ -134,8 +134,8 @@ class RosettaDictionary:
     ``buddies`` holds every best buddy pair with each model, matched by the others or not: numbers
     of units, reference and model, and the smallest K at which they are best buddies (P, 3).
     ``evidence`` holds by model what is known of these pairs, ``r``, ``r_position``, ``r_centred``,
-    ``r_shuffled`` and ``q`` (P,) each, and ``decoys``, the best buddies of shuffled images (P', 2);
-    it is empty without a null. Both have files of their own.
+    ``r_shuffled`` and ``q`` (P,) each, and ``decoys``, the best buddies of the first shuffle's
+    images (P', 2); it is empty without a null. Both have files of their own.
     """
 
     reference: ModelCard

@@ -26,9 +26,9 @@ from rosetta_lab.edit.recipe import followed, load_edit, with_recipe, write_reci
 from rosetta_lab.edit.setup import (
     add_selectivity,
     chosen_units,
+    control,
     filled_in,
     load_sources,
-    random,
 )
 from rosetta_lab.errors import check_choice, check_count, say
 from rosetta_lab.files import atomic_write
@@ -70,7 +70,7 @@ def edit_images(cfg: DictConfig, mined: Mined, trainer: L.Trainer) -> EditRun:
     While it goes on, the trainer's loggers get the losses of every arm.
     """
     edit = load_edit(cfg)
-    sources, space, pictures = load_sources(cfg, mined, "w+" if edit.strength else "z")
+    sources, space = load_sources(cfg, mined, "w+" if edit.strength else "z")
     edited, kept = chosen_units(cfg, mined)
 
     def pose(units: OwnUnits | SeenUnits, others: OwnUnits | SeenUnits | None = None) -> Editing:
@@ -88,12 +88,14 @@ def edit_images(cfg: DictConfig, mined: Mined, trainer: L.Trainer) -> EditRun:
     how: Normalization = cfg.normalization or ("distance" if edit.strength else "cosine")
     others = target_units(cfg, mined, kept, how)
     editing = pose(target_units(cfg, mined, edited, how), others)
-    run = EditRun(edit, sources, own_images(editing, sources), pictures)
+    before = own_images(editing, sources)
+    looked_at = sources.pictures if cfg.origin == "models" else None
+    run = EditRun(edit, sources, before, before if looked_at is None else looked_at)
     run.notes = metadata(mined.generator, space)
     run.arms["rosetta"] = optimised("rosetta", editing)
     run.maps = example_maps(editing, sources, run.arms["rosetta"])
     if cfg.controls:
-        alike = pose(own_units(mined, random(cfg, mined, edited), how))
+        alike = pose(*control(cfg, mined, edited, kept, how))
         run.arms["random units"] = optimised("random units", alike)
         own = pose(own_units(mined, reference_units(edited)))
         run.arms["activations"] = direct_arm(own, sources)

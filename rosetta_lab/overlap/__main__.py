@@ -33,19 +33,23 @@ def main(cfg: DictConfig) -> None:
 
 def text(first: str, second: str, found: list[Overlap]) -> str:
     """A table for people."""
+    heads = ("A", "B", "both", "of A", "random", "A", "B", "both")
     lines = [
         f"Units of discriminative models that {first} (A) and {second} (B) match",
-        f"{'pool':<14}{'model':<24}{'A':>7}{'B':>7}{'both':>7}{'of A':>7}{'chance':>8}",
+        f"{'':<78}{'shuffled':>24}",
+        f"{'pool':<14}{'model':<24}" + "".join(f"{head:>8}" for head in heads),
     ]
     for overlap in found:
         share = "" if overlap.share is None else f"{overlap.share:.0%}"
-        lines.append(
-            f"{overlap.pool:<14}{overlap.model:<24}{overlap.first:>7}{overlap.second:>7}"
-            f"{overlap.both:>7}{share:>7}{overlap.chance:>8.1f}"
-        )
+        cells = [overlap.first, overlap.second, overlap.both, share, f"{overlap.random:.1f}"]
+        cells += overlap.shuffled or ["-"] * 3
+        row = "".join(f"{cell:>8}" for cell in cells)
+        lines.append(f"{overlap.pool:<14}{overlap.model:<24}{row}")
     lines.append(
-        "chance: units in both, were B's drawn at random from the same layers.\n"
-        "best_buddies: matched with this model; rosetta: with every model."
+        "random: units in both, were B's drawn at random from the same layers.\n"
+        "shuffled: what the same rule matches in shuffled images; - where no dictionary says.\n"
+        "best_buddies: matched with this model; accepted: those that pass the null; candidates:\n"
+        "of generator units with a best buddy in every model; rosetta: with an accepted one."
     )
     return "\n".join(lines)
 

@@ -61,6 +61,7 @@ def write_edits(folder: Path, run: EditRun, cfg: Any, dictionary: RosettaDiction
         start=run.edit.start,
         asked=asked_words(run.edit),
         units=_units(cfg),
+        whose=_whose(run, cfg),
         shares=_shares(run),
         cards={name: _pictures(run, place, name) for place, name in enumerate(run.sources.ids)},
         numbers=_numbers(run),
@@ -94,6 +95,20 @@ def _units(cfg: Any) -> str:
         if cfg[key] is not None
     ]
     return f"the units of {' and '.join(chosen)}" if chosen else "the matched units"
+
+
+def _whose(run: EditRun, cfg: Any) -> str:
+    """Whose maps were changed, and what matching has to do with it."""
+    if cfg.origin == "models":
+        where = "" if run.sources.pictures is None else ", looking at the pictures themselves"
+        return f"The changed maps are those of the models\u2019 matched units{where}."
+    text = "The changed maps are the generator\u2019s own."
+    if run.edit.strength:
+        return text
+    return (
+        f"{text} Any of its units carries place, so that a move needs no match: "
+        "random units do as well."
+    )
 
 
 def _shares(run: EditRun) -> dict[str, str]:
@@ -132,7 +147,7 @@ def _pictures(run: EditRun, place: int, name: str) -> list[Picture]:
     """An image before the edit and after each way to do it."""
     root = f"results/{quote(name)}"
     pictures = [Picture("before", f"{root}/before.png", f"{name} before")]
-    if run.pictures is not None:
+    if run.sources.pictures is not None:
         pictures.insert(0, Picture("picture", f"{root}/picture.png", f"{name}, the picture"))
     for arm_name, arm in run.arms.items():
         source, title = f"{root}/{_file(arm_name, 'png')}", ARMS.get(arm_name, arm_name)
