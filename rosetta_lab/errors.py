@@ -1,4 +1,4 @@
-"""The one exception type that stands for a mistake the user can mend."""
+"""What the user is told: mistakes that can be mended, and text that a terminal only shows."""
 
 from __future__ import annotations
 
@@ -7,11 +7,35 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 
+def visible(text: object) -> str:
+    """Text without characters that a terminal acts upon, which names in others' files may hold."""
+    return "".join(c if c.isprintable() or c in "\n\t" else _escaped(c) for c in str(text))
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def printable(text: object, length: int = 200) -> str:
+    """A stranger's text in a message: a short line that a terminal only shows."""
+    line = " ".join(str(text)[: length + 1].split())
+    return visible(line[:length]) + ("..." if len(line) > length else "")
+
+
+def say(text: object) -> None:
+    """Print for people, see :func:`visible`."""
+    print(visible(text))
+
+
 class RosettaError(Exception):
     """Carries a message of one or two lines: what was wrong, what was expected, what to do.
 
     Entry points print it without a traceback and exit with a code other than 0.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(visible(message))
 
 
 @contextmanager

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import csv
+import errno
+import hashlib
+import io
 import json
 import math
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rosetta_lab.errors import RosettaError
+from rosetta_lab.errors import RosettaError, printable, visible
 
 if TYPE_CHECKING:  # it takes seconds, and what converts a checkpoint does without
     from torch import Tensor
 
 PACKAGE = Path(__file__).parent
+# Of the disk: no space, quota, size, read-only.
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+CONTENT = "content_sha256"  # note of a safetensors file
 
 
 def asset_root() -> Path:
@@ -66,21 +73,109 @@ def atomic_write(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:
+    """Write a table, whole or not at all, in which no text is a formula to a spreadsheet.
+
+    Args:
+        path: of the file.
+        rows: the heads first; None is an empty cell.
+    """
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows([map(_cell, row) for row in rows])
+    atomic_write(path, stream.getvalue().encode())
+
+
+def _cell(value: object) -> object:
+    """A cell's value. Spreadsheets compute a text that begins with one of these signs."""
+    if not isinstance(value, str):
+        return value
+    shown = visible(value)
+    try:
+        float(value)
+    except ValueError:
+        return f"'{shown}" if shown.startswith(("=", "+", "-", "@", "\t")) else shown
+    return shown
+
+
 def save_tensors(
-    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+    path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, str] | None = None
 ) -> None:
-    """Write a safetensors file, whole or not at all, without a copy of tensors on the CPU."""
+    """Write a safetensors file, whole or not at all, with a digest of all that is in it."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    # Of no tensors with empty metadata, safetensors makes a file that it cannot read.
-    notes = dict(metadata or {}) if ready or metadata else None
+    noted = dict(notes or {})
     with replacing(path) as temporary:
         try:
-            save_file(ready, temporary, notes)
+            save_file(ready, temporary, noted | {CONTENT: content_digest(ready, noted)})
         except SafetensorError as error:  # of the disk, since what is written is well formed
             raise unwritable(path, error) from error
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and notes of a safetensors file, on the CPU.
+
+    Raises:
+        RosettaError: it is something else, or not as :func:`save_tensors` wrote it. Whether files
+            without a digest, as others write them, are damaged, nobody can tell.
+    """
+    tensors: dict[str, Tensor] = {}
+    notes = check_tensors(path, tensors.__setitem__)
+    return tensors, notes
+
+
+def check_tensors(path: Path, use: Callable[[str, Tensor], object] | None = None) -> dict[str, str]:
+    """The notes of a file, see :func:`load_tensors`, of which one tensor at a time is read.
+
+    Args:
+        path: of the file.
+        use: is given every tensor, by name.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        if not path.is_file():  # safetensors waits for whoever writes into a pipe
+            raise FileNotFoundError("there is no such file")
+        digest = hashlib.sha256()
+        with safe_open(path, "pt") as file:
+            notes = dict(file.metadata() or {})
+            expected = notes.pop(CONTENT, None)
+            for name in sorted(file.keys()):
+                tensor = file.get_tensor(name)
+                if expected is not None:
+                    _add(digest, name, tensor)
+                if use is not None:
+                    use(name, tensor)
+        if expected is not None and expected != _noted(digest, notes):
+            raise ValueError("its contents are not those that were written")
+    except (OSError, SafetensorError, ValueError, RuntimeError) as error:
+        raise RosettaError(
+            f"{path}: cannot be read ({printable(error)}).\n"
+            "Expected a safetensors file that is whole: get it again, or run again what wrote it."
+        ) from None
+    return notes
+
+
+def content_digest(tensors: Mapping[str, Tensor], notes: Mapping[str, str] | None = None) -> str:
+    """SHA-256 over names and values of tensors, and over notes."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        _add(digest, name, tensor)
+    return _noted(digest, notes or {})
+
+
+def _add(digest: hashlib._Hash, name: str, tensor: Tensor) -> None:
+    import torch
+
+    digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+    digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+
+
+def _noted(digest: hashlib._Hash, notes: Mapping[str, str]) -> str:
+    for name, note in sorted(notes.items()):
+        digest.update(f"{name}={note!r};".encode())
+    return digest.hexdigest()
 
 
 @contextmanager
@@ -107,4 +202,23 @@ def tensor_in_rows(
 
 def cache_folder() -> Path:
     """``$ROSETTA_CACHE``, or ``~/.cache/rosetta_lab``."""
-    return Path(os.environ.get("ROSETTA_CACHE") or "~/.cache/rosetta_lab").expanduser()
+    return path_of(os.environ.get("ROSETTA_CACHE") or "~/.cache/rosetta_lab")
+
+
+def path_of(name: str | os.PathLike[str]) -> Path:
+    """The path of a name, in which ``~`` is a user's home.
+
+    Raises:
+        RosettaError: it is none.
+    """
+    try:
+        if "\0" in os.fspath(name):
+            raise ValueError("a NUL in it")
+        path = Path(name).expanduser()
+        path.exists()
+        return path
+    except (OSError, RuntimeError, ValueError) as error:  # too long; ~ of nobody
+        raise RosettaError(
+            f"{printable(name)}: this is no path ({printable(error)}).\n"
+            "Name a file or a folder; ~ stands for your home."
+        ) from None

@@ -72,7 +72,7 @@ def _kept() -> Iterator[None]:
     """Undo what a command sets for its process: log handlers, warnings, signals, Hydra's config."""
     loggers = [logging.getLogger(), logging.getLogger("rosetta_lab")]
     before = [(logger.handlers[:], logger.level) for logger in loggers]
-    asked_to_end = signal.getsignal(signal.SIGTERM)
+    asked_to_end = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         for logger in loggers:  # a process starts without those that pytest has set
             logger.handlers.clear()
@@ -83,6 +83,7 @@ def _kept() -> Iterator[None]:
         for logger, (handlers, level) in zip(loggers, before, strict=True):
             logger.handlers[:] = handlers
             logger.setLevel(level)
-        signal.signal(signal.SIGTERM, asked_to_end)
+        for number, handler in asked_to_end.items():
+            signal.signal(number, handler)
         HydraConfig.instance().cfg = None
         GlobalHydra.instance().clear()  # which a command that ended early has left

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
+from rosetta_lab.models.layouts import Kind
 from rosetta_lab.models.preprocess import Preprocess
 
 IMAGES = torch.rand(2, 3, 12, 12, generator=torch.Generator().manual_seed(0))
@@ -25,14 +27,22 @@ class Counted(nn.Module):
         self.body = body or (lambda net, x: net.third(net.second(net.first(x))))
         self.ran: list[str] = []
         for name in ("first", "second", "third"):
-            self.get_submodule(name).register_forward_hook(lambda *_, n=name: self.ran.append(n))
+            # Of this object, and of a copy in a copy.
+            self.get_submodule(name).register_forward_hook(partial(self.count, name))
+
+    def count(self, name: str, *_: Any) -> None:
+        self.ran.append(name)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.body(self, x)
 
 
-def model(body: Callable[[Counted, Tensor], Tensor] | None = None) -> DiscriminativeModel:
-    return DiscriminativeModel(Counted(body), Preprocess((12, 12), "bilinear", antialias=False), ())
+def model(
+    body: Callable[[Counted, Tensor], Tensor] | None = None,
+    declared: Mapping[str, Kind] | None = None,
+) -> DiscriminativeModel:
+    preprocess = Preprocess((12, 12), "bilinear", antialias=False)
+    return DiscriminativeModel(Counted(body), preprocess, (), declared=declared)
 
 
 def network(of: DiscriminativeModel) -> Any:

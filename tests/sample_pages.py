@@ -82,9 +82,8 @@ def edit_run() -> EditRun:
     def noise(*size: int) -> torch.Tensor:
         return torch.rand(*size, generator=random)
 
-    run = EditRun(
-        Shift(), Sources(IDS, noise(2, 4), None), noise(2, 3, 16, 16), noise(2, 3, 16, 16)
-    )
+    before, pictures = noise(2, 3, 16, 16), noise(2, 3, 16, 16)
+    run = EditRun(Shift(), Sources(IDS, noise(2, 4), None, pictures), before, before)
     for name in ("rosetta", "random units", "activations"):
         searched = name != "activations"
         run.arms[name] = EditArm(
@@ -109,6 +108,7 @@ def edit_page(folder: Path) -> Path:
     cfg = {
         "edit": {"zoom": {"factor": 1.5}, "copy_paste": {"dx": 0.25}},
         "steps": 20,
+        "origin": "generator",
         "concepts": [0, 3],
         "neurons": None,
         "layers": [HOSTILE],

@@ -69,3 +69,17 @@ def _poison(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Te
     output = output.clone()
     output[-1, 3, 1, 1] = torch.nan
     return output
+
+
+class TenWide(ToyModel):
+    """Puts out ten numbers."""
+
+    def __init__(self, weights: str = "random") -> None:
+        super().__init__()
+        self.network.head = nn.Linear(5, 10)
+
+
+class TenClasses(TenWide):
+    """Says that they are the logits of classes."""
+
+    num_classes = 10

@@ -13,7 +13,7 @@ from rosetta_lab.ablate.run import ablate_generator, ablate_models
 from rosetta_lab.ablate.tables import ablation_text, write_tables
 from rosetta_lab.ablate.units import choose
 from rosetta_lab.dictionary.mined import load_mined
-from rosetta_lab.errors import check_count
+from rosetta_lab.errors import check_count, say
 from rosetta_lab.run.app import entry_point
 from rosetta_lab.run.trainer import make_trainer, one_device
 
@@ -25,7 +25,7 @@ def main(cfg: DictConfig) -> list[Row]:
     folder = Path(HydraConfig.get().runtime.output_dir)
     trainer = make_trainer(cfg, folder, bar=False)
     with one_device(trainer) as device:
-        mined = load_mined(cfg.dictionary, device)
+        mined = load_mined(cfg.dictionary, device, cfg.trust_sources)
         cfg = mined.filled_in(cfg)
         chosen = choose(mined, cfg.draws, cfg.seed, cfg.match)
         generator, *names = chosen
@@ -43,8 +43,8 @@ def main(cfg: DictConfig) -> list[Row]:
     for logger in trainer.loggers:
         logger.log_metrics(means)
         logger.finalize("success")
-    print(ablation_text(rows, chosen, cfg.level))
-    print(f"Look at it: {page.resolve()}")
+    say(ablation_text(rows, chosen, cfg.level))
+    say(f"Look at it: {page.resolve()}")
     return rows
 
 

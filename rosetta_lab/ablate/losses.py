@@ -33,7 +33,7 @@ class ModelLosses:
     Args:
         model: intact.
         chosen: its units.
-        classes: that labels tell apart; a model with so many outputs puts out their logits.
+        classes: that labels tell apart; a model of as many puts out their logits.
     """
 
     def __init__(self, model: DiscriminativeModel, chosen: Chosen, classes: int = 0) -> None:
@@ -61,7 +61,7 @@ class ModelLosses:
         self.directions = self.directions + F.normalize(intact.double(), dim=1).sum(dim=0)
         self.images += len(images)
         labels = [label for label in batch.labels if label is not None]
-        known = intact.shape[1] == self.classes and len(labels) == len(images)
+        known = self.model.num_classes == self.classes > 0 and len(labels) == len(images)
         hits = recognised(intact, torch.tensor(labels)) if known else None
 
         def lost(units: Tensor) -> dict[str, Tensor]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -11,7 +9,7 @@ from pathlib import Path
 
 from rosetta_lab.ablate.results import MINUS, Row, interval, number, title
 from rosetta_lab.ablate.units import ARMS, MATCHED, RANDOM, ROSETTA, Chosen
-from rosetta_lab.files import atomic_write
+from rosetta_lab.files import atomic_write, write_csv
 
 HEADS = [
     "model", "figure", "arm", "units", "images", "scale", "lost", "low", "high", "least_draw",
@@ -22,11 +20,7 @@ TABLE_NAME, RESULTS_NAME = "results.csv", "results.json"
 
 def write_tables(folder: Path, rows: Sequence[Row], chosen: Mapping[str, Chosen]) -> None:
     """Write ``results.csv``, a line for every row, and ``results.json``, with the units, too."""
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, HEADS, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(map(_line, rows))
-    atomic_write(folder / TABLE_NAME, stream.getvalue().encode())
+    write_csv(folder / TABLE_NAME, [HEADS, *(map(_line(row).get, HEADS) for row in rows)])
     record = {
         "rows": [asdict(row) for row in rows],
         "units": {

@@ -94,7 +94,7 @@ def choose(mined: Mined, draws: int, seed: int, match: Match = "mean") -> dict[s
 def _chosen(
     mined: Mined, card: ModelCard, rosetta: Tensor, draws: int, seed: int, match: Match
 ) -> Chosen:
-    statistics, index = load_statistics(mined.folder, card.name), card.units
+    statistics, index = load_statistics(mined.folder, card.name, card.layers), card.units
     mean, variance = (
         torch.cat([statistics[layer.name][kind] for layer in index.layers]) for kind in (0, 1)
     )

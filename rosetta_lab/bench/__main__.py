@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from omegaconf import DictConfig
 
+from rosetta_lab.errors import say
 from rosetta_lab.run.app import entry_point
 
 
@@ -17,7 +18,7 @@ def mining() -> None:
     def main(cfg: DictConfig) -> None:
         from rosetta_lab.bench.mining import run
 
-        print(run(cfg).report())
+        say(run(cfg).report())
 
     main()
 
@@ -47,7 +48,7 @@ def inversion() -> None:
     def main(cfg: DictConfig) -> None:
         from rosetta_lab.bench.inversion import run
 
-        print(run(cfg).report())
+        say(run(cfg).report())
 
     main()
 

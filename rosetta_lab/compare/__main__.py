@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from rosetta_lab.compare.comparison import Comparison
 from rosetta_lab.compare.report import compare_runs
+from rosetta_lab.files import path_of
 from rosetta_lab.run.app import entry_point
 
 
@@ -18,7 +19,7 @@ def main(cfg: DictConfig) -> Comparison:
     reference: Any = OmegaConf.to_container(cfg.reference) if cfg.reference else {}
     return compare_runs(
         Path(HydraConfig.get().runtime.output_dir),
-        [Path(folder) for folder in cfg.runs],
+        [path_of(folder) for folder in cfg.runs],
         baseline=cfg.baseline,
         reference=reference,
         resamples=cfg.resamples,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from rosetta_lab.compare.runs import ComparedRun, find_baselines
+from rosetta_lab.data.images import BrokenImage
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.functional.bootstrap import bootstrap_means
 from rosetta_lab.invert.figures import BEFORE, Figure, figure, figures
@@ -139,8 +141,10 @@ def compare(
 def warn_of_other_targets(arms: Sequence[ComparedRun], ids: Sequence[str]) -> None:
     """Say so where runs inverted different images under the same names."""
     for name in ids:
-        contents = {(arm.results.root / name / TARGET).read_bytes() for arm in arms}
-        if len(contents) > 1:
+        first, *others = (arm.results.root / name / TARGET for arm in arms)
+        if not all(path.is_file() for path in (first, *others)):
+            raise BrokenImage(first, f"not every run has this {TARGET}")
+        if not all(filecmp.cmp(first, other, shallow=False) for other in others):
             log.warning(
                 "'%s' is not the same image in all runs (other data.seed=, data.style= or size?).\n"
                 "Gains then compare inversions of different images.",

@@ -10,7 +10,7 @@ from rosetta_lab.compare.runs import ComparedRun, find_baselines, read_arms
 from rosetta_lab.compare.tables import comparison_text, write_tables
 from rosetta_lab.dictionary.mined import dictionary_folder
 from rosetta_lab.dictionary.schema import RosettaDictionary, class_names
-from rosetta_lab.errors import RosettaError
+from rosetta_lab.errors import RosettaError, say
 
 
 def compare_runs(
@@ -40,8 +40,8 @@ def compare_runs(
     page = write_comparison(
         folder, comparison, known_class_names(arms), reference, level, resamples
     )
-    print(comparison_text(comparison, reference or {}, level))
-    print(f"Look at it: {page.resolve()}")
+    say(comparison_text(comparison, reference or {}, level))
+    say(f"Look at it: {page.resolve()}")
     return comparison
 
 

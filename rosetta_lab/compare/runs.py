@@ -12,10 +12,10 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
 
-from rosetta_lab.errors import RosettaError
-from rosetta_lab.invert.results import RESULT, Results
+from rosetta_lab.errors import RosettaError, printable
+from rosetta_lab.invert.results import RESULT, Results, read_record
 from rosetta_lab.run.configs import all_moved, matters
-from rosetta_lab.run.foreign import printable, read_json, read_yaml
+from rosetta_lab.run.foreign import LONGEST, check_links, read_yaml
 
 log = logging.getLogger("rosetta_lab")
 
@@ -73,9 +73,14 @@ def read_arm(folder: Path) -> ComparedRun:
     hydra = folder / ".hydra"
     if not (hydra / "config.yaml").is_file():
         raise RosettaError(f"{folder}: this is not a run folder (no .hydra/config.yaml in it).")
+    check_links(folder)
     cfg = all_moved(read_yaml(hydra / "config.yaml"))
     words = read_yaml(hydra / "overrides.yaml")
-    if not isinstance(cfg, dict) or not isinstance(words, list):
+    if (
+        not isinstance(cfg, dict)
+        or not isinstance(words, list)
+        or any(len(str(word)) > LONGEST for word in words)
+    ):
         raise RosettaError(
             f"{folder}: this is not a run folder (.hydra holds no configuration of a run)."
         )
@@ -90,18 +95,13 @@ def read_arm(folder: Path) -> ComparedRun:
     }
     root = folder / "results"
     records = {
-        path.parent.relative_to(root).as_posix(): _record(path)
+        path.parent.relative_to(root).as_posix(): read_record(
+            path, path.parent.relative_to(root).as_posix()
+        )
         for path in sorted(root.rglob(RESULT))
         if not path.parent.name.startswith(".new_")
     }
     return ComparedRun(folder, cfg, overrides, records)
-
-
-def _record(path: Path) -> dict[str, Any]:
-    record = read_json(path)
-    if not isinstance(record, dict):
-        raise RosettaError(f"{path}: this is no result of an inversion.")
-    return record
 
 
 def read_arms(folders: Sequence[Path]) -> list[ComparedRun]:

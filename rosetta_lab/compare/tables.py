@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from rosetta_lab.compare.comparison import Comparison, Row
-from rosetta_lab.files import atomic_write
+from rosetta_lab.files import write_csv
 from rosetta_lab.invert.figures import LOSS, Figure
 
 Reference = Mapping[str, Mapping[str, float]]  # name of a row to figures by name
@@ -24,42 +21,40 @@ def write_tables(folder: Path, comparison: Comparison) -> None:
     keys = list(comparison.arms[0].parameters)
     names = [kind.name for kind in comparison.figures]
     of_row = ("images", "mean", "low", "high", "gain", "gain_low", "gain_high", "wins", "ties")
-    _write(
+    write_csv(
         folder / "comparison.csv",
-        ["run", *keys, "figure", *of_row],
         [
-            [row.arm.name, *row.arm.parameters.values(), row.figure.name]
-            + [getattr(row, column) for column in of_row]
-            for row in comparison.rows
+            ["run", *keys, "figure", *of_row],
+            *(
+                [row.arm.name, *row.arm.parameters.values(), row.figure.name]
+                + [getattr(row, column) for column in of_row]
+                for row in comparison.rows
+            ),
         ],
     )
-    _write(
+    write_csv(
         folder / "runs.csv",
-        ["run", "folder", *keys, *names],
         [
-            [arm.name, str(arm.folder), *arm.parameters.values()]
-            + [row.mean for name in names if (row := comparison.row(arm, name))]
-            for arm in comparison.arms
+            ["run", "folder", *keys, *names],
+            *(
+                [arm.name, str(arm.folder), *arm.parameters.values()]
+                + [row.mean for name in names if (row := comparison.row(arm, name))]
+                for arm in comparison.arms
+            ),
         ],
     )
-    _write(
+    write_csv(
         folder / "images.csv",
-        ["id", "label", "run", *names],
         [
-            [name, record.get("label"), arm.name, *(record.get(column) for column in names)]
-            for name in comparison.ids
-            for arm in comparison.arms
-            if (record := arm.records[name])
+            ["id", "label", "run", *names],
+            *(
+                [name, record.get("label"), arm.name, *(record.get(column) for column in names)]
+                for name in comparison.ids
+                for arm in comparison.arms
+                if (record := arm.records[name])
+            ),
         ],
     )
-
-
-def _write(path: Path, heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(heads)
-    writer.writerows([["" if cell is None else cell for cell in row] for row in rows])
-    atomic_write(path, stream.getvalue().encode())
 
 
 def judging(comparison: Comparison) -> list[Figure]:

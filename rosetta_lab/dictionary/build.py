@@ -153,8 +153,7 @@ def _evidence(judged: Judged) -> dict[str, Tensor]:
     scores = judged.buddies.scores
     names = {"r": "r", "position": "r_position", "centred": "r_centred", "shuffled": "r_shuffled"}
     found = {name: scores[key].cpu() for key, name in names.items()}
-    decoys = torch.cat([draw.pairs for draw in judged.decoys]).unique(dim=0)
-    return found | {"q": judged.q, "decoys": decoys.cpu()}
+    return found | {"q": judged.q, "decoys": judged.decoys[0].pairs.cpu()}
 
 
 def _clusters(own: Neighbours, k: int, rosetta: Sequence[int]) -> list[list[int]]:

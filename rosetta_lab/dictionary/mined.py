@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,18 +10,20 @@ from typing import Annotated, Any, Literal
 import torch
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
+from torch import Tensor
 
 from rosetta_lab.data.latents import Latents
 from rosetta_lab.dictionary.schema import FILE_NAME, ModelCard, RosettaDictionary
-from rosetta_lab.errors import RosettaError, advising
-from rosetta_lab.files import PACKAGE
+from rosetta_lab.errors import RosettaError, advising, printable
+from rosetta_lab.files import PACKAGE, path_of
 from rosetta_lab.models.base import Generator
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.models.load import load_generator, load_models
 from rosetta_lab.models.options import Text, refusing
 from rosetta_lab.models.registry import DISCRIMINATIVE, GENERATORS, check_sources
+from rosetta_lab.models.units import INPUT_SUFFIX, Layer
 from rosetta_lab.run.configs import plain, unresolved
-from rosetta_lab.run.foreign import TARGET, Strict, check_closed, check_record, printable
+from rosetta_lab.run.foreign import TARGET, Strict, check_closed, check_record
 
 EMBEDDED = PACKAGE / "zoo" / "dictionary"
 MINE_AGAIN = "weights=PATH to a new rosetta_lab.mine"  # what a dictionary names is not replaced
@@ -130,7 +132,7 @@ class Mined:
         """A model of the run that tells the generator's classes apart.
 
         Args:
-            name: its name; None for the first with as many outputs as there are classes.
+            name: its name; None for the first that has as many classes.
             loaded: models that need not be loaded again.
 
         Returns:
@@ -143,7 +145,7 @@ class Mined:
         if not classes:
             return None
         for candidate in list(entries) if name is None else [name]:
-            if candidate not in entries or output_count(entries[candidate]) == classes:
+            if candidate not in entries or class_count(entries[candidate]) == classes:
                 return (loaded or {}).get(candidate) or self.models([candidate])[candidate]
         if name is None:
             return None
@@ -169,25 +171,26 @@ class Mined:
         check_sources(map(unresolved, entries.values()), self.trust_sources)
         with refusing("The dictionary's model"), advising(f"disc.NAME.{MINE_AGAIN}"):
             models = load_models(entries, self.config.seed, DISCRIMINATIVE)
+        cards = self.dictionary.discriminative
         for name, model in models.items():
-            check_weights(model, self.dictionary.discriminative.get(name))
-        return {name: model.to(self.device) for name, model in models.items()}
+            check_weights(model, cards.get(name))
+            check_layers(model.to(self.device), cards[name])
+        return models
 
 
 @torch.no_grad()
-def output_count(entry: DictConfig) -> int:
-    """How many numbers a model puts out for an image; 0 for maps. Its weights are not needed."""
+def class_count(entry: DictConfig) -> int:
+    """Of how many classes a model puts out the logits. Its weights are not needed."""
     bare = unresolved(entry)
     bare |= {"weights": "random"} if "weights" in bare else {}
     with torch.device("meta"), refusing("The dictionary's model"):
-        model: DiscriminativeModel = DISCRIMINATIVE.make(bare).eval()
-        found = model(torch.zeros(1, 3, *model.preprocess.size))
-    return found.shape[1] if found.dim() == 2 else 0
+        model: DiscriminativeModel = DISCRIMINATIVE.make(bare)
+        return model.num_classes
 
 
 def dictionary_folder(source: str | Path) -> Path:
     """Folder of a mining run, or of the one that comes with the package (``embedded``)."""
-    return EMBEDDED if str(source) == "embedded" else Path(str(source)).expanduser()
+    return EMBEDDED if str(source) == "embedded" else path_of(str(source))
 
 
 def load_mined(
@@ -218,11 +221,57 @@ def load_mined(
     with refusing("The dictionary's generator"), advising(f"gen.{MINE_AGAIN}"):
         generator = load_generator(config.gen, config.seed, GENERATORS)
     check_weights(generator, dictionary.reference)
-    mined = Mined(
-        dictionary, folder, config, generator.to(device), torch.device(device), trust_sources
-    )
+    generator = generator.to(device)
+    check_layers(generator, dictionary.reference)
+    mined = Mined(dictionary, folder, config, generator, torch.device(device), trust_sources)
     mined.images(1, 0, config.psi)  # tells now which classes there are not
     return mined
+
+
+@torch.no_grad()
+def check_layers(model: Generator | DiscriminativeModel, card: ModelCard) -> None:
+    """See that a model's layers are those that a dictionary was mined with.
+
+    Raises:
+        RosettaError: one is not there, or has other units or maps.
+    """
+    root = model if isinstance(model, Generator) else model.network
+    known = {name for name, _ in root.named_modules()}
+    unknown = [x.name for x in card.layers if x.name.removesuffix(INPUT_SUFFIX) not in known]
+    if unknown:
+        raise _other_layers(card, f"'{unknown[0]}' is not there")
+    found = layers_of(model, [layer.name for layer in card.layers])
+    for layer, own in zip(card.layers, found, strict=True):
+        if layer != own:
+            raise _other_layers(
+                card,
+                f"'{layer.name}' has {own.channels} maps of {own.height} x {own.width}, "
+                f"expected {layer.channels} of {layer.height} x {layer.width}",
+            )
+
+
+def _other_layers(card: ModelCard, what: str) -> RosettaError:
+    return RosettaError(
+        f"{printable(card.name)}: its layers are not those that the dictionary was mined with: "
+        f"{printable(what)}.\nThe dictionary is damaged, or the model's class has changed: "
+        "mine again."
+    )
+
+
+def layers_of(model: Generator | DiscriminativeModel, names: Sequence[str]) -> list[Layer]:
+    """A model's layers of these names, with their units and the sizes of their maps."""
+    like = next(model.parameters())
+
+    def seen(name: str, maps: Tensor) -> Layer:
+        return Layer(name, *maps.shape[1:])
+
+    if isinstance(model, Generator):
+        first = torch.zeros(1, dtype=torch.long, device=like.device)
+        latent = model.map(like.new_zeros(1, model.z_dim), model.one_hot(first))
+        found = model.maps(latent, names, seen)
+    else:
+        found = model.maps(like.new_zeros(1, 3, *model.preprocess.size), names, seen)
+    return [found[name] for name in names]
 
 
 def check_weights(model: Generator | DiscriminativeModel, card: ModelCard | None) -> None:

@@ -60,7 +60,7 @@ def matched_pairs(
     if concepts is not None or neurons is not None:
         pool = "rosetta"
     if pool != "rosetta":
-        pairs = {name: _pool(dictionary, name, pool, seed) for name in names}
+        pairs = {name: pool_of(dictionary, name, pool, seed) for name in names}
     else:
         chosen = _neurons(dictionary, concepts, neurons)
         pairs = {}
@@ -105,8 +105,18 @@ def _limited(pairs: Pairs, limit: int, seed: int) -> Pairs:
     return {name: rows[mask] for (name, rows), mask in zip(pairs.items(), masks, strict=True)}
 
 
-def _pool(dictionary: RosettaDictionary, name: str, pool: Pool, seed: int) -> Tensor:
-    """Pairs (P, 2) with one model, matched by the others or not."""
+def pool_of(dictionary: RosettaDictionary, name: str, pool: Pool, seed: int = 0) -> Tensor:
+    """Pairs (P, 2) with one model, matched by the others or not.
+
+    Args:
+        dictionary: where they were matched.
+        name: of the model.
+        pool: see :func:`matched_pairs`; not ``rosetta``.
+        seed: of what is drawn.
+
+    Raises:
+        RosettaError: the dictionary does not hold such pairs.
+    """
     if name not in dictionary.buddies:
         raise RosettaError(
             f"This dictionary does not hold the best buddies of {name}.\n"

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 from pydantic import Field
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from rosetta_lab.errors import RosettaError
-from rosetta_lab.run.foreign import Strict, check_record, printable
+from rosetta_lab.errors import RosettaError, printable
+from rosetta_lab.run.foreign import Strict, check_record
 
+DIGEST = "sha256"  # of a dictionary's record, in it
+LONGEST_NAME = 200  # of a model
+MOST_UNITS = 1 << 22  # of a model; the paper's largest has 111,000
 BEYOND = 1e-3  # what rounding may add to a correlation of 1
 Number = Annotated[int, Field(ge=0, lt=1 << 40)]
 Count = Annotated[int, Field(ge=1, lt=1 << 40)]
@@ -26,9 +28,9 @@ class LayerRecord(Strict):
     """See :class:`rosetta_lab.models.units.Layer`."""
 
     name: str
-    channels: Count
-    height: Count
-    width: Count
+    channels: Annotated[int, Field(ge=1, le=1 << 20)]
+    height: Annotated[int, Field(ge=1, le=1 << 16)]
+    width: Annotated[int, Field(ge=1, le=1 << 16)]
 
 
 class CardRecord(Strict, extra="ignore"):
@@ -107,14 +109,20 @@ def check_dictionary(record: Mapping[str, Any]) -> DictionaryRecord:
         name: {layer.name: layer.channels for layer in card.layers}
         for name, card in found.discriminative.items()
     }
+    for name in channels:  # it stands in tables, and on command lines
+        fits = name.isprintable() and len(name) <= LONGEST_NAME and name not in ("all", "none")
+        _require(fits, f"a model called '{name}'")
     own = {layer.name: layer.channels for layer in found.generator.layers}
     for card in (found.generator, *found.discriminative.values()):
+        units = sum(layer.channels for layer in card.layers)
+        _require(units <= MOST_UNITS, f"{card.name}: {units} units")
         names = [layer.name for layer in card.layers]
         _require(len(set(names)) == len(names), f"{card.name}: two layers of one name")
     for place, neuron in enumerate(found.neurons):
         known = f"neuron {place}"
         _require_unit(neuron.generator, own, known)
         _require(neuron.concept < len(found.concepts), f"{known}: concept {neuron.concept}")
+        _require(neuron.matches.keys() == channels.keys(), f"{known}: other models' matches")
         for name, matches in neuron.matches.items():
             _require(name in channels, f"{known}: the model '{name}'")
             for match in matches:
@@ -132,6 +140,25 @@ def check_dictionary(record: Mapping[str, Any]) -> DictionaryRecord:
     return found
 
 
+def digest_of(record: Mapping[str, Any]) -> str:
+    """SHA-256 over all that a dictionary's record holds beside it."""
+    rest = {key: value for key, value in record.items() if key != DIGEST}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def check_digest(record: Mapping[str, Any]) -> None:
+    """See that a dictionary is as the run wrote it; one without a digest is taken as it is.
+
+    Raises:
+        RosettaError: it is not.
+    """
+    if DIGEST in record and record[DIGEST] != digest_of(record):
+        raise RosettaError(
+            f"This dictionary is not as its run wrote it (the {DIGEST} in it is another); refused."
+            f"\nIt is damaged: mine again. Changed by hand? Take its key '{DIGEST}' out."
+        )
+
+
 def _require_unit(unit: UnitRecord, channels: Mapping[str, int], place: str) -> None:
     fits = unit.channel < channels.get(unit.layer, 0)
     _require(fits, f"{place}: channel {unit.channel} of layer '{unit.layer}'")
@@ -143,21 +170,6 @@ def _require(fits: bool, what: str) -> None:
             f"Broken Rosetta dictionary: {printable(what)}: there is no such thing; refused.\n"
             "The file is damaged, or was tampered with: mine again."
         )
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file.
-
-    Raises:
-        RosettaError: it is something else.
-    """
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise RosettaError(
-            f"{path}: cannot be read ({printable(error)}).\n"
-            "The file is damaged: get it again, or mine again."
-        ) from None
 
 
 def check_pairs(

@@ -11,15 +11,17 @@ from typing import Any
 from torch import Tensor
 
 from rosetta_lab.dictionary.record import (
+    DIGEST,
     CardRecord,
     check_dictionary,
+    check_digest,
     check_pairs,
-    read_tensors,
+    digest_of,
 )
-from rosetta_lab.errors import RosettaError
-from rosetta_lab.files import atomic_write, save_tensors
+from rosetta_lab.errors import RosettaError, printable
+from rosetta_lab.files import atomic_write, load_tensors, save_tensors
 from rosetta_lab.models.units import Layer, Unit, UnitIndex
-from rosetta_lab.run.foreign import printable, read_json
+from rosetta_lab.run.foreign import read_json
 
 SCHEMA = "rosetta_lab.dictionary/2"
 READABLE = ("rosetta_lab.dictionary/1", SCHEMA)
@@ -132,8 +134,8 @@ class RosettaDictionary:
     ``buddies`` holds every best buddy pair with each model, matched by the others or not: numbers
     of units, reference and model, and the smallest K at which they are best buddies (P, 3).
     ``evidence`` holds by model what is known of these pairs, ``r``, ``r_position``, ``r_centred``,
-    ``r_shuffled`` and ``q`` (P,) each, and ``decoys``, the best buddies of shuffled images (P', 2);
-    it is empty without a null. Both have files of their own.
+    ``r_shuffled`` and ``q`` (P,) each, and ``decoys``, the best buddies of the first shuffle's
+    images (P', 2); it is empty without a null. Both have files of their own.
     """
 
     reference: ModelCard
@@ -203,6 +205,7 @@ class RosettaDictionary:
                 f"Not a Rosetta dictionary: schema is {printable(repr(schema))}, "
                 f"expected {' or '.join(map(repr, READABLE))}."
             )
+        check_digest(record)
         checked = check_dictionary(record)
 
         def card(model: CardRecord) -> ModelCard:
@@ -242,7 +245,9 @@ class RosettaDictionary:
         (folder / EVIDENCE).unlink(missing_ok=True)
         if known:  # safetensors reads no file without tensors
             save_tensors(folder / EVIDENCE, known)
-        atomic_write(path, (json.dumps(self.to_json(), indent=1) + "\n").encode())
+        record = json.loads(json.dumps(self.to_json()))  # as it will be read
+        record[DIGEST] = digest_of(record)
+        atomic_write(path, (json.dumps(record, indent=1) + "\n").encode())
         return path
 
     @classmethod
@@ -262,9 +267,9 @@ class RosettaDictionary:
             ) from None
         dictionary = cls.from_json(record)
         if (buddies := path.parent / BUDDIES).is_file():
-            dictionary.buddies = read_tensors(buddies)
+            dictionary.buddies = load_tensors(buddies)[0]
         if (evidence := path.parent / EVIDENCE).is_file():
-            for name, values in read_tensors(evidence).items():
+            for name, values in load_tensors(evidence)[0].items():
                 model, _, key = name.rpartition("/")
                 dictionary.evidence.setdefault(model, {})[key] = values
         units = {name: len(card.units) for name, card in dictionary.discriminative.items()}

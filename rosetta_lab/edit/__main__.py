@@ -22,15 +22,15 @@ from rosetta_lab.edit.arms import (
 from rosetta_lab.edit.numbers import edit_table
 from rosetta_lab.edit.page.index import write_edits
 from rosetta_lab.edit.problem import Editing
-from rosetta_lab.edit.recipe import load_edit, with_recipe, write_recipe
+from rosetta_lab.edit.recipe import followed, load_edit, with_recipe, write_recipe
 from rosetta_lab.edit.setup import (
     add_selectivity,
     chosen_units,
+    control,
     filled_in,
     load_sources,
-    random,
 )
-from rosetta_lab.errors import check_choice, check_count
+from rosetta_lab.errors import check_choice, check_count, say
 from rosetta_lab.files import atomic_write
 from rosetta_lab.functional.agreement import Normalization
 from rosetta_lab.invert.latent_files import metadata
@@ -51,16 +51,16 @@ def main(cfg: DictConfig) -> EditRun:
     if cfg.normalization is not None:
         check_choice("normalization", cfg.normalization, get_args(Normalization))
     trainer = make_trainer(cfg, folder, bar=False)
-    with one_device(trainer) as device:
+    with one_device(trainer) as device, followed(cfg):
         mined = load_mined(cfg.dictionary, device, cfg.trust_sources)
         cfg = filled_in(cfg, mined)
         run = edit_images(cfg, mined, trainer)
     run.save(folder)
     recipe = write_recipe(folder, cfg)
     page = write_edits(folder, run, cfg, mined.dictionary)
-    print(edit_table(run))
-    print(f"Look at it: {page.resolve()}")
-    print(f"Do it again: python -m rosetta_lab.edit recipe={recipe}")
+    say(edit_table(run))
+    say(f"Look at it: {page.resolve()}")
+    say(f"Do it again: python -m rosetta_lab.edit recipe={recipe}")
     return run
 
 
@@ -70,7 +70,7 @@ def edit_images(cfg: DictConfig, mined: Mined, trainer: L.Trainer) -> EditRun:
     While it goes on, the trainer's loggers get the losses of every arm.
     """
     edit = load_edit(cfg)
-    sources, space, pictures = load_sources(cfg, mined, "w+" if edit.strength else "z")
+    sources, space = load_sources(cfg, mined, "w+" if edit.strength else "z")
     edited, kept = chosen_units(cfg, mined)
 
     def pose(units: OwnUnits | SeenUnits, others: OwnUnits | SeenUnits | None = None) -> Editing:
@@ -88,12 +88,14 @@ def edit_images(cfg: DictConfig, mined: Mined, trainer: L.Trainer) -> EditRun:
     how: Normalization = cfg.normalization or ("distance" if edit.strength else "cosine")
     others = target_units(cfg, mined, kept, how)
     editing = pose(target_units(cfg, mined, edited, how), others)
-    run = EditRun(edit, sources, own_images(editing, sources), pictures)
+    before = own_images(editing, sources)
+    looked_at = sources.pictures if cfg.origin == "models" else None
+    run = EditRun(edit, sources, before, before if looked_at is None else looked_at)
     run.notes = metadata(mined.generator, space)
     run.arms["rosetta"] = optimised("rosetta", editing)
     run.maps = example_maps(editing, sources, run.arms["rosetta"])
     if cfg.controls:
-        alike = pose(own_units(mined, random(cfg, mined, edited), how))
+        alike = pose(*control(cfg, mined, edited, kept, how))
         run.arms["random units"] = optimised("random units", alike)
         own = pose(own_units(mined, reference_units(edited)))
         run.arms["activations"] = direct_arm(own, sources)

@@ -57,7 +57,8 @@ class EditRun:
         edit: what was asked.
         sources: the images' latents.
         before: the images (N, 3, R, R) in [0, 1].
-        pictures: what the sources were inverted from, None for generated ones.
+        seen: whose maps were edited (N, 3, R, R), which figures are measured against: the images,
+            or the pictures that they were inverted from.
         arms: ``rosetta`` and the controls, by name.
         maps: some edited units: name, and maps (N, h, w) before, asked for, and reached.
         notes: to write beside the latents, see :func:`rosetta_lab.invert.latent_files.metadata`.
@@ -66,7 +67,7 @@ class EditRun:
     edit: Edit
     sources: Sources
     before: Tensor
-    pictures: Tensor | None = None
+    seen: Tensor
     arms: dict[str, EditArm] = field(default_factory=dict)
     maps: list[tuple[str, Tensor, Tensor, Tensor]] = field(default_factory=list)
     notes: dict[str, str] = field(default_factory=dict)
@@ -74,10 +75,10 @@ class EditRun:
     def measure(self, classifier: DiscriminativeModel | None) -> None:
         """Add what can be seen in the pictures to every arm's figures."""
         for arm in self.arms.values():
-            seen = picture_figures(self.before, arm.images, self.edit, classifier)
+            found = picture_figures(self.seen, arm.images, self.edit, classifier)
             arm.figures = [
                 {**old, **new}
-                for old, new in zip(arm.figures or [{}] * len(seen), seen, strict=True)
+                for old, new in zip(arm.figures or [{}] * len(found), found, strict=True)
             ]
 
     def save(self, folder: Path) -> None:
@@ -86,8 +87,8 @@ class EditRun:
             own = folder / "results" / name
             own.mkdir(parents=True, exist_ok=True)
             write_image(self.before[place], own / "before.png")
-            if self.pictures is not None:
-                write_image(self.pictures[place], own / "picture.png")
+            if self.sources.pictures is not None:
+                write_image(self.sources.pictures[place], own / "picture.png")
             record: dict[str, Any] = {"id": name}
             for arm_name, arm in self.arms.items():
                 write_image(arm.images[place], own / f"{arm_name.replace(' ', '_')}.png")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 from rosetta_lab.edit.arms import EditArm, EditRun
 from rosetta_lab.edit.edits import Edit
+from rosetta_lab.files import write_csv
 from rosetta_lab.invert.figures import known, means
 
 NOT_TOLD = "not told"  # by the pictures
@@ -70,15 +70,15 @@ def edit_table(run: EditRun) -> str:
     )
 
 
-def csv_table(run: EditRun) -> str:
-    """Every figure of every image and way to edit, as CSV."""
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, ["id", "arm", *figure_names(run)], restval="")
-    writer.writeheader()
-    for arm_name, arm in run.arms.items():
-        for name, row in zip(run.sources.ids, arm.figures, strict=True):
-            writer.writerow({"id": name, "arm": arm_name, **row})
-    return stream.getvalue()
+def write_table(path: Path, run: EditRun) -> None:
+    """Write every figure of every image and way to edit as CSV."""
+    names = figure_names(run)
+    rows = [
+        [name, arm_name, *map(row.get, names)]
+        for arm_name, arm in run.arms.items()
+        for name, row in zip(run.sources.ids, arm.figures, strict=True)
+    ]
+    write_csv(path, [["id", "arm", *names], *rows])
 
 
 def asked_words(edit: Edit) -> str:

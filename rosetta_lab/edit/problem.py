@@ -66,7 +66,7 @@ class Editing:
 
     def targets(self, sources: Sources) -> tuple[list[TargetMaps], list[TargetMaps]]:
         """Target maps of the edited units, before and after the edit."""
-        before = self.edited.targets(self.code(sources))
+        before = self.edited.targets(self.code(sources), sources.pictures)
         after = [
             replace(target, maps=self.edit(target.maps, floor))
             for target, floor in zip(before, self.floors, strict=True)
@@ -77,7 +77,7 @@ class Editing:
         code = self.code(sources)
         agreements = [self.edited.agreement(self.targets(sources)[1])]
         if self.kept is not None:
-            agreements.append(self.kept.agreement(self.kept.targets(code)))
+            agreements.append(self.kept.agreement(self.kept.targets(code, sources.pictures)))
         weights = [1.0, self.keep][: len(agreements)]
         if self.edit.start == "random":
             with torch.no_grad():

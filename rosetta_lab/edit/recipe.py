@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,15 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rosetta_lab.edit.edits import Edit, compose
-from rosetta_lab.errors import RosettaError
-from rosetta_lab.files import atomic_write
+from rosetta_lab.errors import RosettaError, printable
+from rosetta_lab.files import atomic_write, path_of
 from rosetta_lab.invert.setup import load_perceptual
 from rosetta_lab.models.options import refusing
 from rosetta_lab.models.perceptual import Perceptual
 from rosetta_lab.models.registry import PERCEPTUAL, Kinds, check_sources
 from rosetta_lab.run.command_line import parse
 from rosetta_lab.run.configs import NO_RESULT, all_moved, matters, plain, unresolved, without
-from rosetta_lab.run.foreign import TARGET, check_closed, printable, read_yaml
+from rosetta_lab.run.foreign import TARGET, check_closed, read_yaml
 
 RECIPE = "recipe.yaml"
 WHOLE = ("edit", "perceptual")  # these stand instead of, not beside, the defaults
@@ -53,7 +54,7 @@ def with_recipe(cfg: DictConfig, arguments: Sequence[str] = ()) -> DictConfig:
     if cfg.recipe is None:
         return cfg
     name = f"recipe={cfg.recipe}"
-    recipe = all_moved(read_yaml(Path(cfg.recipe).expanduser()))
+    recipe = all_moved(read_yaml(path_of(cfg.recipe)))
     if not isinstance(recipe, dict) or not isinstance(recipe.get("edit"), dict):
         raise RosettaError(f"{name}: it holds no edit.\nName the recipe.yaml of an edit's folder.")
     check_closed(recipe, name)
@@ -151,6 +152,11 @@ def load_distance(cfg: DictConfig) -> Perceptual:
     make = instantiate if cfg.recipe is None else PERCEPTUAL.make
     with refusing("The perceptual distance"):
         return load_perceptual(cfg.perceptual, make=make)
+
+
+def followed(cfg: DictConfig) -> AbstractContextManager[None]:
+    """Within, say in two lines what cannot be done with the values of a recipe, if there is one."""
+    return nullcontext() if cfg.recipe is None else refusing(f"recipe={cfg.recipe}")
 
 
 def write_recipe(folder: Path, cfg: DictConfig) -> Path:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
@@ -17,12 +15,14 @@ from rosetta_lab.edit.arms import (
 )
 from rosetta_lab.edit.problem import Editing
 from rosetta_lab.edit.recipe import load_distance
+from rosetta_lab.files import path_of
+from rosetta_lab.functional.agreement import Normalization
 from rosetta_lab.invert.latent_code import Space
 from rosetta_lab.invert.optimise import optimise
 from rosetta_lab.invert.pivotal_tuning import TUNED
 from rosetta_lab.invert.problem import Inversion, one_batch
 from rosetta_lab.invert.sources import Sources, from_file, from_seeds, reference
-from rosetta_lab.invert.units import own_units
+from rosetta_lab.invert.units import OwnUnits, SeenUnits, own_units, target_units
 from rosetta_lab.models.checkpoints import load_into, load_weights
 from rosetta_lab.run.configs import plain
 
@@ -35,10 +35,8 @@ def filled_in(cfg: DictConfig, mined: Mined) -> DictConfig:
     return cfg
 
 
-def load_sources(
-    cfg: DictConfig, mined: Mined, default: Space = "z"
-) -> tuple[Sources, Space, Tensor | None]:
-    """What to edit, in which space, and the pictures that it was inverted from.
+def load_sources(cfg: DictConfig, mined: Mined, default: Space = "z") -> tuple[Sources, Space]:
+    """What to edit, and in which space.
 
     ``default`` is the space of seeds unless ``cfg`` names one.
     """
@@ -58,29 +56,57 @@ def load_sources(
             distribution=mined.distribution(cfg.psi),
         )
         batch = one_batch([folder[place] for place in range(len(folder))])
-        progress = cfg.trainer.enable_progress_bar
-        found = optimise(inversion(batch), how.steps, how.lr, progress=progress)
-        return Sources(batch.ids, found.latent, found.class_weights), how.space, batch.images
+        code, objective = inversion(batch)
+        if how.steps:  # else the edit starts where the inversion would
+            progress = cfg.trainer.enable_progress_bar
+            optimise((code, objective), how.steps, how.lr, progress=progress)
+        latent, c = code.value.detach(), code.class_weights
+        c = None if c is None else c.detach()
+        return Sources(batch.ids, latent, c, batch.images.to(latent.device)), how.space
     if cfg.latent.file is not None:
-        path = Path(str(cfg.latent.file)).expanduser()
+        path = path_of(str(cfg.latent.file))
         sources, space = from_file(generator, path, cfg.space)
         if (tuned := path.parent / TUNED).is_file():
             load_into(generator, load_weights(str(tuned)))  # what pivotal tuning made of it
-        return sources, space, None
+        return sources, space
     seeds = [cfg.latent.seed] if isinstance(cfg.latent.seed, int) else list(cfg.latent.seed)
     space = cfg.space if cfg.space is not None else default
-    return from_seeds(generator, seeds, label, space, **mined.prior(cfg.psi)), space, None
+    return from_seeds(generator, seeds, label, space, **mined.prior(cfg.psi)), space
 
 
 def chosen_units(cfg: DictConfig, mined: Mined) -> tuple[Pairs, Pairs]:
     """Matched pairs that are edited, and those that are to stay as they are."""
-    asked = [plain(cfg[key]) for key in ("matches", "pool", "concepts", "neurons", "layers")]
-    edited = matched_pairs(mined.dictionary, *asked)
-    if not cfg.keep or all(value is None for value in asked[2:]):
+    whole = {key: plain(cfg[key]) for key in ("matches", "pool")}
+    part = {key: plain(cfg[key]) for key in ("concepts", "neurons", "layers")}
+    edited = matched_pairs(mined.dictionary, **whole, **part, limit=cfg.pairs, seed=cfg.seed)
+    if not cfg.keep or all(value is None for value in part.values()):
         return edited, {}
     units = reference_units(edited)
-    every = matched_pairs(mined.dictionary, *asked[:2])
+    every = matched_pairs(mined.dictionary, **whole)
     return edited, {name: rows[~torch.isin(rows[:, 0], units)] for name, rows in every.items()}
+
+
+def control(
+    cfg: DictConfig, mined: Mined, edited: Pairs, kept: Pairs, how: Normalization
+) -> tuple[OwnUnits | SeenUnits, OwnUnits | SeenUnits | None]:
+    """What an edit is held against: units that nothing has matched, and those that are to stay.
+
+    Of the generator's own maps, those of as many random units; of models' maps, those of random
+    units in place of the matched ones.
+    """
+    if cfg.origin == "models":
+        source = torch.Generator().manual_seed(cfg.seed)
+        units = {name: len(card.units) for name, card in mined.dictionary.discriminative.items()}
+        drawn = {
+            name: torch.stack(
+                [rows[:, 0], torch.randint(units[name], (len(rows),), generator=source)], dim=1
+            )
+            for name, rows in edited.items()
+        }
+        return target_units(cfg, mined, drawn, how), target_units(cfg, mined, kept, how)
+    chosen = random(cfg, mined, edited)
+    others = {name: rows[~torch.isin(rows[:, 0], chosen)] for name, rows in kept.items()}
+    return own_units(mined, chosen, how), target_units(cfg, mined, others, how)
 
 
 def random(cfg: DictConfig, mined: Mined, edited: Pairs) -> Tensor:

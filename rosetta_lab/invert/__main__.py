@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from rosetta_lab.data.images import BrokenImage
 from rosetta_lab.dictionary.mined import load_mined
 from rosetta_lab.dictionary.schema import RosettaDictionary
-from rosetta_lab.errors import RosettaError, check_count
+from rosetta_lab.errors import RosettaError, check_count, say
 from rosetta_lab.invert.figures import objective
 from rosetta_lab.invert.logged import log_curves
 from rosetta_lab.invert.page.index import write_inversions
@@ -70,8 +70,8 @@ def finish(
         write_table(folder / "results.csv", records)
         page = write_inversions(folder, results, records, cfg, dictionary, missing)
         log_curves(trainer.loggers, results, records)
-        print(figures_table(records, missing))
-        print(f"Look at it: {page.resolve()}")
+        say(figures_table(records, missing))
+        say(f"Look at it: {page.resolve()}")
     for name, why in missing.items():
         log.error("%s: %s", name, why)
     if missing:

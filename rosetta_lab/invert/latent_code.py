@@ -111,7 +111,7 @@ class LatentCode(nn.Module):
 
     def images(self) -> Tensor:
         """Images (N, 3, R, R) with 0 for black and 1 for white, not clamped."""
-        return self._shown(self.generator.synthesize(self(), self.psi))
+        return self.generator.shown(self.generator.synthesize(self(), self.psi))
 
     def maps(self, layers: Sequence[str], on_map: OnMap[Kept] | None = None) -> dict[str, Kept]:
         """What the generator's layers do, see :meth:`Generator.maps`."""
@@ -122,11 +122,7 @@ class LatentCode(nn.Module):
     ) -> tuple[Tensor, dict[str, Kept]]:
         """:meth:`images` and :meth:`maps`, from one pass."""
         output, maps = self.generator.output_and_maps(self(), layers, on_map, self.psi)
-        return self._shown(output), maps
-
-    def _shown(self, output: Tensor) -> Tensor:
-        low, high = self.generator.pixel_range
-        return (output - low) / (high - low)
+        return self.generator.shown(output), maps
 
 
 def check_class_optimizable(generator: Generator, space: Space) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import safe_open
 from torch import Tensor
 
-from rosetta_lab.errors import RosettaError, check_choice
+from rosetta_lab.errors import RosettaError, check_choice, printable
+from rosetta_lab.files import load_tensors
 from rosetta_lab.invert.latent_code import SPACES, Space, mapped_shape
 from rosetta_lab.models.base import Generator
-from rosetta_lab.run.foreign import printable
 
 RESULTS, LATENT = "results", "latent.safetensors"  # RUN/results/ID/latent.safetensors
 _SPACE, _GENERATOR = "space", "generator"
@@ -55,18 +54,12 @@ def read_latents(
     name = f"{key}={path}"
     path = path.expanduser()
     try:
-        if not path.is_file():
-            raise FileNotFoundError("there is no such file")
-        with safe_open(path, "pt") as file:
-            notes, names = file.metadata() or {}, sorted(file.keys())
-            stored = {tensor: file.get_tensor(tensor) for tensor in names if tensor in _READ}
-    except Exception as error:  # of any kind: the file may hold anything
-        raise RosettaError(
-            f"{name}: cannot be read ({printable(error)}).\nName a safetensors file of latents."
-        ) from None
+        stored, notes = load_tensors(path)
+    except RosettaError as error:
+        raise RosettaError(f"{key}={error}") from None
     if _LATENT not in stored:
         raise RosettaError(
-            f"{name}: it holds {printable(', '.join(names)) or 'nothing'}.\n"
+            f"{name}: it holds {printable(', '.join(sorted(stored))) or 'nothing'}.\n"
             "Expected a tensor 'latent', as in an inversion's latent.safetensors."
         )
     if not stored[_LATENT].is_floating_point():

@@ -44,9 +44,8 @@ def pivotal_tuning(
         latent = code()
         features = [] if perceptual is None else perceptual.embed(image)
     optimizer = torch.optim.Adam(tuned.parameters(), lr)
-    low, high = tuned.pixel_range
     for _ in range(steps):
-        shown = (tuned.synthesize(latent, code.psi) - low) / (high - low)
+        shown = tuned.shown(tuned.synthesize(latent, code.psi))
         loss = l2 * (shown - image).square().mean()
         if perceptual is not None:
             loss = loss + perceptual.distance(perceptual.embed(shown), features).sum()

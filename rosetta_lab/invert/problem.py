@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from torch.utils.data import Dataset
 
 from rosetta_lab.data.images import BrokenImage, Target
 from rosetta_lab.errors import RosettaError, check_choice, check_count
+from rosetta_lab.files import path_of
 from rosetta_lab.invert.latent_code import (
     SPACES,
     LatentCode,
@@ -140,7 +140,7 @@ class Inversion:
     ) -> None:
         check_choice("space", space, SPACES)
         start = default_start(generator, space) if start is None else str(start)
-        if start not in ("mean", "random") and not Path(start).expanduser().exists():
+        if start not in ("mean", "random") and not path_of(start).exists():
             raise RosettaError(
                 f"start={start}: there is no such file or folder.\n"
                 "Choose mean, random, a safetensors file with one latent, or a run's folder."
@@ -219,7 +219,7 @@ class Inversion:
         return self._stored(ids, c)
 
     def _stored(self, ids: list[str], c: Tensor | None) -> Tensor:
-        start = Path(self.start).expanduser()
+        start = path_of(self.start)
         files = [start / RESULTS / name / LATENT for name in ids] if start.is_dir() else [start]
         found = [
             read_latents(self.generator, file, key="start", unsaid=self.space) for file in files

@@ -5,30 +5,56 @@ from __future__ import annotations
 import json
 import logging
 import math
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from rosetta_lab.data.images import write_image
-from rosetta_lab.errors import RosettaError
-from rosetta_lab.files import atomic_write
+from rosetta_lab.errors import RosettaError, printable
+from rosetta_lab.files import atomic_write, load_tensors, save_tensors
 from rosetta_lab.invert.latent_files import LATENT, RESULTS
 from rosetta_lab.invert.optimise import STILL, Inverted
 from rosetta_lab.invert.problem import TargetBatch
 from rosetta_lab.run.configs import same_results
+from rosetta_lab.run.foreign import LARGEST_YAML, read_json, read_text
 
 log = logging.getLogger("rosetta_lab")
+MOST_FIGURES, LONGEST_NAME, LARGEST = 200, 200, 1e300  # of a result; the last of a figure
 RESULT, IMAGE = "result.json", "inverted.png"
 FAILURES = "failures"  # RUN/failures/ID.txt says why an image has no result
 TARGET, START, SETTINGS = "target.png", "start.png", "settings.yaml"
 TUNED_IMAGE = "tuned.png"  # what pivotal tuning made of it
 READINGS = ("centre_error", "scale_error", "hue_error")  # in some images there is nothing to read
 DIVERGED = "the optimisation diverged: choose a smaller lr= or beta="
+
+
+def read_record(path: Path, name: str) -> dict[str, Any]:
+    """The figures of the image ``name``, which anybody may have written.
+
+    Raises:
+        RosettaError: it is something else.
+    """
+    record = read_json(path)
+    if not (
+        isinstance(record, dict)
+        and record.get("id") == name
+        and type(record.get("label")) in (int, type(None))
+        and len(record) <= MOST_FIGURES
+        and all(
+            type(value) in (int, float) and abs(value) < LARGEST and len(figure) <= LONGEST_NAME
+            for figure, value in record.items()
+            if figure not in ("id", "label")
+        )
+    ):
+        raise RosettaError(
+            f"{path}: this is no result of inverting '{printable(name)}'.\n"
+            "Remove its folder and resume the run, which makes it anew."
+        )
+    return record
 
 
 class Results:
@@ -54,8 +80,7 @@ class Results:
 
     def read(self, name: str) -> dict[str, Any]:
         """An image's figures."""
-        record: dict[str, Any] = json.loads((self.root / name / RESULT).read_text())
-        return record
+        return read_record(self.root / name / RESULT, name)
 
     def failure(self, name: str) -> str:
         """Why an image has no result, as the process noted that tried."""
@@ -71,7 +96,7 @@ class Results:
 
     def curves(self, name: str) -> dict[str, Tensor]:
         """The course of every part of an image's loss (steps,)."""
-        stored = load_file(self.root / name / LATENT)
+        stored, _ = load_tensors(self.root / name / LATENT)
         return {k.removeprefix("curve/"): v for k, v in stored.items() if k.startswith("curve/")}
 
     def write(
@@ -122,10 +147,9 @@ class Results:
             record = {"id": name, "label": batch.labels[place], **values}
             folder = self.root / name
             folder.parent.mkdir(parents=True, exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".new_"))
-            temporary.chmod(0o755)
-            ready = {key: value.cpu().contiguous() for key, value in tensors.items()}
-            save_file(ready, temporary / LATENT, dict(notes or {}))
+            temporary = folder.with_name(f".new_{secrets.token_hex(4)}")
+            temporary.mkdir()
+            save_tensors(temporary / LATENT, tensors, notes)
             write_image(result.images[place], temporary / IMAGE)
             write_image(batch.images[place], temporary / TARGET)
             if result.starts is not None:
@@ -143,7 +167,7 @@ class Results:
         """Have tensors and a picture (3, R, R) written beside an image's result, with it."""
         ready = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
         self._extras.setdefault(name, []).extend(
-            (lambda at: save_file(ready, at / file), lambda at: write_image(image, at / picture))
+            (lambda at: save_tensors(at / file, ready), lambda at: write_image(image, at / picture))
         )
 
     def claim(self, settings: str) -> None:
@@ -153,7 +177,7 @@ class Results:
             RosettaError: the folder holds results of other settings.
         """
         note = self.folder / SETTINGS
-        others = note.is_file() and not same_results(note.read_text(), settings)
+        others = note.is_file() and not same_results(read_text(note, LARGEST_YAML), settings)
         if others and any(self.root.rglob(RESULT)):
             raise RosettaError(
                 f"{self.folder} holds results of other settings (see {SETTINGS} in it).\n"

@@ -20,6 +20,7 @@ from rosetta_lab.invert.optimise import Inverted
 from rosetta_lab.invert.pivotal_tuning import TUNED, pivotal_tuning
 from rosetta_lab.invert.problem import Inversion, TargetBatch, TargetBatches
 from rosetta_lab.invert.results import TUNED_IMAGE, Results
+from rosetta_lab.run.record import adopt_record
 
 
 class SharedOut(L.LightningDataModule):
@@ -45,6 +46,8 @@ class SharedOut(L.LightningDataModule):
         if self.trainer.is_global_zero:
             results.clean()
         results.claim(self.settings)  # all of them, so that all stop where one does
+        if self.trainer.is_global_zero:
+            adopt_record(results.folder)
         self.trainer.strategy.barrier()
         targets, batch_size = self.batches.targets, self.batches.batch_size
         batches = TargetBatches(targets, min(batch_size, -(-len(targets) // processes)))

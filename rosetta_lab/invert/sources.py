@@ -26,11 +26,13 @@ class Sources:
         ids: names, which also seed random starts.
         latent: in the space of the edit: (N, z_dim), (N, D) or (N, slots, D).
         c: class weights (N, classes), None for an unconditional generator.
+        pictures: what they were inverted from (N, 3, R, R) in [0, 1]; None for generated images.
     """
 
     ids: list[str]
     latent: Tensor
     c: Tensor | None
+    pictures: Tensor | None = None
 
 
 @torch.no_grad()

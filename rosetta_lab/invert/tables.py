@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rosetta_lab.files import atomic_write
+from rosetta_lab.files import write_csv
 from rosetta_lab.invert.figures import figures, means
 
 
 def write_table(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
     """Write the figures of every image as CSV."""
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, ["id", "label", *figures(records)], restval="")
-    writer.writeheader()
-    writer.writerows(records)
-    atomic_write(path, stream.getvalue().encode())
+    heads = ["id", "label", *figures(records)]
+    write_csv(path, [heads, *([record.get(head) for head in heads] for record in records)])
 
 
 def figures_table(

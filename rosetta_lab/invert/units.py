@@ -52,8 +52,13 @@ class RosettaUnits(nn.Module):
         self.models = nn.ModuleDict({name: models[name] for name in pairs})
         self.normalization: Normalization = normalization
         self.units = dictionary.reference.units
-        self.statistics = {name: load_statistics(folder, name) for name in pairs}
-        self.generator_statistics = load_statistics(folder, dictionary.reference.name)
+        self.statistics = {
+            name: load_statistics(folder, name, dictionary.discriminative[name].layers)
+            for name in pairs
+        }
+        self.generator_statistics = load_statistics(
+            folder, dictionary.reference.name, dictionary.reference.layers
+        )
         self.sizes = {layer.name: layer.size for layer in dictionary.reference.layers}
         self.blocks = {
             name: blocks_of_layers(self.units, dictionary.discriminative[name].units, rows)
@@ -87,7 +92,7 @@ def own_units(mined: Mined, chosen: Tensor, normalization: Normalization = "cosi
         mined.generator,
         card.units,
         chosen,
-        load_statistics(mined.folder, card.name),
+        load_statistics(mined.folder, card.name, card.layers),
         {layer.name: layer.size for layer in card.layers},
         normalization,
     )
@@ -136,8 +141,8 @@ class OwnUnits:
         self.channels = {layer: torch.tensor(own) for layer, own in channels.items()}
 
     @torch.no_grad()
-    def targets(self, code: LatentCode) -> list[TargetMaps]:
-        """What the units do for these latents, standardised."""
+    def targets(self, code: LatentCode, pictures: Tensor | None = None) -> list[TargetMaps]:
+        """What the units do for these latents, standardised, whatever they were inverted from."""
         return list(code.maps(list(self.channels), self._target).values())
 
     def _target(self, layer: str, maps: Tensor) -> TargetMaps:
@@ -151,7 +156,7 @@ class OwnUnits:
 
 
 class SeenUnits:
-    """Units that models see in the source image, as targets of the generator's matched units.
+    """Units of models that look at the source image, as targets of the generator's matched units.
 
     Args:
         units: the models and the matches.
@@ -161,9 +166,11 @@ class SeenUnits:
         self.units = units
 
     @torch.no_grad()
-    def targets(self, code: LatentCode) -> list[TargetMaps]:
-        """What the models' units do on the images of these latents, standardised."""
-        return self.units.targets(code.images().clamp(0.0, 1.0))
+    def targets(self, code: LatentCode, pictures: Tensor | None = None) -> list[TargetMaps]:
+        """What the models' units do, standardised: on the pictures that the latents were inverted
+        from (N, 3, R, R) in [0, 1], or on the latents' own images where there are none."""
+        seen = code.images().clamp(0.0, 1.0) if pictures is None else pictures
+        return self.units.targets(seen)
 
     def agreement(self, targets: Sequence[TargetMaps]) -> Agreement:
         """The activation loss's inside, for these targets."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -26,7 +26,17 @@ class SumMetric(Metric):
     full_state_update = False
 
     def __init__(self) -> None:
-        super().__init__(sync_on_compute=False)
+        super().__init__(sync_on_compute=False, compute_with_cache=False)
+
+    def _wrap_compute(self, compute: Callable[..., Any]) -> Callable[..., Any]:
+        # torchmetrics makes numbers of tensors with one element, wherever it sees one, but a model
+        # may have a single unit.
+        def unseen() -> Callable[[], Any]:
+            value = compute()
+            return lambda: value
+
+        wrapped = super()._wrap_compute(unseen)
+        return lambda: wrapped()()
 
     def add_sum(self, name: str, *shape: int, dtype: torch.dtype = torch.float64) -> None:
         """Register a sum that starts at zero."""

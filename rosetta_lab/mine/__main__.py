@@ -13,6 +13,7 @@ import rosetta_lab
 from rosetta_lab.dictionary.build import build_dictionary, check_k, model_cards
 from rosetta_lab.dictionary.evidence import find
 from rosetta_lab.dictionary.schema import RosettaDictionary
+from rosetta_lab.errors import say
 from rosetta_lab.mine import control
 from rosetta_lab.mine.page.examples import collect_examples
 from rosetta_lab.mine.page.index import write_page
@@ -90,8 +91,8 @@ def main(cfg: DictConfig) -> RosettaDictionary | None:
         counts = {k: float(dictionary.summary[k]) for k in ("rosetta_neurons", "concepts")}
         logger.log_metrics(counts | {"k": float(cfg.k_disc)})
         logger.finalize("success")
-    print(summary_table(dictionary))
-    print(f"Look at it: {page.resolve()}")
+    say(summary_table(dictionary))
+    say(f"Look at it: {page.resolve()}")
     return dictionary
 
 

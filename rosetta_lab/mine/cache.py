@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterable, Mapping
@@ -17,16 +18,19 @@ from typing import Any
 import open_clip
 import timm
 import torch
-from safetensors import SafetensorError, safe_open
 
 from rosetta_lab.data.latents import Latents
-from rosetta_lab.files import cache_folder, replacing, save_tensors
+from rosetta_lab.errors import RosettaError
+from rosetta_lab.files import cache_folder, load_tensors, replacing, save_tensors
+from rosetta_lab.mine.code import outside_code
 from rosetta_lab.mine.null import Evidence
 from rosetta_lab.mine.partial import PartialSums
 from rosetta_lab.mine.result import MiningResult
+from rosetta_lab.models.checkpoints.cache import private
 from rosetta_lab.models.load import state_hash
 from rosetta_lab.models.observer import Observer
 
+log = logging.getLogger("rosetta_lab")
 ARITHMETIC = 4  # raise it whenever the same ingredients would give other numbers
 
 
@@ -46,6 +50,7 @@ def fingerprint(
         "versions": [str(torch.__version__), timm.__version__, open_clip.__version__],
         "matmul": torch.get_float32_matmul_precision(),
         "configs": configs,
+        "code": outside_code(observer.networks.values(), configs),
         "weights": {name: state_hash(model) for name, model in observer.networks.items()},
         "layers": observer.layers,
         "reference": observer.reference,  # keys are sorted: the order of the layers does not tell
@@ -59,14 +64,37 @@ def fingerprint(
     return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
 
 
-class SumsCache:
-    """Finished and unfinished results in the cache folder, under one fingerprint."""
+def open_cache(key: str) -> SumsCache | None:
+    """The cache under a fingerprint; None, with a word, where there can be no cache."""
+    try:
+        path = private(cache_folder() / "mining" / f"{key}.safetensors", cache_folder())
+    except RosettaError as error:
+        log.warning("Mining without a cache. %s", error)
+        return None
+    return SumsCache(path)
 
-    def __init__(self, key: str) -> None:
-        self.key, folder = key, cache_folder() / "mining"
-        self.path = folder / f"{key}.safetensors"
-        self.partial = PartialSums(folder / f"{key}.partial")
-        self.tables = folder / f"{key}.tables"
+
+class SumsCache:
+    """Finished and unfinished results under one fingerprint.
+
+    Args:
+        path: of the finished one; the unfinished are beside it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.tables = path, path.with_suffix(".tables")
+        self.partial = PartialSums(path.with_suffix(".partial"))
+
+    def part(self, rows: range) -> SumsCache:
+        """The same of a pass that takes some of the reference's units."""
+        return SumsCache(
+            self.path.with_name(f"{self.path.stem}.{rows.start}-{rows.stop}.safetensors")
+        )
+
+    def forget_parts(self) -> None:
+        """The run is finished: forget its passes."""
+        for path in self.path.parent.glob(f"{self.path.stem}.*-*.safetensors"):
+            path.unlink(missing_ok=True)
 
     def give_tables(self, models: Iterable[str], folder: Path) -> bool:
         """Put the models' whole tables into a folder, if all are there."""
@@ -82,25 +110,20 @@ class SumsCache:
                     shutil.copyfile(file, temporary)
         return True
 
-    def part(self, rows: range) -> SumsCache:
-        """The same of a pass that takes some of the reference's units."""
-        return SumsCache(f"{self.key}.rows-{rows.start}-{rows.stop}")
-
-    def forget_parts(self) -> None:
-        """The run is finished: forget its passes."""
-        for path in self.path.parent.glob(f"{self.key}.rows-*.safetensors"):
-            path.unlink(missing_ok=True)
-
     def load(self) -> MiningResult | None:
         """The finished result; None if there is none, or its file is damaged."""
+        if not self.path.exists():
+            return None
         try:
-            with safe_open(self.path, "pt") as stream:
-                tensors = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118
-            return MiningResult.from_tensors(tensors)
-        except (OSError, SafetensorError, LookupError, ValueError, StopIteration):
+            return MiningResult.from_tensors(load_tensors(self.path)[0])
+        except (RosettaError, LookupError, ValueError, StopIteration) as error:
+            log.warning("Mining anew. %s", error)
             return None
 
     def save(self, result: MiningResult) -> None:
-        """Keep a finished result and forget the unfinished sums."""
-        save_tensors(self.path, result.to_tensors())
+        """Keep a finished result and forget the unfinished sums, or say that it cannot be kept."""
+        try:
+            save_tensors(self.path, result.to_tensors())
+        except RosettaError as error:
+            log.warning("The result is not kept for later runs. %s", error)
         self.partial.remove()

@@ -53,6 +53,8 @@ class Evidence:
         for key, choices in {"control": get_args(Control), "center": ("position",)}.items():
             if cfg[key] is not None:
                 check_choice(key, cfg[key], choices)
+        for key in ("k_gen", "k_disc"):
+            check_count(key, cfg[key])
         if not isinstance(cfg.max_fdr, int | float) or not 0 < cfg.max_fdr <= 1:
             raise RosettaError(f"max_fdr={cfg.max_fdr}: expected a rate above 0 and up to 1.")
         averaged = cfg.correlation == "batch_mean"  # such averages have no sums to hold against

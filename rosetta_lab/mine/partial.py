@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from collections.abc import Mapping
@@ -9,9 +10,12 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from rosetta_lab.files import save_tensors
+from rosetta_lab.errors import RosettaError
+from rosetta_lab.files import check_tensors, save_tensors
 from rosetta_lab.metrics.activations import UnitGroups
 from rosetta_lab.metrics.correlation import SumMetric
+
+log = logging.getLogger("rosetta_lab")
 
 
 class PartialSums:
@@ -39,8 +43,12 @@ class PartialSums:
         path = self._file(rank, world)
         if not path.exists():
             return 0
-        with safe_open(path, "pt") as stream:
-            return int(stream.metadata()["images"])
+        try:
+            return int(check_tensors(path)["images"])
+        except (RosettaError, LookupError, ValueError) as error:
+            log.warning("Beginning anew. %s", error)
+            path.unlink(missing_ok=True)
+            return 0
 
     def load(
         self,
@@ -94,7 +102,10 @@ class PartialSums:
             for name, metric in metrics.items()
             for key, value in metric.sums().items()
         } | {f"shift/{name}": units.shift for name, units in groups.items()}
-        save_tensors(self._file(rank, world), tensors, {"images": str(self._images)})
+        try:
+            save_tensors(self._file(rank, world), tensors, {"images": str(self._images)})
+        except RosettaError as error:
+            log.warning("Were this run interrupted now, it would begin anew. %s", error)
         self._written = time.monotonic()
 
     def remove(self) -> None:

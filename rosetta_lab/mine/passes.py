@@ -17,7 +17,7 @@ from rosetta_lab.data.latents import LatentDataModule, Latents
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import save_tensors, tensor_in_rows
 from rosetta_lab.mine.budget import Budget, Way, bytes_of
-from rosetta_lab.mine.cache import SumsCache, fingerprint
+from rosetta_lab.mine.cache import fingerprint, open_cache
 from rosetta_lab.mine.module import MiningModule, OnTable, shapes_of
 from rosetta_lab.mine.null import Evidence
 from rosetta_lab.mine.result import MiningResult
@@ -53,7 +53,7 @@ def mine(
     key = fingerprint(
         observer, latents, cfg.psi, cfg.correlation, how, cfg.batch_size, evidence, cfg.sums
     )
-    cache = SumsCache(key) if cfg.cache else None
+    cache = open_cache(key) if cfg.cache else None
     make = partial(
         instantiate(cfg.module),
         observer,

@@ -17,7 +17,8 @@ def summary_table(dictionary: RosettaDictionary) -> str:
         name: [neuron.matches[name][0].r for neuron in dictionary.neurons]
         for name in dictionary.discriminative
     }
-    heads = ["units", "dead", "best buddies", *(["accepted", "shuffled"] if null else []), "best r"]
+    evidence = ["accepted", "shuffled", "content from"] if null else []
+    heads = ["units", "dead", "best buddies", *evidence, "best r"]
     widths = [len(head) + 3 for head in heads]
     rows = [("model", heads)]
     for name, units in summary["units"].items():
@@ -29,6 +30,8 @@ def summary_table(dictionary: RosettaDictionary) -> str:
             if null:
                 cells.append(f"{null['accepted_best_buddies'][name]}")
                 cells.append(f"{null['shuffled_best_buddies'][name]:.0f}")
+                lowest = null["thresholds"][name]
+                cells.append("-" if lowest is None else f"{lowest:.2f}")
             cells.append(f"{sum(best[name]) / len(best[name]):.3f}" if best[name] else "-")
         rows.append((name, cells))
     lines = [

@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from rosetta_lab.errors import RosettaError
 from rosetta_lab.models.recording import Kept, OnMap, look
 
 
@@ -56,7 +57,10 @@ class Generator(nn.Module, ABC):
 
     @abstractmethod
     def synthesize(self, latent: Tensor, psi: float = 1.0) -> Tensor:
-        """Output of :meth:`map` to images (N, 3, R, R) in ``pixel_range`` (not clamped)."""
+        """Output of :meth:`map` to images (N, 3, R, R) in ``pixel_range`` (not clamped).
+
+        Grey ones (N, 1, R, R) will do, see :meth:`shown`.
+        """
 
     def forward(
         self, z: Tensor, c: Tensor | None = None, psi: float = 1.0, cutoff: int | None = None
@@ -64,10 +68,27 @@ class Generator(nn.Module, ABC):
         """z (N, z_dim) and c (N, num_classes) to images (N, 3, R, R) in ``pixel_range``."""
         return self.synthesize(self.map(z, c, psi, cutoff), psi)
 
-    def to_unit_range(self, images: Tensor) -> Tensor:
-        """Images from ``pixel_range`` to [0, 1], clamped."""
+    def shown(self, images: Tensor) -> Tensor:
+        """What :meth:`synthesize` gives as images (N, 3, R, R), black 0 and white 1, not clamped.
+
+        Grey images (N, 1, R, R) get three channels.
+
+        Raises:
+            RosettaError: they are neither of the two.
+        """
+        side = self.resolution
+        if images.dim() != 4 or images.shape[1:] not in ((3, side, side), (1, side, side)):
+            raise RosettaError(
+                f"{type(self).__name__} makes images {tuple(images.shape)}: expected RGB or grey, "
+                f"square and of its resolution, (N, 3, {side}, {side}) or (N, 1, {side}, {side}).\n"
+                "Let its synthesize() crop or pad them, and leave out further channels."
+            )
         low, high = self.pixel_range
-        return ((images - low) / (high - low)).clamp(0.0, 1.0)
+        return (images.expand(-1, 3, -1, -1) - low) / (high - low)
+
+    def to_unit_range(self, images: Tensor) -> Tensor:
+        """:meth:`shown`, clamped to [0, 1]."""
+        return self.shown(images).clamp(0.0, 1.0)
 
     def maps(
         self,
@@ -108,8 +129,16 @@ class Generator(nn.Module, ABC):
     def align(self, layer: str, activation: Tensor) -> Tensor:
         """A recorded layer output as maps (N, C, H, W) that cover exactly the image.
 
-        Families whose maps carry a margin around the image crop it here.
+        Families whose maps carry a margin around the image, or have another layout, change it here.
+
+        Raises:
+            RosettaError: they cannot be such maps, since images are square.
         """
+        if activation.dim() != 4 or activation.shape[2] != activation.shape[3]:
+            raise RosettaError(
+                f"Layer {layer} puts out {tuple(activation.shape)}: expected maps (N, C, H, W), "
+                "as high as wide.\nChoose other layers."
+            )
         return activation
 
     def track_mean_latent(self, latent: Tensor) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from torch import nn
 
 from rosetta_lab.data.latents import Latents
 from rosetta_lab.errors import RosettaError
+from rosetta_lab.files import content_digest
 from rosetta_lab.models.base import Generator
 from rosetta_lab.models.checkpoints import build, load_weights
 from rosetta_lab.models.checkpoints.told import open_arguments
@@ -131,6 +131,12 @@ def apply_overrides(cfg: DictConfig) -> DictConfig:
             "Name at least one, such as disc=[resnet_fashion]."
         )
     cfg = cfg.copy()
+    for name, entry in cfg.disc.items():
+        if not isinstance(entry, Mapping):
+            raise RosettaError(
+                f"disc.{name}={entry}: expected a model (_target_ and its arguments).\n"
+                f"Pass ~disc.{name} to leave it out."
+            )
     entries = {cfg.gen.name: cfg.gen, **cfg.disc}
     if cfg.weights not in (None, "random"):
         name = next(iter(cfg.disc), "NAME")
@@ -220,8 +226,4 @@ def load_latents(cfg: DictConfig, generator: Generator) -> Latents:
 
 def state_hash(module: nn.Module) -> str:
     """SHA-256 over the names and values of a module's parameters and buffers."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
+    return content_digest(module.state_dict())

@@ -16,9 +16,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import Field, create_model
 from torch import Tensor
 
-from rosetta_lab.errors import RosettaError
+from rosetta_lab.errors import RosettaError, printable
 from rosetta_lab.models.checkpoints.told import declared_types, is_modest
-from rosetta_lab.run.foreign import Strict, check_record, printable
+from rosetta_lab.run.foreign import Strict, check_record
 
 Text = Annotated[str, Field(max_length=1024)]
 Size = Annotated[int, Field(ge=1, le=4096)]

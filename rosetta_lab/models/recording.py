@@ -73,6 +73,11 @@ def look(
 
     def see(layer: str, value: Tensor) -> None:
         maps = to_map(layer, value)
+        if maps.dim() != 4:  # a class of one's own may say anything
+            raise RosettaError(
+                f"Layer '{layer}' gives {tuple(maps.shape)}, expected maps (N, C, H, W).\n"
+                "Choose other layers."
+            )
         if on_map is None:
             kept[layer], versions[layer] = maps, _version(maps)
         else:

@@ -14,10 +14,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rosetta_lab.errors import RosettaError
+from rosetta_lab.errors import RosettaError, printable
 from rosetta_lab.models.options import checked_options, models_in
 from rosetta_lab.run.configs import moved, unresolved
-from rosetta_lab.run.foreign import LOCAL, TARGET, check_closed, is_download, own_sources, printable
+from rosetta_lab.run.foreign import LOCAL, TARGET, check_closed, is_download, own_sources
 
 PLUGINS = "ROSETTA_PLUGINS"
 

@@ -81,6 +81,11 @@ def _pattern(glob: str) -> re.Pattern[str]:
     return re.compile("".join(special.get(part, re.escape(part)) for part in parts))
 
 
+def matches(glob: str, name: str) -> bool:
+    """Whether a layer's name is one of those that a glob means; see :func:`resolve_layers`."""
+    return _pattern(glob).fullmatch(name) is not None
+
+
 def resolve_layers(network: nn.Module, globs: Sequence[str], model: str) -> list[str]:
     """Names of the modules that match the globs, in the order of the network.
 

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from rosetta_lab.dictionary.mined import dictionary_folder
 from rosetta_lab.dictionary.schema import RosettaDictionary
-from rosetta_lab.errors import RosettaError
+from rosetta_lab.errors import RosettaError, say
 from rosetta_lab.overlap.overlaps import Overlap, overlaps
 from rosetta_lab.run.app import entry_point
 
@@ -26,26 +26,30 @@ def main(cfg: DictConfig) -> None:
     first, second = (RosettaDictionary.load(dictionary_folder(s)) for s in cfg.dictionaries)
     found = overlaps(first, second)
     if cfg.format == "json":
-        print(json.dumps([asdict(overlap) | {"share": overlap.share} for overlap in found]))
+        say(json.dumps([asdict(overlap) | {"share": overlap.share} for overlap in found]))
     else:
-        print(text(first.reference.name, second.reference.name, found))
+        say(text(first.reference.name, second.reference.name, found))
 
 
 def text(first: str, second: str, found: list[Overlap]) -> str:
     """A table for people."""
+    heads = ("A", "B", "both", "of A", "random", "A", "B", "both")
     lines = [
         f"Units of discriminative models that {first} (A) and {second} (B) match",
-        f"{'pool':<14}{'model':<24}{'A':>7}{'B':>7}{'both':>7}{'of A':>7}{'chance':>8}",
+        f"{'':<78}{'shuffled':>24}",
+        f"{'pool':<14}{'model':<24}" + "".join(f"{head:>8}" for head in heads),
     ]
     for overlap in found:
         share = "" if overlap.share is None else f"{overlap.share:.0%}"
-        lines.append(
-            f"{overlap.pool:<14}{overlap.model:<24}{overlap.first:>7}{overlap.second:>7}"
-            f"{overlap.both:>7}{share:>7}{overlap.chance:>8.1f}"
-        )
+        cells = [overlap.first, overlap.second, overlap.both, share, f"{overlap.random:.1f}"]
+        cells += overlap.shuffled or ["-"] * 3
+        row = "".join(f"{cell:>8}" for cell in cells)
+        lines.append(f"{overlap.pool:<14}{overlap.model:<24}{row}")
     lines.append(
-        "chance: units in both, were B's drawn at random from the same layers.\n"
-        "best_buddies: matched with this model; rosetta: with every model."
+        "random: units in both, were B's drawn at random from the same layers.\n"
+        "shuffled: what the same rule matches in shuffled images; - where no dictionary says.\n"
+        "best_buddies: matched with this model; accepted: those that pass the null; candidates:\n"
+        "of generator units with a best buddy in every model; rosetta: with an accepted one."
     )
     return "\n".join(lines)
 

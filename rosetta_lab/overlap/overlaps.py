@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from rosetta_lab.dictionary.pairs import Pool, matched_pairs
+from rosetta_lab.dictionary.pairs import Pairs, Pool, pool_of
 from rosetta_lab.dictionary.schema import RosettaDictionary
 from rosetta_lab.errors import RosettaError
 
-POOLS: tuple[Pool, ...] = ("best_buddies", "rosetta")
+Matched = Literal["best_buddies", "candidates", "accepted", "rosetta"]
 
 
 @dataclass
@@ -20,21 +21,26 @@ class Overlap:
 
     Attributes:
         model: the discriminative one.
-        pool: ``best_buddies``: matched with this model; ``rosetta``: with all of them.
+        pool: ``best_buddies``: matched with this model; ``candidates``: by generator units that
+            have a best buddy in every model, the paper's rule; ``accepted`` and ``rosetta``: the
+            same of matches that pass the null.
         units: of the model.
         first: of these, matched by the first generator.
         second: matched by the second.
         both: matched by both.
-        chance: expected in both if the second's were drawn at random from the same layers.
+        random: expected in both if the second's were drawn at random from the same layers.
+        shuffled: the same three counts by the same rule in the shuffled images of both; None where
+            a dictionary does not hold them: without a null, and of what passes it.
     """
 
     model: str
-    pool: Pool
+    pool: Matched
     units: int
     first: int
     second: int
     both: int
-    chance: float
+    random: float
+    shuffled: tuple[int, int, int] | None
 
     @property
     def share(self) -> float | None:
@@ -61,24 +67,64 @@ def overlaps(first: RosettaDictionary, second: RosettaDictionary) -> list[Overla
                 f"{name}: the two dictionaries recorded different layers or weights of it.\n"
                 "Mine both generators with the same models."
             )
-    return [_overlap(first, second, name, pool) for pool in POOLS for name in names]
+    both = (first, second)
+    found, decoys = _matched(both, "best_buddies"), None
+    if all(dictionary.evidence for dictionary in both):
+        decoys = _matched(both, "decoys")
+    accepted = _matched(both, "accepted")
+    pools: list[tuple[Matched, list[Pairs], list[Pairs] | None]] = [
+        ("best_buddies", found, decoys),
+        ("accepted", accepted, None),
+        ("candidates", _in_every(found), decoys and _in_every(decoys)),
+        ("rosetta", _in_every(accepted), None),
+    ]
+    return [
+        _overlap(first, name, pool, real, shuffled)
+        for pool, real, shuffled in pools
+        for name in names
+    ]
 
 
-def _overlap(first: RosettaDictionary, second: RosettaDictionary, name: str, pool: Pool) -> Overlap:
-    index = first.discriminative[name].units
-    a, b = (_matched(dictionary, name, pool, len(index)) for dictionary in (first, second))
+def _matched(dictionaries: tuple[RosettaDictionary, ...], pool: Pool) -> list[Pairs]:
+    return [
+        {name: pool_of(dictionary, name, pool) for name in dictionary.discriminative}
+        for dictionary in dictionaries
+    ]
+
+
+def _in_every(found: list[Pairs]) -> list[Pairs]:
+    """Pairs of generator units that have one in every model (paper, section 3.2)."""
+    every = []
+    for pairs in found:
+        units = set.intersection(*(set(rows[:, 0].tolist()) for rows in pairs.values()))
+        wanted = torch.tensor(sorted(units), dtype=torch.long)
+        every.append({name: rows[torch.isin(rows[:, 0], wanted)] for name, rows in pairs.items()})
+    return every
+
+
+def _overlap(
+    dictionary: RosettaDictionary,
+    name: str,
+    pool: Matched,
+    real: list[Pairs],
+    shuffled: list[Pairs] | None,
+) -> Overlap:
+    index = dictionary.discriminative[name].units
+    a, b = (_units(pairs[name], len(index)) for pairs in real)
     spans = [index.units(layer.name) for layer in index.layers]
-    chance = sum(int(a[s].sum()) * int(b[s].sum()) / (s.stop - s.start) for s in spans)
-    return Overlap(
-        name, pool, len(index), int(a.sum()), int(b.sum()), int((a & b).sum()), float(chance)
-    )
+    random = sum(int(a[s].sum()) * int(b[s].sum()) / (s.stop - s.start) for s in spans)
+    counts = None
+    if shuffled is not None:
+        counts = _counts(*(_units(pairs[name], len(index)) for pairs in shuffled))
+    return Overlap(name, pool, len(index), *_counts(a, b), float(random), counts)
 
 
-def _matched(dictionary: RosettaDictionary, name: str, pool: Pool, units: int) -> Tensor:
-    """Which of a model's units are matched (units,), bool."""
+def _units(pairs: Tensor, units: int) -> Tensor:
+    """Which of a model's units are in pairs (units,), bool."""
     matched = torch.zeros(units, dtype=torch.bool)
-    if pool == "rosetta" and not dictionary.neurons:
-        return matched
-    pairs = matched_pairs(dictionary, name, pool)[name]
     matched[pairs[:, 1].long()] = True
     return matched
+
+
+def _counts(a: Tensor, b: Tensor) -> tuple[int, int, int]:
+    return int(a.sum()), int(b.sum()), int((a & b).sum())

@@ -6,7 +6,7 @@ import json
 
 from omegaconf import DictConfig
 
-from rosetta_lab.errors import check_choice
+from rosetta_lab.errors import check_choice, say
 from rosetta_lab.models.load import apply_overrides
 from rosetta_lab.plan.plan import make_plan
 from rosetta_lab.plan.text import plan_text
@@ -20,7 +20,7 @@ def main(cfg: DictConfig) -> None:
     cfg = apply_overrides(cfg)
     set_matmul_precision(cfg.matmul_precision)
     plan = make_plan(cfg, cfg.device, cfg.measure)
-    print(json.dumps(plan.to_dict(), indent=2) if cfg.format == "json" else plan_text(plan))
+    say(json.dumps(plan.to_dict(), indent=2) if cfg.format == "json" else plan_text(plan))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Memory is what :mod:`rosetta_lab.mine.budget` finds, as the run will. Weights ar
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,6 +19,11 @@ from rosetta_lab.models.meta import observer_without_memory, shapes_without_memo
 from rosetta_lab.models.units import Layer
 from rosetta_lab.plan.rehearsal import Timing, measure_time
 from rosetta_lab.run.memory import available_memory
+
+MEASURED = (  # said before it, since it takes minutes for large networks
+    "Measuring how long the networks and the sums take, on a few images and with random weights.\n"
+    "measure=0 leaves it out, and tells units and memory at once."
+)
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,7 @@ def make_plan(cfg: DictConfig, device: str | None = None, measure: float = 0.0) 
     ]
     timing = None
     if measure and way.fits:
+        print(MEASURED, file=sys.stderr)
         sums = finder.sums(way.rows[0], device)
         timing = measure_time(cfg, sums, device, way.batch_size, measure)
     return Plan(models, len(latents), device, available, way, timing)

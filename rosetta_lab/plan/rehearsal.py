@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
@@ -16,8 +16,6 @@ from rosetta_lab.mine.budget import rehearse, states
 from rosetta_lab.mine.sums import Sums
 from rosetta_lab.models.load import load_latents, load_observer, random_weights
 from rosetta_lab.models.observer import Observation, OnModelMap
-
-log = logging.getLogger("rosetta_lab")
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,6 @@ def measure_time(cfg: DictConfig, sums: Sums, device: str, limit: int, seconds: 
         limit: images at a time, at most.
         seconds: to repeat each measurement for.
     """
-    log.info("Measuring, with random weights, up to %d images at a time.", limit)
     observer = load_observer(random_weights(cfg)).to(device)
     latents = load_latents(cfg, observer.source.generator)
 
@@ -72,7 +69,7 @@ def measure_time(cfg: DictConfig, sums: Sums, device: str, limit: int, seconds: 
         work = show(images)
         work()
     forward = typical(work, device, seconds) / images
-    log.info("The networks take %.3g s per image; now the correlations.", forward)
+    print(f"The networks take {forward:.3g} s per image; now the sums.", file=sys.stderr)
     maps = work().maps
     # Warms up; also, only sums that were written to once have got their memory from the system.
     correlate(sums, maps)

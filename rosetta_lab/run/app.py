@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import signal
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -20,11 +20,20 @@ from hydra.errors import (
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from rosetta_lab.errors import RosettaError
-from rosetta_lab.files import asset_root
+from rosetta_lab.errors import RosettaError, visible
+from rosetta_lab.files import DISK, asset_root, unwritable
 from rosetta_lab.run import loggers  # noqa: F401  configs of loggers call it
-from rosetta_lab.run.command_line import at_home, check_keys, check_lists, zoo_arguments
-from rosetta_lab.run.configs import follow_moves
+from rosetta_lab.run.addresses import hidden, hide_in_files
+from rosetta_lab.run.command_line import (
+    at_home,
+    check_keys,
+    check_lists,
+    empty_lists,
+    zoo_arguments,
+)
+from rosetta_lab.run.configs import check_room, follow_moves
+from rosetta_lab.run.ending import end_when_asked
+from rosetta_lab.run.record import adopt_record, drop_record, held_record
 from rosetta_lab.run.resume import former_defaults, resumed_arguments
 
 
@@ -39,18 +48,25 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
         @functools.wraps(main)
         def guarded(cfg: DictConfig) -> Any:
             quiet()
+            folder = Path(HydraConfig.get().runtime.output_dir)
             try:
-                return main(follow_moves(cfg))
-            except (RosettaError, InstantiationException) as error:
-                # Hydra wraps what a constructor raises.
-                mistake = error if isinstance(error, RosettaError) else error.__cause__
-                if not isinstance(mistake, RosettaError) or os.environ.get("HYDRA_FULL_ERROR"):
+                cfg = follow_moves(cfg)
+                if notes := HydraConfig.get().output_subdir:
+                    hide_in_files(folder / notes)
+                found = main(cfg)
+                adopt_record(folder)
+                return found
+            except (RosettaError, InstantiationException, OSError) as error:
+                mistake = _mistake(error, folder)
+                if mistake is None or os.environ.get("HYDRA_FULL_ERROR"):
                     raise
                 logging.getLogger("rosetta_lab").error("%s", mistake)
                 if HydraConfig.get().mode is RunMode.MULTIRUN:
                     # Hydra runs the jobs that are left, then fails.
                     raise CompactHydraException(str(mistake)) from error
                 sys.exit(1)
+            finally:
+                drop_record(folder)
 
         run = hydra.main(
             version_base="1.3", config_path=str(asset_root() / "conf"), config_name=config_name
@@ -59,14 +75,16 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
         @functools.wraps(main)
         def start() -> None:
             try:
-                arguments = former_defaults(config_name, resumed_arguments(at_home(sys.argv[1:])))
-                sys.argv[1:] = zoo_arguments(config_name, arguments)
+                typed = at_home([hidden(word) for word in sys.argv[1:]])
+                arguments = former_defaults(config_name, resumed_arguments(typed))
+                arguments = empty_lists(config_name, zoo_arguments(config_name, arguments))
+                sys.argv[1:] = held_record(arguments)
+                check_room(config_name, sys.argv[1:])
                 check_lists(sys.argv[1:])
                 check_keys(config_name, sys.argv[1:])
             except RosettaError as error:
                 sys.exit(str(error))
-            # Lightning only takes note of it and finishes the batch, which may take hours.
-            signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+            end_when_asked(config_name)
             run()
 
         return start
@@ -74,11 +92,31 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
     return decorate
 
 
+def _mistake(error: Exception, folder: Path) -> RosettaError | None:
+    """What the user can mend; None for anything else."""
+    if isinstance(error, InstantiationException):  # Hydra's, around what a constructor raises
+        error = error.__cause__ if isinstance(error.__cause__, Exception) else error
+    if isinstance(error, OSError) and error.errno in DISK:
+        return unwritable(Path(error.filename or folder), error)
+    return error if isinstance(error, RosettaError) else None
+
+
+def _shown(record: logging.LogRecord) -> bool:
+    """A filter of handlers: names of others are only shown, see :func:`visible`."""
+    record.msg, record.args = visible(record.getMessage()), ()
+    return True
+
+
 def quiet() -> None:
-    """Let only our own messages, and other libraries' warnings, through."""
+    """Let only our own messages, and other libraries' warnings, through, and these only shown."""
     logging.getLogger().setLevel(logging.WARNING)
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("rosetta_lab").setLevel(logging.INFO)
+    for handler in (*logging.getLogger().handlers, logging.lastResort):
+        if handler is not None:
+            handler.addFilter(_shown)
     warnings.filterwarnings("ignore", module="lightning.pytorch.utilities._pytree")
+    # Ours sets them aside.
+    warnings.filterwarnings("ignore", ".*Previous log files in this directory will be deleted.*")
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # ours make data in place

@@ -16,7 +16,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 
 from rosetta_lab.errors import RosettaError, check_choice
-from rosetta_lab.files import asset_root
+from rosetta_lab.files import asset_root, path_of
 from rosetta_lab.run.foreign import (
     read_json,
 )
@@ -61,8 +61,8 @@ def zoo_of(dictionary: str) -> str:
     """The ``zoo`` that a dictionary's generator names, ``paper`` where it names none."""
     if dictionary == "embedded":
         return dictionary
-    path = Path(dictionary).expanduser()
     try:
+        path = path_of(dictionary)
         mined = read_json(path / "dictionary.json" if path.is_dir() else path)
         zoo = mined["config"]["gen"].get("zoo", "paper")
         return zoo if NAME.fullmatch(zoo) else "paper"  # it becomes an argument
@@ -101,11 +101,26 @@ def group_folders(override: Override, outside: list[str]) -> list[Path]:
     return [f for f in (own, *(Path(root) / group for root in outside)) if f.is_dir()]
 
 
+def empty_lists(config_name: str, arguments: list[str]) -> list[str]:
+    """Command-line arguments with [] for null where a group has a list of members, as loggers."""
+    own = OmegaConf.load(asset_root() / "conf" / f"{config_name}.yaml")
+    config: Any = OmegaConf.to_container(own, resolve=False)
+    groups = {
+        group
+        for entry in config.get("defaults", ())
+        if isinstance(entry, dict)
+        for group, members in entry.items()
+        if isinstance(members, list)
+    }
+    nothing = {f"{group}={value}": f"{group}=[]" for group in groups for value in ("null", "")}
+    return [nothing.get(word, word) for word in arguments]
+
+
 def check_lists(arguments: list[str]) -> None:
-    """Look every member of ``group=[NAME,...]`` up in its group.
+    """Look every member of ``group=[NAME,...]`` up in its group, and null, which no group has.
 
     Of ``group=NAME`` Hydra says itself what there is to choose from; of a member of a list it says
-    only that it cannot be loaded.
+    only that it cannot be loaded, and of null nothing that helps.
 
     Raises:
         RosettaError: the group has no such member.
@@ -118,8 +133,8 @@ def check_lists(arguments: list[str]) -> None:
         choices = sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
         several = override.is_sweep_override()
         for value in override.sweep_iterator() if several else [override.value()]:
-            for name in value if isinstance(value, list) else ():
-                check_choice(override.key_or_group, str(name), choices)
+            for name in value if isinstance(value, list) else [value] if value is None else ():
+                check_choice(override.key_or_group, "null" if name is None else str(name), choices)
 
 
 def check_keys(config_name: str, arguments: list[str]) -> None:

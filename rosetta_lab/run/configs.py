@@ -6,12 +6,15 @@ import os
 import tempfile
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import count
+from pathlib import Path
 from typing import Any, TypeVar
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.files import PACKAGE, asset_root
+from rosetta_lab.files import PACKAGE, asset_root, path_of, unwritable
+from rosetta_lab.run.addresses import hidden
 from rosetta_lab.run.foreign import parse_yaml
 
 Configured = TypeVar("Configured", bound=DictConfig | ListConfig)
@@ -39,14 +42,47 @@ def matters(key: str) -> bool:
 def run_folder(command: str, resume: str | None) -> str:
     """Where a run writes: ``outputs/<command>/<date>_<time>``, or the folder that it resumes.
 
+    A new folder is made at once, so that no other run has the same.
     Processes that torchrun or SLURM started beside the first write nothing; their folder is a
     temporary one, so that a run with many processes leaves one run folder.
     """
     if resume:
-        return str(resume)
+        return str(path_of(str(resume)))
     if int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) > 0:
         return tempfile.mkdtemp(prefix="rosetta_lab_")
-    return f"outputs/{command}/{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    name = f"outputs/{command}/{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    for number in count(1):  # another run may have begun in this second
+        folder = Path(name if number == 1 else f"{name}_{number}")
+        try:
+            folder.mkdir(parents=True)
+            break
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise unwritable(folder, error) from error
+    return str(folder)
+
+
+def check_room(config_name: str, arguments: list[str]) -> None:
+    """See that a run can write into its folder, of which Hydra would tell with a traceback.
+
+    Raises:
+        RosettaError: it cannot.
+    """
+    own: Any = OmegaConf.load(asset_root() / "conf" / f"{config_name}.yaml")
+    if "output_subdir" in own.hydra:  # none: the command only prints
+        return
+    named = [word.partition("=") for word in arguments]
+    places = [value for key, _, value in named if key in ("hydra.run.dir", "hydra.sweep.dir")]
+    places += [value for key, _, value in named if key == "resume" and value not in ("", "null")]
+    for place in places or ["outputs"]:
+        folder = path_of("outputs" if "${" in place else place.strip("'\""))
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        try:
+            with tempfile.TemporaryFile(dir=there) as file:
+                file.write(bytes(1 << 14))
+        except OSError as error:
+            raise unwritable(folder, error) from error
 
 
 def plain(value: Any) -> Any:
@@ -100,7 +136,10 @@ def all_moved(value: Any) -> Any:
 
 
 def follow_moves(config: Configured) -> Configured:
-    """A copy of a config in which every ``_target_`` names the present place of its class."""
+    """A copy of a config in which every ``_target_`` names the present place of its class.
+
+    Of addresses it has the public form, see :func:`rosetta_lab.run.addresses.hidden`.
+    """
     found: Configured = config.copy()  # type: ignore[assignment]
     _follow(found, OmegaConf.to_container(found, resolve=False))
     return found
@@ -121,6 +160,8 @@ def _follow(config: Any, bare: Any) -> None:
         for key, value in bare.items():
             if key == "_target_" and moved(str(value)) != value:
                 config[key] = moved(str(value))
+            elif isinstance(value, str) and hidden(value) != value:
+                config[key] = hidden(value)
             _follow(config._get_node(key), value)
 
 

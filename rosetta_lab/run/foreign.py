@@ -7,6 +7,7 @@ plain Python values, and checked before anybody uses them.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,12 +17,15 @@ import yaml  # type: ignore[import-untyped]
 from hydra.core.hydra_config import HydraConfig
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from rosetta_lab.errors import RosettaError
+from rosetta_lab.errors import RosettaError, printable
 from rosetta_lab.files import asset_root
+from rosetta_lab.run.addresses import public
 
 Record = TypeVar("Record", bound=BaseModel)
 
 LARGEST_FILE = 1 << 28  # bytes
+LARGEST_YAML = 1 << 17  # configurations are small, and its reader slow
+LONGEST_NUMBER = 400  # characters
 MOST_VALUES = 10_000_000
 DEEPEST = 30
 LONGEST = 4096  # characters of a text that something is made of
@@ -55,6 +59,12 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
             raise yaml.YAMLError("it refers to parts of itself, which no record of a run does")
         return super().compose_node(parent, index)
 
+    def construct_scalar(self, node: Any) -> Any:
+        value = super().construct_scalar(node)
+        if node.tag.endswith((":int", ":float")) and len(value) > LONGEST_NUMBER:
+            raise yaml.YAMLError("it holds a number that is too long")
+        return value
+
 
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
@@ -63,7 +73,24 @@ _Loader.add_implicit_resolver(
 )
 
 
-def read_text(path: Path) -> str:
+def check_links(folder: Path) -> None:
+    """See that what is written into a folder of others stays there.
+
+    Raises:
+        RosettaError: a link in it leads out of it.
+    """
+    root = folder.resolve()
+    for place, folders, files in os.walk(root):
+        for name in (*folders, *files):
+            path = Path(place, name)
+            if path.is_symlink() and root not in path.resolve().parents:
+                raise RosettaError(
+                    f"{printable(path)}: this link leads out of its run's folder; refused.\n"
+                    "Put a copy of what you mean in its place."
+                )
+
+
+def read_text(path: Path, largest: int = LARGEST_FILE) -> str:
     """A file's text.
 
     Raises:
@@ -73,8 +100,8 @@ def read_text(path: Path) -> str:
     try:
         if not path.is_file():
             raise FileNotFoundError(path) if not path.exists() else OSError("not a file")
-        if path.stat().st_size > LARGEST_FILE:
-            raise OSError(f"more than {LARGEST_FILE >> 20} MiB")
+        if path.stat().st_size > largest:
+            raise OSError(f"more than {largest >> 10} KiB")
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise
@@ -109,7 +136,7 @@ def read_yaml(path: Path) -> Any:
         RosettaError: it is something else, or there is none.
     """
     try:
-        return parse_yaml(read_text(path), str(path))
+        return parse_yaml(read_text(path, LARGEST_YAML), str(path))
     except FileNotFoundError:
         raise RosettaError(f"{path}: cannot be read (there is no such file).") from None
 
@@ -122,8 +149,8 @@ def parse_yaml(text: str, name: str) -> Any:
     """
     try:
         found = yaml.load(text, _Loader)  # a SafeLoader: plain values only
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = printable(str(error).splitlines()[0])
+    except Exception as error:  # any kind, since the file may hold anything
+        reason = printable(next(iter(str(error).splitlines()), type(error).__name__))
         raise RosettaError(
             f"{name}: cannot be read ({reason}).\nName the file that a run wrote."
         ) from None
@@ -151,6 +178,8 @@ def check_values(value: Any, name: str) -> None:
                     f"{name}: holds a value of type {type(item).__name__}.\n"
                     "Expected texts, numbers, lists and mappings only."
                 )
+            elif isinstance(item, str) and not item.isascii():
+                _require_text(item, name)
         left -= len(below)
         if not below:
             return
@@ -160,6 +189,15 @@ def check_values(value: Any, name: str) -> None:
     raise RosettaError(
         f"{name}: its values are too many, or too deep.\nName the file that a run wrote."
     )
+
+
+def _require_text(item: str, name: str) -> None:
+    try:
+        item.encode()
+    except UnicodeEncodeError:
+        raise RosettaError(
+            f"{name}: '{printable(item)}' is no text.\nName the file that a run wrote."
+        ) from None
 
 
 def check_closed(value: Any, name: str) -> None:
@@ -213,12 +251,6 @@ def check_record(kind: type[Record], values: Any, name: str) -> Record:
         ) from None
 
 
-def printable(text: object, length: int = 200) -> str:
-    """A stranger's text in a message: short, without characters that a terminal acts upon."""
-    shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in str(text)[:length])
-    return shown + ("..." if len(str(text)) > length else "")
-
-
 def is_download(weights: str) -> bool:
     """Whether weights lie elsewhere than on this machine."""
     return "://" in weights and not weights.startswith(LOCAL)
@@ -239,7 +271,7 @@ def own_sources() -> set[tuple[str | None, str]]:
             for path in (root / group).glob("*.yaml"):
                 for _, entry in _walk(read_yaml(path), ""):
                     if isinstance(entry, Mapping) and isinstance(entry.get("weights"), str):
-                        found.add((entry.get("architecture"), entry["weights"]))
+                        found.add((entry.get("architecture"), public(entry["weights"])))
     return found
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import netrc
 import os
+import re
 import secrets
 import sys
+from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,12 +16,16 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from lightning.pytorch.loggers import WandbLogger
+from lightning.fabric.loggers.csv_logs import _ExperimentWriter
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from rosetta_lab.files import atomic_write
 from rosetta_lab.run.command_line import parse
+from rosetta_lab.run.foreign import read_text
 
+ID = re.compile("[0-9a-z]{1,64}")  # of a W&B run
 LONGEST_NAME = 128  # characters that W&B's server accepts
 FORMER_HOST = "api.wandb.ai"  # keys for it stay valid
 
@@ -37,6 +43,24 @@ def wandb_offline() -> bool:
         return hosts.isdisjoint(netrc.netrc(os.environ.get("NETRC")).hosts)
     except (OSError, netrc.NetrcParseError):
         return True
+
+
+class TableLogger(CSVLogger):
+    """Lightning's CSV logger, which deletes the table of the run that it goes on with; ours does
+    not: it becomes ``metrics_1.csv``, the next one ``metrics_2.csv``."""
+
+    @property
+    def experiment(self) -> Any:
+        """Lightning's writer."""
+        if self._experiment is None:
+            self._set_aside(Path(self.log_dir) / _ExperimentWriter.NAME_METRICS_FILE)
+        return super().experiment
+
+    @rank_zero_only
+    def _set_aside(self, table: Path) -> None:
+        if table.is_file():
+            names = (table.with_stem(f"{table.stem}_{number}") for number in count(1))
+            table.rename(next(name for name in names if not name.exists()))
 
 
 def wandb_logger(
@@ -78,9 +102,12 @@ def swept(hydra: Any) -> str:
 def run_id(folder: Path) -> str:
     """The id of a run folder's W&B run, always the same: a resumed run goes on with its own."""
     note = folder / "run_id.txt"
-    if not note.is_file():
-        atomic_write(note, secrets.token_hex(4).encode())
-    return note.read_text()
+    if note.is_file() and not note.is_symlink():
+        known = read_text(note)
+        if ID.fullmatch(known):
+            return known
+    atomic_write(note, secrets.token_hex(4).encode())
+    return read_text(note)
 
 
 class FinishRun(Callback):

@@ -13,17 +13,17 @@ from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rosetta_lab.errors import RosettaError
-from rosetta_lab.files import asset_root
+from rosetta_lab.errors import RosettaError, printable
+from rosetta_lab.files import asset_root, path_of
 from rosetta_lab.run.command_line import NAME, group_folders, outside_folders
 from rosetta_lab.run.foreign import (
     LONGEST,
     TARGET,
     check_closed,
+    check_links,
     check_values,
     is_download,
     own_sources,
-    printable,
     read_yaml,
 )
 
@@ -34,7 +34,8 @@ ADDED = ("benchmark", "detect_anomaly", "deterministic", "num_nodes", "precision
 def resumed_folder(arguments: list[str]) -> str | None:
     """The folder that ``resume=FOLDER`` names; None where there is none."""
     folders = [a.removeprefix("resume=") for a in arguments if a.startswith("resume=")]
-    return folders[-1] if folders and folders[-1] not in ("", "null") else None
+    named = folders[-1].strip("'\"") if folders else ""
+    return None if named in ("", "null") else str(path_of(named))
 
 
 def resumed_arguments(arguments: list[str]) -> list[str]:
@@ -55,6 +56,7 @@ def resumed_arguments(arguments: list[str]) -> list[str]:
             f"resume={folder}: this is not a run folder (no .hydra/overrides.yaml in it).\n"
             "Name a folder such as outputs/mine/<date>_<time>."
         )
+    check_links(Path(folder))
     given = {argument.split("=")[0].lstrip("+~") for argument in arguments}
     then = read_yaml(record)
     if not isinstance(then, list) or not all(isinstance(word, str) for word in then):
@@ -97,13 +99,16 @@ def _not_plain(word: str, outside: list[str]) -> str | None:
     parts = re.split(r"[./]", f"{name}.{package}" if package else name)
     if parts[0] == "hydra" or package.startswith("hydra"):
         return "it is about Hydra, not about the run"
+    if parts[0] == "logger" and len(parts) > 1:
+        return "only you can say where a run is logged to"
     if any(part.startswith("_") for part in parts):
         return "it names a class"
     if key == "trust_sources":
         return "only you can say whom you trust"
     if override.is_delete() or override.is_sweep_override():
         return "it is no key with a value"
-    if override.is_add() and (len(parts) != 2 or parts[0] != "trainer" or parts[1] not in ADDED):
+    adds = override.is_add() or override.is_force_add()
+    if adds and (len(parts) != 2 or parts[0] != "trainer" or parts[1] not in ADDED):
         return "it adds a key"
     try:
         value = OmegaConf.to_container(OmegaConf.create({"value": override.value()}), resolve=False)

@@ -12,7 +12,7 @@ from rosetta_lab.dictionary.mined import EMBEDDED, Mined, load_mined
 from rosetta_lab.dictionary.pairs import matched_pairs
 from rosetta_lab.dictionary.schema import class_names
 from rosetta_lab.dictionary.statistics import load_statistics
-from rosetta_lab.errors import RosettaError
+from rosetta_lab.errors import RosettaError, say
 from rosetta_lab.files import atomic_write
 from rosetta_lab.invert.latent_code import LatentCode
 from rosetta_lab.invert.latent_files import metadata
@@ -24,6 +24,7 @@ from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.pages.document import PAGE_NAME
 from rosetta_lab.run.app import entry_point
 from rosetta_lab.run.configs import plain
+from rosetta_lab.run.foreign import check_links
 from rosetta_lab.run.trainer import make_trainer, one_device
 from rosetta_lab.visualize.page.atlas import write_index, write_view
 from rosetta_lab.visualize.view import (
@@ -49,7 +50,7 @@ def main(cfg: DictConfig) -> Path:
     with one_device(make_trainer(cfg, folder, bar=False)) as device:
         mined = load_mined(cfg.dictionary, device, cfg.trust_sources)
         page = write_pages(mined.filled_in(cfg), folder, mined)
-    print(f"Look at it: {page.resolve()}")
+    say(f"Look at it: {page.resolve()}")
     return page
 
 
@@ -60,6 +61,7 @@ def write_pages(cfg: DictConfig, folder: Path, mined: Mined) -> Path:
     if cfg.concept != "all":
         return write_view(folder, tour(subjects[0]), cfg, mined.dictionary)
     home = mined.folder if mined.folder.is_dir() and mined.folder != EMBEDDED else folder
+    check_links(home)
     for subject in subjects:
         write_view(home / ATLAS, tour(subject), cfg, mined.dictionary, subjects)
     page = write_index(home / ATLAS, subjects, mined.dictionary, cfg.shown)
@@ -89,7 +91,7 @@ class Tour:
         self.firing = firing(
             generator,
             dictionary,
-            load_statistics(mined.folder, dictionary.reference.name),
+            load_statistics(mined.folder, dictionary.reference.name, dictionary.reference.layers),
             self.latents,
             cfg.psi,
             cfg.batch_size,

@@ -39,6 +39,7 @@ class RedOrNot(nn.Module):
 
 def one_unit() -> tuple[DiscriminativeModel, Chosen]:
     model = DiscriminativeModel(RedOrNot(), Preprocess((SIZE, SIZE)), ["colours"])
+    model.num_classes = 2
     arms = {
         ROSETTA: [torch.tensor([0])],
         MATCHED: [torch.tensor([1]), torch.tensor([2])],
@@ -101,6 +102,13 @@ def test_accuracy_needs_labels_and_logits_of_their_classes(
     assert list(ModelLosses(model, chosen, classes)(some)) == ["similarity"]
 
 
+def test_an_output_as_wide_as_there_are_classes_need_not_be_their_logits() -> None:
+    model, chosen = one_unit()
+    assert "accuracy" in ModelLosses(model, chosen, 2)(batch())
+    model.num_classes = 0
+    assert list(ModelLosses(model, chosen, 2)(batch())) == ["similarity"]
+
+
 def test_outputs_of_two_images_are_compared_over_all_pairs_and_batches() -> None:
     class Last(nn.Module):
         def __init__(self) -> None:
@@ -141,7 +149,7 @@ class Pixels(Perceptual):
     """Mean squared difference of the pixels."""
 
     def __init__(self) -> None:
-        super().__init__("squares", False, [])
+        super().__init__("squares", [])
 
     def features(self, images: Tensor) -> list[Tensor]:
         return [images]

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from rosetta_lab.data.grouping import Grouping
-from rosetta_lab.dictionary.build import build_dictionary
+from rosetta_lab.dictionary.build import build_dictionary, null_summary
 from rosetta_lab.dictionary.evidence import Found, find, judge, returning
 from rosetta_lab.dictionary.pairs import matched_pairs
 from rosetta_lab.dictionary.schema import ModelCard, RosettaDictionary
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.functional.matching import neighbours
+from rosetta_lab.functional.matching import NOBODY, Neighbours, neighbours
 from rosetta_lab.metrics.matching import Matching
 from rosetta_lab.mine.result import MiningResult
 from rosetta_lab.mine.stability import measure_stability
@@ -111,6 +111,23 @@ def test_the_dictionary_says_it_all_and_is_read_again(tmp_path: Path) -> None:
         for key, tensor in values.items():
             torch.testing.assert_close(read.evidence[name][key], tensor)
     torch.testing.assert_close(read.evidence["a"]["q"] <= 0.05, both.models["a"].kept)
+
+
+def test_what_chance_finds_is_the_mean_over_draws() -> None:
+    """Of 60, 57 and 55 units that have best buddies among shuffled images in model a."""
+
+    def fewer(draw: Neighbours, units: int) -> Neighbours:
+        rows = draw.rows.clone()
+        rows[units:] = NOBODY
+        return draw._replace(rows=rows)
+
+    a, b = matching(1, draws=3), matching(2, draws=3)
+    a = a._replace(decoys=[fewer(d, n) for d, n in zip(a.decoys, (60, 57, 55), strict=True)])
+    null = null_summary(find({"a": a, "b": b}, 1, 1, 0.05))
+    assert null["draws"] == 3
+    assert null["shuffled_best_buddies"] == {"a": 57.33, "b": 60.0}  # 172 / 3
+    assert null["shuffled_rosetta_neurons"] == 57.33
+    assert sum(null["shuffled_histogram"]["a"]) == pytest.approx(172 / 3, abs=0.2)
 
 
 def test_pools_are_parts_of_the_best_buddies() -> None:

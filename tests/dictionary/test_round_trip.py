@@ -17,6 +17,9 @@ from rosetta_lab.models.units import Layer, Unit
 NAME = st.text()
 COUNT = st.integers(0, 2**39)
 SIZE = st.integers(1, 2**39)
+CHANNELS, SIDE = st.integers(1, 2**20), st.integers(1, 2**16)
+# A model's stands on command lines, beside two words of ours.
+MODEL = NAME.filter(lambda name: name.isprintable() and name not in ("all", "none"))
 R = st.floats(-1.0, 1.0)
 SETTINGS = st.dictionaries(
     NAME.filter(lambda name: name != "gen"),
@@ -32,7 +35,7 @@ CARD = st.builds(
     NAME,
     st.fixed_dictionaries({"source": st.none() | NAME, "sha256": st.none() | NAME}),
     st.lists(
-        st.builds(Layer, NAME, SIZE, SIZE, SIZE),
+        st.builds(Layer, NAME, CHANNELS, SIDE, SIDE),
         min_size=1,
         max_size=3,
         unique_by=lambda layer: layer.name,
@@ -49,7 +52,7 @@ def dictionaries(draw: st.DrawFn) -> RosettaDictionary:
         layer = draw(st.sampled_from(card.layers))
         return Unit(layer.name, draw(st.integers(0, layer.channels - 1)))
 
-    generator, models = draw(CARD), draw(st.dictionaries(NAME, CARD, max_size=2))
+    generator, models = draw(CARD), draw(st.dictionaries(MODEL, CARD, max_size=2))
     count = draw(st.integers(0, 2))
     neurons = [
         Neuron(
@@ -57,7 +60,6 @@ def dictionaries(draw: st.DrawFn) -> RosettaDictionary:
             {
                 name: [Match(*unit(card), draw(R)) for _ in range(draw(st.integers(0, 2)))]
                 for name, card in models.items()
-                if draw(st.booleans())
             },
             draw(R),
             draw(st.integers(-1, count - 1)),

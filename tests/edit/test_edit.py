@@ -9,18 +9,16 @@ from pathlib import Path
 import pytest
 import torch
 from commands import Done, call
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from small_generator import LAYERS, SIZES, generator, statistics  # noqa: F401  fixtures
 from torch import Tensor, nn
 
-from rosetta_lab.dictionary.mined import EMBEDDED, load_mined
-from rosetta_lab.dictionary.pairs import reference_units
+from rosetta_lab.dictionary.mined import load_mined
 from rosetta_lab.edit.arms import direct_arm, example_maps, run_arm
 from rosetta_lab.edit.edits import Amplify, CopyPaste, Shift
 from rosetta_lab.edit.problem import Editing
-from rosetta_lab.edit.setup import chosen_units, random
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import PACKAGE
 from rosetta_lab.invert.latent_code import random_z
@@ -224,43 +222,6 @@ def test_mistakes_are_told_in_two_lines(argument: str, message: str, tmp_path: P
     said = done.stdout + done.stderr
     assert message in said and "Traceback" not in said
     assert not witness.exists()
-
-
-# Which units
-
-
-def selection(**changes: object) -> DictConfig:
-    keys = {"matches": "all", "pool": "best_buddies", "keep": True, "seed": 0}
-    return OmegaConf.create({**keys, **dict.fromkeys(("concepts", "neurons", "layers")), **changes})
-
-
-def test_one_concept_is_edited_and_all_other_units_are_kept() -> None:
-    mined = load_mined(EMBEDDED)
-    everything, nothing = chosen_units(selection(), mined)
-    assert nothing == {}
-    edited, kept = chosen_units(selection(concepts=[7]), mined)
-    number = mined.dictionary.reference.units.number
-    members = mined.dictionary.concepts[7].neurons
-    assert reference_units(edited).tolist() == sorted(
-        number(mined.dictionary.neurons[n].unit) for n in members
-    )
-    assert set(reference_units(kept).tolist()) == set(reference_units(everything).tolist()) - set(
-        reference_units(edited).tolist()
-    )
-    assert chosen_units(selection(concepts=[7], keep=0.0), mined)[1] == {}
-
-
-def test_random_units_are_as_many_in_every_layer() -> None:
-    mined = load_mined(EMBEDDED)
-    edited, _ = chosen_units(selection(), mined)
-    chosen = random(selection(), mined, edited)
-    assert len(chosen.unique()) == len(chosen) == len(reference_units(edited))
-    units = mined.dictionary.reference.units
-    layers = [
-        sorted(units[n].layer for n in some.tolist()) for some in (chosen, reference_units(edited))
-    ]
-    assert layers[0] == layers[1]
-    assert not torch.equal(chosen, random(selection(seed=1), mined, edited))
 
 
 # Editing

@@ -40,6 +40,7 @@ def test_the_page_loads_whole_and_reads_well(driver: webdriver.Chrome, folder: P
     assert driver.execute_script("return document.title") == (
         "Zoom, then copy paste through generator_fashion"
     )
+    assert "a move needs no match: random units do as well" in text
     assert driver.execute_script("return document.scripts.length") == 0
 
 

@@ -200,6 +200,12 @@ def test_mean_latents(generator) -> None:
     assert slots(generator) == 4
 
 
+def test_a_mean_does_not_depend_on_how_many_are_mapped_at_a_time(generator, monkeypatch) -> None:
+    whole = MeanLatents(generator, samples=10).of_class(1)
+    monkeypatch.setattr("rosetta_lab.invert.latent_code._CHUNK", 3)
+    torch.testing.assert_close(MeanLatents(generator, samples=10).of_class(1), whole)
+
+
 def test_class_can_be_optimised(generator) -> None:
     c = torch.tensor([[0.8, 0.1, 0.1]], dtype=torch.float64)
     code = LatentCode(generator, "z", random_z(generator, ["a"], 0), c, optimize_class=True)

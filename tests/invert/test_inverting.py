@@ -275,7 +275,7 @@ def test_a_tuned_image_is_written_before_the_next_is_tuned(
     other = Mined(None, tmp_path, OmegaConf.create({"gen": {}}), copy.deepcopy(generator), "cpu")  # type: ignore[arg-type]
     latent = {"file": str(own / "latent.safetensors"), "label": None}
     asked = {"images": None, "inversion": {}, "latent": latent, "space": None}
-    sources, space, _ = load_sources(OmegaConf.create(asked), other)
+    sources, space = load_sources(OmegaConf.create(asked), other)
     assert (sources.ids, space) == (["two"], "w")
 
     def steps_from(name: str, network: Generator) -> float:

@@ -41,6 +41,9 @@ def test_a_named_dictionary_chooses_its_zoo(tmp_path: Path) -> None:
         assert chosen(f"dictionary={other}", command=command) == ["zoo=paper"]
     assert chosen(f"dictionary={other}/dictionary.json") == ["zoo=paper"]
     assert chosen("--multirun", f"dictionary={other},{other}") == ["zoo=paper"]
+    faces = dictionary(tmp_path / "faces", name="dcgan_faces", zoo="real")
+    for command in ("invert", "edit", "ablate"):
+        assert chosen(f"dictionary={faces}", command=command) == ["zoo=real"]
     assert chosen(f"dictionary={other}", "zoo=embedded") == []
     assert chosen(f"dictionary={other}", command="visualize") == []
     with pytest.raises(RosettaError, match="zoo=embedded or zoo=paper"):
@@ -54,6 +57,7 @@ def test_a_named_dictionary_chooses_its_zoo(tmp_path: Path) -> None:
         (["zoo=paper"], "lpips_vgg", COLUMNS, "ImageNetVal"),
         (["zoo=paper", "perceptual=lpips_alex"], "lpips_alex", COLUMNS, "ImageNetVal"),
         (["zoo=paper", "data=fashion_scenes"], "lpips_vgg", COLUMNS, "FashionTargets"),
+        (["zoo=real"], "efficientnet_lite0", ["efficientnet_lite0"], "ImageNetVal"),
         (["experiments=table1"], "lpips_vgg", COLUMNS, "ImageNetVal"),
     ],
 )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pytest
-import torch
 from planned import toy_run
 
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.mine.budget import Budget, bytes_of
+from rosetta_lab.mine.budget import Budget, MemoryPlan, bytes_of
 from rosetta_lab.models.load import load_latents
 from rosetta_lab.models.meta import observer_without_memory, shapes_without_memory
 
@@ -48,27 +47,37 @@ def test_rows_are_all_units_once() -> None:
         assert len(rows) <= passes
 
 
-def test_less_memory_takes_smaller_batches_and_then_more_passes() -> None:
+@pytest.fixture
+def small_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables that take nothing, as beside the sums of large models."""
+    make = MemoryPlan
+    monkeypatch.setattr("rosetta_lab.mine.budget.MemoryPlan", lambda *held: make(*held, 0))
+
+
+@pytest.mark.usefixtures("small_bands")
+def test_less_memory_takes_smaller_batches() -> None:
     found = budget(batch_size="auto")
     whole = found.way(10**9, "cpu")
     assert (whole.batch_size, len(whole.rows)) == (32, 1)
     ways = [found.way(int(share * whole.memory.peak), "cpu") for share in (1.0, 0.8, 0.6)]
     assert [way.batch_size for way in ways] == sorted((w.batch_size for w in ways), reverse=True)
-    for way in (whole, *ways):
-        assert way.fits and way.memory.peak <= way.budget
-    assert ways[0].batch_size == 32 > ways[-1].batch_size
+    assert all(way.fits and len(way.rows) == 1 for way in ways)
+    assert ways[0].batch_size == 32 > ways[-1].batch_size > 1
+    larger = found.needs(1, 2 * ways[-1].batch_size)
+    assert larger.peak > ways[-1].budget  # the largest that fits
 
 
-def test_passes_come_where_no_batch_is_small_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rosetta_lab.metrics.matching.BAND_BYTES", 1)
-    found = budget(batch_size=1, num_images=2000, blocks=20)
-    one = found.needs(1, 1)
-    fewer = found.needs(2, 1)
-    assert fewer.sums < 0.7 * one.sums
-    floor = max(one.peak - one.sums + fewer.sums, fewer.peak)
-    way = found.way(floor, "cpu")
-    assert way.fits and len(way.rows) > 1
-    assert torch.tensor([len(rows) for rows in way.rows]).sum() == 10
+@pytest.mark.usefixtures("small_bands")
+def test_passes_come_where_no_batch_is_small_enough() -> None:
+    """As many as it takes, and no more."""
+    found = budget(batch_size="auto", num_images=2000, blocks=20)
+    least = found.needs(1, 1).peak
+    for share in (0.9, 0.8):
+        way = found.way(int(share * least), "cpu")
+        assert way.fits and len(way.rows) > 1
+        assert sum(map(len, way.rows)) == 10
+        assert found.needs(len(way.rows) - 1, 1).peak > way.budget
+    assert not found.way(1000, "cpu").fits
 
 
 @pytest.mark.parametrize("key", ["batch_size", "row_blocks"])

@@ -62,7 +62,7 @@ def test_command_line_run(tmp_path: Path) -> None:
     third = toy_run(tmp_path, "third", "cache=false")
     records = [json.loads((f / "dictionary.json").read_text()) for f in (first, second, third)]
     for run in records:
-        del run["created"], run["summary"]["seconds"]
+        del run["created"], run["sha256"], run["summary"]["seconds"]
     assert records[0]["neurons"]
     assert records[0] == records[1]
     del records[2]["config"]["cache"], records[0]["config"]["cache"]

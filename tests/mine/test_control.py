@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from statistics import median
 
 import pytest
@@ -30,10 +31,10 @@ ARGUMENTS = [
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[RosettaDictionary, str]]:
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[RosettaDictionary, str, str]]:
     """The same run with the control, alone, and with networks that are untrained to begin with."""
     folder = tmp_path_factory.mktemp("runs")
-    found = {}
+    found: dict[str, tuple[RosettaDictionary, str, str]] = {}
     for name, more in {
         "control": ["control=untrained"],
         "alone": [],
@@ -46,7 +47,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[RosettaDic
             ROSETTA_CACHE=str(folder / "cache"),
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-2000:]
-        found[name] = RosettaDictionary.load(run), done.stdout
+        page = " ".join((run / "index.html").read_text(encoding="utf-8").split())
+        found[name] = RosettaDictionary.load(run), done.stdout, page
     return found
 
 
@@ -81,6 +83,29 @@ def test_it_says_what_was_found_and_who_was_left_out(runs) -> None:
     assert f"{counts['rosetta_neurons']} are accepted" in said
     assert "toy came without weights" in said
     assert "Untrained" not in runs["alone"][1]
+
+
+def test_the_page_shows_them_beside_the_trained_ones(runs) -> None:
+    made, _, page = runs["control"]
+    assert "<h3>Untrained networks</h3>" in page
+    _, after = page.split("<h3>Untrained networks</h3>")
+    counts = made.summary["controls"]["untrained"]
+    trained = median(neuron.score for neuron in made.candidates)
+    assert f"have {counts['candidates']} Rosetta neurons by the paper" in after
+    score = counts["candidates_median_score"]
+    assert f"(median score {score:.2f}, trained {trained:.2f})" in after
+    assert f"and {counts['rosetta_neurons']} are accepted" in after
+    assert "toy came without weights" in after
+    for name in ("resnet_fashion", "clip_fashion"):
+        row = re.search(f'<th scope="row">{name}</th>(.*?)</tr>', after)
+        assert row is not None
+        expected = []
+        for key in (None, "accepted_best_buddies", "shuffled_best_buddies"):
+            for one in (made.summary, counts):
+                found = one["null"][key] if key else one["best_buddies"]
+                expected.append(str(round(found[name])))
+        assert re.findall("<td>(.*?)</td>", row[1]) == expected
+    assert "Untrained networks" not in runs["alone"][2]
 
 
 def test_the_config_of_the_run_is_not_touched() -> None:
@@ -126,6 +151,34 @@ def test_what_cannot_be_shuffled_is_no_control(images: int, changed: dict[str, s
     evidence = Evidence.of(OmegaConf.create(CONFIG | {"control": "shuffled"} | changed))
     with pytest.raises(RosettaError, match="nothing to shuffle"):
         evidence.grouping(images, 0, UNITS)
+
+
+@pytest.mark.parametrize(
+    ("images", "units", "draws"),
+    [(1000, (400, 5000), 1), (999, (400, 5000), 3), (1000, (399, 5000), 3), (1000, (5000, 399), 3)],
+)
+def test_few_images_or_units_are_shuffled_more_often(
+    images: int, units: tuple[int, int], draws: int
+) -> None:
+    own, other = (UnitGroups([Layer("layer", n, 1, 1)], torch.zeros(n)) for n in units)
+    assert Evidence().grouping(images, 0, {"gen": own, "disc": other}).draws == draws
+
+
+@pytest.mark.parametrize(
+    ("images", "units", "blocks"),
+    [
+        (10_000, 400, 20),  # at most so many
+        (450, 400, 9),  # of at least 50 images
+        (49, 400, 1),
+        (1000, 4096, 2),  # 0.5 GiB of sums each: 8 bytes for 4096 x 8192 units, true and shuffled
+        (1000, 8192, 1),  # one has more than fits
+    ],
+)
+def test_blocks_are_as_many_as_fit_and_hold_images_enough(
+    images: int, units: int, blocks: int
+) -> None:
+    groups = {x: UnitGroups([Layer("l", units, 1, 1)], torch.zeros(units)) for x in ("gen", "disc")}
+    assert Evidence().grouping(images, 0, groups).blocks == blocks
 
 
 @pytest.mark.parametrize("null", ["shuffled", "within_class", "none"])

@@ -15,6 +15,7 @@ from static_pages import check_page
 from rosetta_lab.dictionary.mined import EMBEDDED
 from rosetta_lab.dictionary.schema import RosettaDictionary
 from rosetta_lab.mine.page.index import write_page
+from rosetta_lab.mine.summary import summary_table
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +61,29 @@ def test_chance_stands_beside_what_is_found(shown: tuple[Path, RosettaDictionary
     cells = re.findall("<td>(.*?)</td>", row[1])
     assert cells[4] == str(null["accepted_best_buddies"]["mae_fashion"])
     assert cells[5] == f"{null['shuffled_best_buddies']['mae_fashion']:.0f}"
+    for name, lowest in null["thresholds"].items():
+        assert f"{name} {lowest:.2f}" in text
     outlines = re.findall(r'<polyline class="chance"', text)
     assert len(outlines) == len(dictionary.discriminative) + 1  # and in the growth
     assert len(re.findall(r'<polyline class="threshold"', text)) == len(dictionary.discriminative)
     share = dictionary.summary["stability"]["neurons"]
     assert f"have {100 * share:.0f}&nbsp;% of their Rosetta neurons in common" in text
+    for name, share in dictionary.summary["stability"]["best_buddies"].items():
+        assert f"{100 * share:.0f}&nbsp;% ({name})" in text
+
+
+def test_the_printed_table_says_from_where_on_matches_are_accepted() -> None:
+    dictionary = RosettaDictionary.load(EMBEDDED)
+    null = dictionary.summary["null"]
+    null["thresholds"]["clip_fashion"] = None  # where none is
+    rows = {line.split()[0]: line.split() for line in summary_table(dictionary).splitlines()}
+    assert rows["mae_fashion"][3:7] == [
+        str(dictionary.summary["best_buddies"]["mae_fashion"]),
+        str(null["accepted_best_buddies"]["mae_fashion"]),
+        f"{null['shuffled_best_buddies']['mae_fashion']:.0f}",
+        f"{null['thresholds']['mae_fashion']:.2f}",
+    ]
+    assert rows["clip_fashion"][6] == "-"
 
 
 def test_it_loads_whole(

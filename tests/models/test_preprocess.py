@@ -91,8 +91,8 @@ def test_a_network_of_another_size_gets_images_of_that_size(size: Any) -> None:
     height, width = (size, size) if isinstance(size, int) else size
     assert model.preprocess.size == (height, width)
     assert model.preprocess.mean == tuple(model.network.pretrained_cfg["mean"])
-    model(torch.rand(1, 3, 20, 20))
-    assert model.grid == (height // 16, width // 16)
+    maps = model.maps(torch.rand(1, 3, 20, 20), ["blocks.0"])["blocks.0"]
+    assert maps.shape[2:] == (height // 16, width // 16)
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])

@@ -189,7 +189,7 @@ def test_a_pass_within_a_pass() -> None:
     def body(net: Counted, x: Tensor) -> Tensor:
         return net.second(net.inner.maps(x, ["second"])["second"])
 
-    outer = model(body)
+    outer = model(body, {"**": "NCHW"})  # whatever the images' size, the inner one resizes them
     network(outer).inner = inner
     inner.maps(IMAGES, ["second"])
     with torch.no_grad():

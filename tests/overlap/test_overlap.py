@@ -11,57 +11,94 @@ import torch
 from commands import call
 
 from rosetta_lab.dictionary.mined import EMBEDDED
-from rosetta_lab.dictionary.schema import Match, ModelCard, RosettaDictionary, RosettaNeuron
+from rosetta_lab.dictionary.schema import ModelCard, RosettaDictionary
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.models.units import Layer, Unit
-from rosetta_lab.overlap.overlaps import overlaps
+from rosetta_lab.models.units import Layer
+from rosetta_lab.overlap.overlaps import Overlap, overlaps
 
 LAYERS = [Layer("low", 4, 8, 8), Layer("high", 10, 4, 4)]
+Pair = tuple[int, int]  # of units, generator and model
 
 
-def dictionary(name: str, matched: list[int], rosetta: list[int]) -> RosettaDictionary:
-    """A dictionary that matches these units of one model, and finds Rosetta neurons in some."""
-    generator = ModelCard(name, {"sha256": name}, [Layer("conv", 20, 8, 8)])
-    model = ModelCard("vit", {"sha256": "v"}, LAYERS)
-    neurons = [
-        RosettaNeuron(
-            Unit("conv", unit), {"vit": [Match(*model.units[unit], r=0.5)]}, 0.5, concept=0
-        )
-        for unit in rosetta
-    ]
-    # Two generator units match every one of them: each counts once.
-    pairs = [[generator_unit, unit] for unit in matched for generator_unit in (unit, unit + 1)]
+def dictionary(
+    vit: list[Pair], cnn: list[Pair], decoys: dict[str, list[Pair]] | None = None
+) -> RosettaDictionary:
+    """Best buddies of a generator in two models; with decoys, those of even generator units pass
+    the null."""
+    generator = ModelCard("g", {"sha256": "g"}, [Layer("conv", 20, 8, 8)])
+    cards = {name: ModelCard(name, {"sha256": name}, LAYERS) for name in ("vit", "cnn")}
+    buddies = {"vit": torch.tensor(vit).reshape(-1, 2), "cnn": torch.tensor(cnn).reshape(-1, 2)}
+    evidence = {
+        name: {"q": rows[:, 0] % 2 * 0.5, "decoys": torch.tensor(decoys[name]).reshape(-1, 2)}
+        for name, rows in buddies.items()
+        if decoys is not None
+    }
     return RosettaDictionary(
-        generator, {"vit": model}, neurons, [], seed=0, num_images=1, k=1,
-        buddies={"vit": torch.tensor(pairs).reshape(-1, 2)},
+        generator, cards, [], [], seed=0, num_images=1, k=1, buddies=buddies, evidence=evidence,
+        summary={"null": {"max_fdr": 0.05}},
     )  # fmt: skip
 
 
+def found(first: RosettaDictionary, second: RosettaDictionary) -> dict[tuple[str, str], Overlap]:
+    return {(one.pool, one.model): one for one in overlaps(first, second)}
+
+
+def counts(overlap: Overlap) -> tuple[int, int, int]:
+    return overlap.first, overlap.second, overlap.both
+
+
 def test_units_are_counted_by_hand() -> None:
-    first = dictionary("a", matched=[0, 1, 4, 5, 6], rosetta=[4, 5])
-    second = dictionary("b", matched=[1, 2, 5, 13], rosetta=[])
-    buddies, rosetta = overlaps(first, second)
-    assert (buddies.pool, buddies.model, buddies.units) == ("best_buddies", "vit", 14)
-    assert (buddies.first, buddies.second, buddies.both) == (5, 4, 2)
-    assert buddies.share == pytest.approx(0.4)
-    assert buddies.chance == pytest.approx(2 * 2 / 4 + 3 * 2 / 10)
-    assert (rosetta.pool, rosetta.first, rosetta.second, rosetta.both) == ("rosetta", 2, 0, 0)
-    assert overlaps(second, first)[1].share is None
+    # Unit 4 of the ViT has two generator units, and counts once.
+    first = dictionary(
+        [(0, 0), (2, 4), (3, 4), (4, 5), (5, 6)], [(0, 1), (5, 2)],
+        {"vit": [(1, 7), (2, 8)], "cnn": [(1, 3)]},
+    )  # fmt: skip
+    second = dictionary(
+        [(8, 4), (6, 6), (7, 13)], [(6, 2), (7, 1)],
+        {"vit": [(9, 8), (1, 7)], "cnn": [(9, 3)]},
+    )  # fmt: skip
+    both = found(first, second)
+    one = both["best_buddies", "vit"]
+    assert (one.units, counts(one), one.share) == (14, (4, 3, 2), 0.5)
+    assert one.random == pytest.approx(1 * 0 / 4 + 3 * 3 / 10)
+    assert one.shuffled == (2, 2, 2)
+    # Generator units 0 and 5 have one in either model; in the other 6 and 7.
+    assert counts(both["candidates", "vit"]) == (2, 2, 1)
+    assert counts(both["candidates", "cnn"]) == (2, 2, 2)
+    assert both["candidates", "vit"].shuffled == (1, 1, 0)  # units 7 of one, 8 of the other
+    assert both["candidates", "cnn"].shuffled == (1, 1, 1)
+    # Of even generator units alone.
+    assert counts(both["accepted", "vit"]) == (3, 2, 1)
+    assert counts(both["rosetta", "vit"]) == (1, 1, 0)
+    assert both["accepted", "vit"].shuffled is both["rosetta", "vit"].shuffled is None
 
 
-def test_chance_is_that_of_random_draws() -> None:
-    first, second = (dictionary("a", units, []) for units in ([0, 4, 5, 6], [1, 7, 8, 9, 10]))
+def test_without_a_null_nothing_is_known_of_shuffled_images() -> None:
+    plain = dictionary([(0, 0), (1, 5)], [(0, 1)])
+    other = dictionary([(0, 0)], [(0, 1)], {"vit": [(1, 7)], "cnn": []})
+    for both in (found(plain, other), found(other, plain)):
+        assert all(one.shuffled is None for one in both.values())
+    assert counts(found(plain, plain)["accepted", "vit"]) == (2, 2, 2)
+    nothing = dictionary([], [], {"vit": [], "cnn": []})
+    one = found(nothing, other)["rosetta", "vit"]
+    assert counts(one) == (0, 1, 0) and one.share is None
+
+
+def test_random_is_that_of_random_draws() -> None:
+    units = [0, 4, 5, 6], [1, 7, 8, 9, 10]
+    first, second = (dictionary([(0, unit) for unit in own], [(0, 0)]) for own in units)
     random = torch.Generator().manual_seed(0)
     drawn = []
     for _ in range(2000):
         low = torch.randperm(4, generator=random)[:1]
         high = 4 + torch.randperm(10, generator=random)[:4]
         drawn.append(len({0, 4, 5, 6} & {*low.tolist(), *high.tolist()}))
-    assert overlaps(first, second)[0].chance == pytest.approx(sum(drawn) / 2000, abs=0.06)
+    expected = found(first, second)["best_buddies", "vit"].random
+    assert expected == pytest.approx(sum(drawn) / 2000, abs=0.06)
 
 
 def test_dictionaries_that_cannot_be_compared() -> None:
-    first = dictionary("a", [0], [])
+    first = dictionary([(0, 0)], [(0, 0)])
     other = copy.deepcopy(first)
     other.discriminative["vit"].weights = {"sha256": "w"}
     with pytest.raises(RosettaError, match="different layers or weights"):
@@ -75,10 +112,12 @@ def test_a_dictionary_shares_everything_with_itself(tmp_path: Path) -> None:
     both = f"dictionaries=[embedded,{EMBEDDED}]"
     done = call("overlap", both, "format=json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert len(found) == 2 * 5
-    assert all(row["first"] == row["second"] == row["both"] > row["chance"] for row in found)
-    assert {row["share"] for row in found} == {1.0}
-    assert not list(tmp_path.iterdir())
-    one = call("overlap", "dictionaries=[embedded]", cwd=tmp_path)
-    assert one.returncode == 1 and "expected two run folders" in one.stderr
+    rows = json.loads(done.stdout)
+    assert len(rows) == 4 * 5
+    assert all(row["first"] == row["second"] == row["both"] > row["random"] for row in rows)
+    for row in rows:
+        known = row["pool"] in ("best_buddies", "candidates")
+        assert (len(set(row["shuffled"])) == 1) if known else row["shuffled"] is None
+    said = call("overlap", both, cwd=tmp_path).stdout.splitlines()
+    line = next(x for x in said if x.startswith("candidates") and "dino_vit" in x)
+    assert len(line.split()) == 10 and "100%" in line

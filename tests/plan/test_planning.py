@@ -112,7 +112,7 @@ def test_text() -> None:
     assert "m: 66 units in 2 layers, 7.0 M parameters" in text
     assert "64 x 4 x 8" in text and "0.3 MB" in text  # 32 images of 64 * 32 values of 4 bytes
     assert "Time: about 21 min for 1,600 images on cpu, 1.28 images/s" in text  # 1200 s + 50 s
-    assert "Time: about 64 min" in plan_text(plan(20, made.timing, 3))  # three such passes
+    assert "Time: about 62 min" in plan_text(plan(20, made.timing, 3))  # three such passes
     assert "not measured." in plan_text(plan(20))
     record = made.to_dict()
     assert record["models"][0]["layers"][0]["bytes"] == 32 * 64 * 32 * 4
@@ -167,6 +167,16 @@ def test_a_command_of_the_run(tmp_path: Path) -> None:
     assert [m["weights"] for m in json.loads(done.stdout)["models"]] == ["random"] * 6
     assert re.fullmatch(r"RANDOM WEIGHTS \(stylegan2_fashion, .*\): a test .*\n", done.stderr)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_takes_minutes_is_told_before(tmp_path: Path) -> None:
+    """And not on stdout, which a program may read."""
+    small = ("disc=[resnet_fashion]", "batch_size=2", "measure=0.001", "format=json")
+    done = call("plan", *small, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["timing"] is not None
+    assert done.stderr.startswith("Measuring") and "measure=0" in done.stderr
+    assert call("plan", *small[:-2], "measure=0", cwd=tmp_path).stderr == ""
 
 
 def test_reference_layers(tmp_path: Path) -> None:

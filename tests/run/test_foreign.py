@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
+import tracemalloc
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -267,6 +270,10 @@ def test_weights_are_those_of_the_mining_run(folder: Path) -> None:
         "logger=[../evil]",
         "perceptual.weights=https://localhost:1/evil.pth",
         "trust_sources=true",
+        "++trainer={default_root_dir: evil}",
+        "++lr=5",
+        "logger.csv.save_dir=evil",
+        "logger.wandb.project=evil",
         "~judges",
         "k=1,2",
         "steps",
@@ -418,6 +425,28 @@ def test_yaml_of_others_stays_small() -> None:
     assert parse_yaml("{a: 2026-11-28, b: 1e-3}", "x") == {"a": "2026-11-28", "b": 0.001}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("[" + "1," * 65_000 + "]", "- a\n" * 32_000, "[" + "{}," * 43_000 + "]", "#" * 131_072),
+        *("a: 1" + ":1" * 65_000, "a: 1" + ":1" * 65_000 + ".5", "a: 0x" + "f" * 131_000),
+        *("a: !!int ''", "a: !!float ''", "a: !!bool x", "a: !!timestamp x", 'a: "\\ud800"'),
+        "x" * 200_000,
+    ],
+)
+def test_yaml_of_others_is_soon_read(text: str, tmp_path: Path) -> None:
+    """As large as it may be, it is read, or refused, in seconds and a few megabytes."""
+    (tmp_path / "config.yaml").write_text(text)
+    begun = time.process_time()
+    tracemalloc.start()
+    with suppress(RosettaError):
+        read_yaml(tmp_path / "config.yaml")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert time.process_time() - begun < 30  # tracing makes it three times as long
+    assert peak < 200e6
+
+
 # A dictionary's own record
 
 
@@ -444,6 +473,14 @@ BROKEN: dict[str, Change] = {
     "a concept's representative": lambda r: r["concepts"][0].update(representative=-1),
     "two layers of one name": lambda r: r["generator"]["layers"].append(
         r["generator"]["layers"][0]
+    ),
+    "more units than memory": lambda r: r["generator"]["layers"][0].update(channels=1 << 39),
+    "many layers of many units": lambda r: r["generator"]["layers"].extend(
+        {"name": f"x{i}", "channels": 1 << 20, "height": 1, "width": 1} for i in range(9)
+    ),
+    "a model of every name": lambda r: (
+        r["discriminative"].update(all=r["discriminative"].pop(NETWORK)),
+        [n["matches"].update(all=n["matches"].pop(NETWORK)) for n in r["neurons"]],
     ),
     "a layer without units": lambda r: r["generator"]["layers"][0].update(channels=0),
     "a layer without a size": lambda r: r["generator"]["layers"][0].update(height=-4),

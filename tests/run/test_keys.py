@@ -43,6 +43,33 @@ def test_keys_that_exist_pass(arguments: list[str]) -> None:
     check_keys("mine", arguments)
 
 
+@pytest.mark.parametrize(
+    ("command", "argument", "message"),
+    [
+        ("mine", "gen=null", "gen=null: there is no such choice.\n.*stylegan2_fashion"),
+        ("mine", "disc=null", "disc.*there is no.*\n.*resnet_fashion"),
+        ("plan", "gen=null", "gen=null: there is no such choice.\n"),
+        ("invert", "zoo=null", "zoo=null: there is no such choice.\n.*embedded, paper"),
+        ("edit", "zoo=null", "zoo=null: there is no such choice.\n.*embedded, paper"),
+        ("edit", "edit=null", "edit=null: there is no such choice.\n.*zoom"),
+        ("ablate", "zoo=null", "zoo=null: there is no such choice.\n.*embedded, paper"),
+        ("mine", "disc.resnet_fashion=null", "disc.resnet_fashion=None: .*\n.*~disc.resnet_fash"),
+        ("mine", "k=two", "k_gen=two: expected a whole number from 1 on"),
+        ("mine", "k_disc=0", "k_disc=0: expected a whole number from 1 on"),
+        ("mine", "k_gen=-1", "k_gen=-1: expected a whole number from 1 on"),
+        ("mine", "k_disc=1.5", "k_disc=1.5: expected a whole number from 1 on"),
+    ],
+)
+def test_values_that_name_nothing(
+    command: str, argument: str, message: str, tmp_path: Path
+) -> None:
+    quick = ["trainer.accelerator=cpu"] if command != "plan" else []
+    done = call(command, argument, *quick, "hydra.run.dir=run", cwd=tmp_path)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert re.search(message, done.stdout + done.stderr), done.stdout + done.stderr
+    assert "images=" not in done.stdout + done.stderr
+
+
 @pytest.fixture
 def outside(tmp_path: Path) -> Path:
     """A folder with configs, and a class, that are not of this package."""

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.files import cache_folder
+from rosetta_lab.files import cache_folder, path_of
 
 Split = Literal["train", "test"]
 CLASSES = (
@@ -155,7 +155,9 @@ def find_fashion_mnist(root: str | os.PathLike[str] | None = None) -> Path:
         RosettaError: nothing was found and nothing could be downloaded.
     """
     cache = cache_folder()
-    roots = [Path(root)] if root is not None else [cache, Path("/usr/share/datasets/fashion-mnist")]
+    roots = (
+        [path_of(root)] if root is not None else [cache, Path("/usr/share/datasets/fashion-mnist")]
+    )
     for folder in (f for r in roots for f in (r, r / "FashionMNIST" / "raw")):
         if list(folder.glob("t10k-images*")):
             return folder

@@ -17,13 +17,12 @@ from rosetta_lab.edit.numbers import (
     TITLES,
     asked_figures,
     asked_words,
-    csv_table,
     figure_names,
     figure_text,
     mean_text,
+    write_table,
 )
 from rosetta_lab.edit.page.pictures import map_pictures, write_animation, write_grid
-from rosetta_lab.files import atomic_write
 from rosetta_lab.pages.charts import course
 from rosetta_lab.pages.document import PAGE_NAME, write_document
 
@@ -44,7 +43,7 @@ def write_edits(folder: Path, run: EditRun, cfg: Any, dictionary: RosettaDiction
     Returns:
         The path of ``index.html``. It is written last, so a page is never without its pictures.
     """
-    atomic_write(folder / TABLE_NAME, csv_table(run).encode())
+    write_table(folder / TABLE_NAME, run)
     write_grid([run.before, *(arm.images for arm in run.arms.values())], folder / GRID_NAME)
     for arm_name, arm in run.arms.items():
         for place, name in enumerate(run.sources.ids):
@@ -62,6 +61,7 @@ def write_edits(folder: Path, run: EditRun, cfg: Any, dictionary: RosettaDiction
         start=run.edit.start,
         asked=asked_words(run.edit),
         units=_units(cfg),
+        whose=_whose(run, cfg),
         shares=_shares(run),
         cards={name: _pictures(run, place, name) for place, name in enumerate(run.sources.ids)},
         numbers=_numbers(run),
@@ -95,6 +95,20 @@ def _units(cfg: Any) -> str:
         if cfg[key] is not None
     ]
     return f"the units of {' and '.join(chosen)}" if chosen else "the matched units"
+
+
+def _whose(run: EditRun, cfg: Any) -> str:
+    """Whose maps were changed, and what matching has to do with it."""
+    if cfg.origin == "models":
+        where = "" if run.sources.pictures is None else ", looking at the pictures themselves"
+        return f"The changed maps are those of the models\u2019 matched units{where}."
+    text = "The changed maps are the generator\u2019s own."
+    if run.edit.strength:
+        return text
+    return (
+        f"{text} Any of its units carries place, so that a move needs no match: "
+        "random units do as well."
+    )
 
 
 def _shares(run: EditRun) -> dict[str, str]:
@@ -133,7 +147,7 @@ def _pictures(run: EditRun, place: int, name: str) -> list[Picture]:
     """An image before the edit and after each way to do it."""
     root = f"results/{quote(name)}"
     pictures = [Picture("before", f"{root}/before.png", f"{name} before")]
-    if run.pictures is not None:
+    if run.sources.pictures is not None:
         pictures.insert(0, Picture("picture", f"{root}/picture.png", f"{name}, the picture"))
     for arm_name, arm in run.arms.items():
         source, title = f"{root}/{_file(arm_name, 'png')}", ARMS.get(arm_name, arm_name)

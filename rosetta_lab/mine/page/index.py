@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any, TypeVar
 
 import torch
@@ -55,6 +56,7 @@ def write_page(dictionary: RosettaDictionary, examples: Examples, folder: Path) 
         untrained=[c.name for c in cards(dictionary) if c.weights.get("source") == "random"],
         null=summary.get("null"),
         stability=summary.get("stability"),
+        control=_control(dictionary),
         histograms=histograms(_ordered(summary.get("histogram", {}), models)),
         content=_content(summary.get("null"), models),
         growth=_growth(summary.get("stability")),
@@ -108,13 +110,52 @@ def _growth(stability: Mapping[str, Any] | None) -> Markup | None:
     names = {
         "rosetta": "Rosetta neurons",
         "candidates": "by the paper's rule",
-        "shuffled": "by chance",
+        "shuffled": "among shuffled images",
     }
     return growth(
         [float(point["images"]) for point in course],
         {name: [float(point[key]) for point in course] for key, name in names.items()},
         "images",
     )
+
+
+@dataclass
+class Control:
+    """What the models' own architectures with random weights match.
+
+    Attributes:
+        found: counts, see :func:`rosetta_lab.mine.control.count`.
+        trained: median score of what the paper's rule finds in the trained models, as text.
+        rows: model, then best buddies, accepted ones and those of shuffled images, each of the
+            trained and of the untrained model.
+    """
+
+    found: Mapping[str, Any]
+    trained: str
+    rows: list[list[str]]
+
+
+def _control(dictionary: RosettaDictionary) -> Control | None:
+    """The untrained networks beside a run; None where there are none."""
+    summary = dictionary.summary
+    found = summary.get("controls", {}).get("untrained")
+    if found is None:
+        return None
+    scores = [neuron.score for neuron in dictionary.candidates]
+    rows = []
+    for name in dictionary.discriminative:
+        cells = [name]
+        for counts in zip(_matched(summary, name), _matched(found, name), strict=True):
+            cells += [UNKNOWN if count is None else thousands(round(count)) for count in counts]
+        rows.append(cells)
+    return Control(found, f"{median(scores):.2f}" if scores else UNKNOWN, rows)
+
+
+def _matched(summary: Mapping[str, Any], model: str) -> list[float | None]:
+    """Best buddies of a model, accepted ones and those of shuffled images, where they are known."""
+    null = summary.get("null", {})
+    kinds = (null.get("accepted_best_buddies", {}), null.get("shuffled_best_buddies", {}))
+    return [counts.get(model) for counts in (summary.get("best_buddies", {}), *kinds)]
 
 
 @dataclass
@@ -133,12 +174,10 @@ class ModelRow:
 
 def _model_row(card: ModelCard, dictionary: RosettaDictionary) -> ModelRow:
     best = [n.matches[card.name][0].r for n in dictionary.neurons if card.name in n.matches]
-    counts: list[int | None] = [len(card.layers), len(card.units)]
-    for key in ("dead_units", "best_buddies"):
-        counts.append(dictionary.summary.get(key, {}).get(card.name))
-    if null := dictionary.summary.get("null"):
-        counts.append(null["accepted_best_buddies"].get(card.name))
-        shuffled = null["shuffled_best_buddies"].get(card.name)
-        counts.append(None if shuffled is None else round(shuffled))
-    numbers = [UNKNOWN if count is None else thousands(count) for count in counts]
+    summary = dictionary.summary
+    counts: list[float | None] = [len(card.layers), len(card.units)]
+    counts.append(summary.get("dead_units", {}).get(card.name))
+    matched = _matched(summary, card.name)
+    counts += matched if "null" in summary else matched[:1]
+    numbers = [UNKNOWN if count is None else thousands(round(count)) for count in counts]
     return ModelRow(card, [*numbers, f"{sum(best) / len(best):.2f}" if best else UNKNOWN])

@@ -38,8 +38,8 @@ from rosetta_lab.models.checkpoints.rules import explained, name_of
 from rosetta_lab.models.checkpoints.state_dicts import biggan_arguments, is_biggan, unwrapped
 from rosetta_lab.models.checkpoints.stored import PER_TENSOR
 from rosetta_lab.models.checkpoints.told import parse_arguments
-from rosetta_lab.models.checkpoints.transfer import public
 from rosetta_lab.models.checkpoints.weights import Weights
+from rosetta_lab.run.addresses import public
 
 log = logging.getLogger(__name__)
 

@@ -29,7 +29,8 @@ from rosetta_lab.models.checkpoints.cache import (
     recorded_digest,
     sha256_of,
 )
-from rosetta_lab.models.checkpoints.transfer import forget, public, split_login, transfer
+from rosetta_lab.models.checkpoints.transfer import forget, transfer
+from rosetta_lab.run.addresses import LEFT_OUT, public, split_login, whole
 
 PACKAGE = Path(rosetta_lab.__file__).resolve().parent
 
@@ -56,6 +57,7 @@ def fetch(source: str, *, sha256: str | None = None) -> tuple[Path, str]:
             f"{public(source)}: sha256={sha256!r:.80} is no SHA-256.\n"
             "Give its 64 hexadecimal digits (sha256sum FILE), or leave it out."
         )
+    source = whole(source)
     if is_remote(source):
         path = _downloaded(source, sha256)
         expected = sha256 or recorded_digest(path)
@@ -134,7 +136,7 @@ def _downloaded(url: str, sha256: str | None) -> Path:
     """The cached copy of ``url``, made now if there is none that is as it was recorded."""
     cache = cache_folder()
     try:
-        target = private(cached_path(url, cache), cache)
+        target = private(_kept(url, sha256, cache) or cached_path(url, cache), cache)
     except ValueError as error:
         raise RosettaError(
             f"{public(url)} is no address of a file: {error}.\nCheck it, or pass weights=PATH."
@@ -167,8 +169,21 @@ def _downloaded(url: str, sha256: str | None) -> Path:
 
 def cached_path(url: str, cache: Path) -> Path:
     """Where the download of ``url`` lies or would lie: one folder per URL, the name kept."""
-    address = split_login(url)[0]
+    address, shown = split_login(url)[0], public(url)
     path = unquote(urlsplit(address).path)
     name = re.sub(r"[^\w.-]", "_", path.rsplit("/", 1)[-1], flags=re.ASCII).lstrip(".")
-    folder = hashlib.sha256(address.encode()).hexdigest()[:12]
-    return cache / "downloads" / folder / (name[-100:] or "weights")
+    folders = dict.fromkeys(hashlib.sha256(a.encode()).hexdigest()[:12] for a in (shown, address))
+    return cache / "downloads" / "-".join(folders) / (name[-100:] or "weights")
+
+
+def _kept(url: str, sha256: str | None, cache: Path) -> Path | None:
+    """A finished download of an address of which only the public form is known, as runs store it.
+
+    Several may have that form. Whoever knows the SHA-256 gets its file, others the newest.
+    """
+    if not url.endswith(LEFT_OUT):
+        return None
+    bare = cached_path(url, cache)
+    found = bare.parent.parent.glob(f"{bare.parent.name}-*/{bare.name}")
+    known = [p for p in found if (digest := recorded_digest(p)) and digest == (sha256 or digest)]
+    return max(known, key=lambda path: path.stat().st_mtime, default=None)

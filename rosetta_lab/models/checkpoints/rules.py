@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 
-from rosetta_lab.errors import RosettaError
+from rosetta_lab.errors import RosettaError, printable
 
 NO_NETWORKS = sys.stdlib_module_names | {"numpy"}
 MAX_NAME = 500  # characters; those of real networks' tensors are below 200
@@ -128,12 +128,6 @@ def damage(what: str, where: str = "pickle") -> RosettaError:
     return RosettaError(
         f"damaged or truncated: the {where} holds {what}.\nDelete it and download it again."
     )
-
-
-def printable(text: object, length: int = 200) -> str:
-    """What somebody else says, in one line, without what a terminal would act upon."""
-    line = " ".join(str(text).split())[:length]
-    return "".join(character if character.isprintable() else "?" for character in line)
 
 
 def explained(error: Exception, subject: str) -> RosettaError:

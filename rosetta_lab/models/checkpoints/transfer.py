@@ -14,15 +14,15 @@ import time
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import unquote
 from urllib.request import Request, urlopen
 
 from tqdm import tqdm
 
-from rosetta_lab.errors import RosettaError
-from rosetta_lab.files import atomic_write, unwritable
+from rosetta_lab.errors import RosettaError, printable
+from rosetta_lab.files import DISK, atomic_write, unwritable
 from rosetta_lab.models.checkpoints.reading import LFS
-from rosetta_lab.models.checkpoints.rules import printable
+from rosetta_lab.run.addresses import public, split_login
 
 log = logging.getLogger(__name__)
 
@@ -34,38 +34,7 @@ CHUNK = 1 << 18  # bytes
 # Statuses that may pass: request timeout, too many requests, and the server's own troubles.
 TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 
-# Of the disk, which no server can help with: no space, quota, size, read-only.
-DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
-LOCAL = {"file", "package", "installed"}  # schemes that lead to no server
-# Parts of an address's query that say which file is meant; any other may be a key or a signature.
-TOLD = {"version", "revision", "ref", "id", "export", "format", "download", "dl", "raw"}
-
 WAY_OUT = "Or download it elsewhere and pass weights=PATH (cache folder: {cache})."
-
-
-def public(source: str) -> str:
-    """``source`` as it may be printed and stored: without user name, password and signatures."""
-    scheme, there, _ = source.partition("://")
-    if not there or scheme in LOCAL:
-        return source
-    try:
-        parts = urlsplit(split_login(source)[0])
-        query = parse_qsl(parts.query, keep_blank_values=True)
-    except ValueError:
-        return "an address that cannot be read"
-    told = [(name, value) for name, value in query if name in TOLD]
-    kept = [urlencode(told)] if told else []
-    kept += ["..."] if len(told) < len(query) else []
-    return printable(parts._replace(query="&".join(kept), fragment="").geturl(), 2000)
-
-
-def split_login(url: str) -> tuple[str, str | None]:
-    """An address without its user name and password, and these."""
-    scheme, _, rest = url.partition("://")
-    end = re.search(r"[/?#]|$", rest)
-    host, path = (rest[: end.start()], rest[end.start() :]) if end else (rest, "")
-    login, _, host = host.rpartition("@")
-    return f"{scheme}://{host}{path}", login or None
 
 
 class NotThereError(RosettaError):
@@ -107,7 +76,7 @@ def transfer(url: str, part: Path, cache: Path) -> None:
         except (http.client.InvalidURL, ValueError) as error:
             raise RosettaError(f"{name} is no address of a file.\n{way_out}") from error
         except (OSError, http.client.HTTPException) as error:
-            if isinstance(error, OSError) and error.errno in DISK:
+            if isinstance(error, OSError) and error.errno in {*DISK, errno.EACCES}:
                 raise unwritable(part, error) from error
             cause = error.reason if isinstance(error, URLError) else error
             reason = printable(cause) or type(cause).__name__

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import open_clip
@@ -93,6 +93,20 @@ class OpenClipModel(DiscriminativeModel):
             source,
             digest,
         )
+        self.architecture, self.options = architecture, trained | (plain(model_kwargs) or {})
+
+    def at(self, size: tuple[int, int], device: str | None = None) -> DiscriminativeModel:
+        """See :class:`DiscriminativeModel`: transformers are built for one size."""
+        other = super().at(size, device)
+        if device == "meta" and size != self.preprocess.size:
+            options = dict(self.options)
+            if "vision_cfg" in options:
+                options["vision_cfg"] = options["vision_cfg"] | {"image_size": size}
+            with suppress(Exception), unwarned():  # of any kind: then it stays as it is
+                other.network = open_clip.create_model(
+                    self.architecture, device=device, force_image_size=size, **options
+                ).eval()
+        return other
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W) in [0, 1] to embeddings (N, D)."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
 import timm
 import torch
 from timm.layers.pos_embed import resample_abs_pos_embed
-from torch import Tensor
+from torch import Tensor, nn
 
-from rosetta_lab.errors import RosettaError
+from rosetta_lab.errors import RosettaError, printable
 from rosetta_lab.models.checkpoints import Weights, load_weights
 from rosetta_lab.models.checkpoints.hub import load_from_hub
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
@@ -62,7 +63,8 @@ class TimmModel(DiscriminativeModel):
             )
         options = plain(model_kwargs) or {}
         if weights == "random":
-            network: Any = timm.create_model(architecture, **options)
+            with possible(architecture):
+                network: Any = timm.create_model(architecture, **options)
             source, digest = "random", ""
         else:
             published = weights == "pretrained"
@@ -86,6 +88,38 @@ class TimmModel(DiscriminativeModel):
             source,
             digest,
         )
+        self.architecture, self.options = architecture, options
+        self.num_classes = int(network.num_classes)
+
+    def at(self, size: tuple[int, int], device: str | None = None) -> DiscriminativeModel:
+        """See :class:`DiscriminativeModel`: some architectures are built for one size."""
+        other = super().at(size, device)
+        network: Any = other.network
+        if (
+            device == "meta"
+            and size != self.preprocess.size
+            and not hasattr(network, "set_input_size")
+        ):
+            with suppress(Exception), torch.device(device):  # many take no img_size, or not any
+                network = timm.create_model(self.architecture, **self.options | {"img_size": size})
+                other.network = network.eval()
+        return other
+
+
+@contextmanager
+def possible(architecture: str) -> Iterator[None]:
+    """Say in two lines that timm makes no network of some arguments.
+
+    Raises:
+        RosettaError: see above.
+    """
+    try:
+        yield
+    except Exception as error:  # of any kind: timm checks few arguments
+        raise RosettaError(
+            f"timm makes no {architecture} of these arguments: "
+            f"{printable(' '.join(str(error).split()))}\nChange model_kwargs."
+        ) from error
 
 
 def published_weights(architecture: str) -> Weights:
@@ -128,7 +162,24 @@ def with_weights(architecture: str, loaded: Weights, options: dict[str, Any]) ->
     except (AssertionError, IndexError, KeyError, RuntimeError, ValueError) as error:
         raise misfit(loaded.source, architecture, error) from error
     network.pretrained_cfg.pop("state_dict")  # a second copy
+    check_numbers(loaded, network)
     return network
+
+
+def check_numbers(loaded: Weights, network: nn.Module) -> None:
+    """See that no weights are whole numbers, which timm would take for any.
+
+    Raises:
+        RosettaError: some are.
+    """
+    own = {name for name, value in network.state_dict().items() if value.is_floating_point()}
+    for name, value in loaded.state_dict.items():
+        # Under timm's names, or as the authors call what timm renames.
+        if (name in own or name.endswith((".weight", ".bias"))) and not value.is_floating_point():
+            raise RosettaError(
+                f"{loaded.source}: {name} is of {value.dtype}, no weights.\n"
+                "Choose other weights: the file is damaged, or is of a quantised network."
+            )
 
 
 def with_positions(

@@ -78,3 +78,4 @@ class SmallVGGModel(DiscriminativeModel):
             load_into(network, loaded)
             source, sha256 = loaded.source, loaded.sha256
         super().__init__(network, Preprocess(**preprocess), layers, source, sha256)
+        self.num_classes = num_classes
