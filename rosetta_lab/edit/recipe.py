@@ -143,6 +143,8 @@ def _keys(value: Any) -> set[str]:
 def load_edit(cfg: DictConfig) -> Edit:
     """The edit that a run's config asks for, or its recipe."""
     make = instantiate if cfg.recipe is None else EDITS.make
+    if not cfg.get("edit"):  # of an empty list, Hydra makes no key
+        raise RosettaError("edit=[]: nothing to do.\nName at least one edit, such as edit=zoom.")
     with refusing("The edit"):
         return compose(make(entry) for entry in cfg.edit.values())
 

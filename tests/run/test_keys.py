@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from commands import call, process
 
+import rosetta_lab.run.app  # noqa: F401  what the configs refer to
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.run.command_line import check_keys, check_lists
 
@@ -51,7 +52,7 @@ def test_keys_that_exist_pass(arguments: list[str]) -> None:
         ("plan", "gen=null", "gen=null: there is no such choice.\n"),
         ("invert", "zoo=null", "zoo=null: there is no such choice.\n.*embedded, paper"),
         ("edit", "zoo=null", "zoo=null: there is no such choice.\n.*embedded, paper"),
-        ("edit", "edit=null", "edit=null: there is no such choice.\n.*zoom"),
+        ("edit", "edit=null", "edit=.*: nothing to do.\n.*edit=zoom"),
         ("ablate", "zoo=null", "zoo=null: there is no such choice.\n.*embedded, paper"),
         ("mine", "disc.resnet_fashion=null", "disc.resnet_fashion=None: .*\n.*~disc.resnet_fash"),
         ("mine", "k=two", "k_gen=two: expected a whole number from 1 on"),
