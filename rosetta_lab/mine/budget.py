@@ -179,7 +179,8 @@ class Budget:
 
     def sums(self, rows: range | None, device: str = "meta") -> Sums:
         """The sums of a pass, at zero."""
-        averaged = self.cfg.correlation == "batch_mean"
+        # Averages look at numbers, which are not there without memory.
+        averaged = self.cfg.correlation == "batch_mean" and device != "meta"
         how = (self.evidence, self.grouping, averaged, getattr(torch, self.cfg.sums), rows)
         with torch.device(device):
             return Sums(self.groups, self.reference, *how)
