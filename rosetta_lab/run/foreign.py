@@ -81,6 +81,9 @@ def check_links(folder: Path) -> None:
     """
     root = folder.resolve()
     for place, folders, files in os.walk(root):
+        if Path(place).parent == root / "wandb":  # W&B's own; it links to its logs
+            folders.clear()
+            continue
         for name in (*folders, *files):
             path = Path(place, name)
             if path.is_symlink() and root not in path.resolve().parents:

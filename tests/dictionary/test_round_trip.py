@@ -19,7 +19,9 @@ COUNT = st.integers(0, 2**39)
 SIZE = st.integers(1, 2**39)
 CHANNELS, SIDE = st.integers(1, 2**20), st.integers(1, 2**16)
 # A model's stands on command lines, beside two words of ours.
-MODEL = NAME.filter(lambda name: name.isprintable() and name not in ("all", "none"))
+MODEL = st.text(max_size=200).filter(
+    lambda name: name.isprintable() and name not in ("all", "none")
+)
 R = st.floats(-1.0, 1.0)
 SETTINGS = st.dictionaries(
     NAME.filter(lambda name: name != "gen"),

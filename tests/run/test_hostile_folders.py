@@ -384,3 +384,15 @@ def test_links_out_of_a_run(link: str, command: str, folder: Path, tmp_path: Pat
     assert opened(command, folder).returncode == 1
     for name in ("config.yaml", "index.html", "metrics.csv"):
         assert (treasure / name).read_text() == "precious"
+
+
+def test_links_of_wandb(folder: Path, tmp_path: Path) -> None:
+    """Its own logs of earlier runs lie in the user's cache; no later run writes there."""
+    logs = folder / "inverted_all/wandb/offline-run-1/logs"
+    logs.mkdir(parents=True)
+    (logs / "debug-core.log").symlink_to(folder / "core-debug.log")
+    (logs.parents[1] / "latest-run").symlink_to("offline-run-1")
+    assert opened("compare", folder).returncode == 0
+    assert opened("resume", folder).returncode == 0
+    (logs.parents[1] / "run_id.txt").symlink_to(folder / "secret")
+    assert opened("resume", folder).returncode == 1
