@@ -185,6 +185,7 @@ class CorrelationTable(SumMetric):
         self.add_moments(rows, columns, block)
         for pairing in range(self.pairings):
             self.add_products(rows, columns, block, pairing)
+        self.finish_batch()
 
     def add_moments(self, rows: ActivationBatch, columns: ActivationBatch, block: int = 0) -> None:
         """Add what does not depend on how images are paired."""
@@ -207,6 +208,9 @@ class CorrelationTable(SumMetric):
                     products.addmm_(left.t(), right)
                 else:
                     products.add_(left.t() @ right)
+
+    def finish_batch(self) -> None:
+        """All moments and products of a batch are added."""
 
     def compute(self) -> Tensor:
         """Table (rows, columns) in float32."""
@@ -318,8 +322,7 @@ class BatchMeanCorrelation(CorrelationTable):
         self.add_sum("batches")
         self.add_sum("total", len(rows.index), len(columns.index))
 
-    def update(self, rows: ActivationBatch, columns: ActivationBatch, block: int = 0) -> None:
-        super().update(rows, columns)
+    def finish_batch(self) -> None:
         self.total += super().r()
         self.batches += 1
         for name, value in self.sums().items():

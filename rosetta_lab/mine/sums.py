@@ -152,6 +152,8 @@ class Sums(nn.Module):
         for pairing in range(next(self.table(name).pairings for name in others)):
             for name, batch in others.items():
                 self.table(name).add_products(rows, batch, block, pairing)
+        for name in others:
+            self.table(name).finish_batch()
 
 
 class Seen:

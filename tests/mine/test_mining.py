@@ -92,6 +92,19 @@ def test_table_is_the_definition() -> None:
     )
 
 
+def test_averages_are_of_the_batches() -> None:
+    """The published reference code's table, from a pass."""
+    watch, latents = observer(), Latents(24, 0, 12)
+    found = mine(watch, images=24, batch=8, evidence=Evidence("none"), correlation="batch_mean")
+    tables = []
+    for start in range(0, 24, 8):
+        seen = watch(latents.batch(list(range(start, start + 8)))).maps
+        tables.append(pooled_correlation(list(seen["toy"].values()), list(seen["a"].values())))
+    expected = torch.from_numpy(sum(tables) / 3)
+    torch.testing.assert_close(found.tables["a"].double(), expected, atol=1e-5, rtol=0)
+    assert (found.tables["a"] - mine(watch, images=24).tables["a"]).abs().max() > 1e-3
+
+
 def test_mixed_precision_ends_at_the_maps() -> None:
     """What the networks put out in bfloat16 is correlated as exactly as ever."""
     watch = observer()
