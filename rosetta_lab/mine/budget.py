@@ -76,19 +76,19 @@ class Way:
         return self.memory.peak <= self.budget
 
 
-def bytes_of(memory: int | str, device: str, used: int = 0) -> int:
-    """What ``memory=`` allows a run.
+def bytes_of(memory: int | str, device: str, weights: int = 0) -> int:
+    """What ``memory=`` allows a run, its models' weights included.
 
     Args:
-        memory: bytes, such as ``12GB``, or ``auto``.
+        memory: bytes, such as ``12GB``, or ``auto``: a share of what is free beside the weights.
         device: where it runs.
-        used: what it has there already.
+        weights: bytes of those that are not there yet.
 
     Raises:
         RosettaError: it is neither.
     """
     if memory == "auto":
-        return int(SHARE * (available_memory(device) + used))
+        return max(0, int(SHARE * (available_memory(device) - weights)))
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", str(memory), re.IGNORECASE)
     if found is None or not float(found[1]):
         raise RosettaError(f"memory={memory}: expected auto or bytes, such as 12GB.")
@@ -136,13 +136,8 @@ class Budget:
         else:
             sizes = self._choices("batch_size", [1 << n for n in range(most.bit_length())])
         sizes = sorted({min(size, len(self.latents)) for size in sizes})
-        about = self.weights + self._batch(self.sums(None), sizes[0])
-        for number in passes:
-            if about + self._sums(number) > budget and number != passes[-1]:
-                continue
-            memory = self.needs(number, sizes[0])
-            if memory.peak <= budget:
-                break
+        number = self._fewest(passes, sizes[0], budget)
+        memory = self.needs(number, sizes[0])
         way = Way(sizes[0], self.rows(number), memory, budget)
         for size in sizes[:0:-1] if way.fits else []:
             # Batches grow evenly: what two of them take tells what others would.
@@ -153,6 +148,20 @@ class Budget:
                 if larger.peak <= budget:
                     return replace(way, batch_size=size, memory=larger)
         return way
+
+    def _fewest(self, passes: Sequence[int], size: int, budget: int) -> int:
+        """The fewest passes that fit, by bisection; the most there are where none does."""
+        low, high, step = -1, 0, 1
+        while self.needs(passes[high], size).peak > budget:
+            if high == len(passes) - 1:
+                return passes[high]
+            low, step = high, 2 * step
+            high = min(high + step, len(passes) - 1)
+        while high - low > 1:
+            middle = (low + high) // 2
+            fits = self.needs(passes[middle], size).peak <= budget
+            low, high = (low, middle) if fits else (middle, high)
+        return passes[high]
 
     def _choices(self, key: str, every: Sequence[int]) -> Sequence[int]:
         if self.cfg[key] == "auto":
@@ -184,9 +193,6 @@ class Budget:
         how = (self.evidence, self.grouping, averaged, getattr(torch, self.cfg.sums), rows)
         with torch.device(device):
             return Sums(self.groups, self.reference, *how)
-
-    def _sums(self, passes: int) -> int:
-        return sum(value.nbytes for value in states(self.sums(self.rows(passes)[0])))
 
     def needs(self, passes: int, batch_size: int) -> MemoryPlan:
         """The bytes of the pass that takes most."""

@@ -49,6 +49,8 @@ class MiningModule(L.LightningModule):
         sums: number format of the sums of products: in float32, r is about 1e-6 off at most after
             a million images.
         rows: numbers of the reference's units that this pass takes, None for all.
+        shifts: what is subtracted from every unit, by model, in an earlier pass; None to look at
+            the pilot images for it.
         on_table: takes every model's table of r, some rows at a time: model and rows (any, U).
     """
 
@@ -65,6 +67,7 @@ class MiningModule(L.LightningModule):
         classes: int = 0,
         sums: Precision = "float32",
         rows: range | None = None,
+        shifts: Mapping[str, Tensor] | None = None,
         on_table: OnTable | None = None,
     ) -> None:
         super().__init__()
@@ -72,7 +75,7 @@ class MiningModule(L.LightningModule):
         check_choice("sums", sums, get_args(Precision))
         self.observer, self.shapes, self.pilot = observer, dict(shapes), pilot
         self.images, self.batch_size = images, batch_size or images
-        self.partial, self.on_table = partial, on_table
+        self.partial, self.on_table, self.shifts = partial, on_table, shifts
         self.evidence = evidence or Evidence("none" if correlation == "batch_mean" else "shuffled")
         self.groups = groups_of(shapes)
         self.grouping = self.evidence.grouping(images, classes, self.groups)
@@ -93,7 +96,7 @@ class MiningModule(L.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Look at the pilot images."""
-        means = pilot_run(self.observer, self.pilot, self.batch_size)
+        means = self.shifts or pilot_run(self.observer, self.pilot, self.batch_size)
         for name, groups in self.groups.items():
             groups.shift.copy_(means[name])
 

@@ -12,6 +12,7 @@ import lightning as L
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from torch import Tensor
 
 from rosetta_lab.data.latents import LatentDataModule, Latents
 from rosetta_lab.errors import RosettaError
@@ -71,6 +72,7 @@ def mine(
     way = way_of(cfg, observer, latents, shapes, trainer.strategy.root_device)
     passes, size = way.rows, way.batch_size
     found: list[MiningResult] = []
+    shifts: dict[str, Tensor] | None = None
     kept = cache.tables if cache and tables else tables
     with tables_in(kept, shapes, observer.reference) as on_table:
         for number, rows in enumerate(passes):
@@ -82,7 +84,13 @@ def mine(
             done = own.load() if own and own is not cache and not tables else None
             if done is None:
                 unfinished = own.partial if own else None
-                module = make(rows=rows, on_table=on_table, partial=unfinished, batch_size=size)
+                module = make(
+                    rows=rows,
+                    on_table=on_table,
+                    partial=unfinished,
+                    batch_size=size,
+                    shifts=shifts,
+                )
                 data: LatentDataModule = instantiate(cfg.datamodule)(
                     latents,
                     batch_size=size,
@@ -91,6 +99,7 @@ def mine(
                 )
                 trainer.validate(module, data, verbose=False)
                 done = module.result
+                shifts = {name: units.shift for name, units in module.groups.items()}
                 module.forget()
                 if own and done is not None:
                     own.save(done)
@@ -119,8 +128,7 @@ def way_of(
     Raises:
         RosettaError: it cannot.
     """
-    used = sum(x.nbytes for x in (*observer.parameters(), *observer.buffers()))
-    budget = bytes_of(cfg.memory, str(device), used)
+    budget = bytes_of(cfg.memory, str(device))
     way = Budget(cfg, observer_without_memory(cfg), latents, shapes).way(budget, str(device))
     giga = 1e9
     if not way.fits:

@@ -110,7 +110,7 @@ def make_plan(cfg: DictConfig, device: str | None = None, measure: float = 0.0) 
     shapes = shapes_without_memory(cfg, observer)
     available = available_memory(device)
     finder = Budget(cfg, observer, latents, shapes)
-    way = finder.way(bytes_of(cfg.memory, device), device)
+    way = finder.way(bytes_of(cfg.memory, device, finder.weights), device)
     entries = {cfg.gen.name: cfg.gen, **cfg.disc}
     models = [
         ModelPlan(

@@ -34,9 +34,12 @@ def test_what_is_no_size(text: object) -> None:
     assert f"memory={text}" in str(error.value)
 
 
-def test_automatic_is_a_share_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rosetta_lab.mine.budget.available_memory", lambda device: 10**9)
-    assert bytes_of("auto", "cpu", used=10**9) == 16 * 10**8
+def test_automatic_is_a_share_of_what_is_free_beside_the_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("rosetta_lab.mine.budget.available_memory", lambda device: 3 * 10**9)
+    assert bytes_of("auto", "cpu", weights=10**9) == 16 * 10**8
+    assert bytes_of("auto", "cpu", weights=4 * 10**9) == 0
 
 
 def test_rows_are_all_units_once() -> None:
