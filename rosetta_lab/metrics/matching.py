@@ -21,7 +21,8 @@ from rosetta_lab.functional.null import (
     position_sums,
 )
 from rosetta_lab.functional.resize import Size, larger
-from rosetta_lab.metrics.correlation import CorrelationTable, SizeSums, UnitStatistics
+from rosetta_lab.metrics.correlation import CorrelationTable, SizeSums
+from rosetta_lab.metrics.statistics import UnitStatistics
 
 Criterion = Literal["r", "centred"]
 BAND_BYTES = 2**28  # that tables of some rows may take, with what is computed on the way

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import check_tensors, save_tensors
 from rosetta_lab.metrics.activations import UnitGroups
-from rosetta_lab.metrics.correlation import SumMetric
+from rosetta_lab.metrics.statistics import SumMetric
 
 log = logging.getLogger("rosetta_lab")
 

@@ -10,12 +10,8 @@ from torch import Tensor, nn
 
 from rosetta_lab.data.grouping import Grouping
 from rosetta_lab.metrics.activations import ActivationBatch, UnitGroups
-from rosetta_lab.metrics.correlation import (
-    BatchMeanCorrelation,
-    CorrelationTable,
-    SumMetric,
-    UnitStatistics,
-)
+from rosetta_lab.metrics.correlation import BatchMeanCorrelation, CorrelationTable
+from rosetta_lab.metrics.statistics import SumMetric, UnitStatistics
 from rosetta_lab.mine.null import Evidence
 from rosetta_lab.models.observer import OnModelMap
 from rosetta_lab.models.units import Layer

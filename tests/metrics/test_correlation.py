@@ -12,11 +12,8 @@ from scipy import stats
 from rosetta_lab.functional.condense import TILE, condense
 from rosetta_lab.functional.resize import interpolation_matrix, touched
 from rosetta_lab.metrics.activations import ActivationBatch, UnitGroups
-from rosetta_lab.metrics.correlation import (
-    BatchMeanCorrelation,
-    CorrelationTable,
-    UnitStatistics,
-)
+from rosetta_lab.metrics.correlation import BatchMeanCorrelation, CorrelationTable
+from rosetta_lab.metrics.statistics import UnitStatistics
 from rosetta_lab.models.units import Layer
 
 SIZES = [(1, 1), (4, 4), (7, 7), (5, 9), (14, 3), (16, 16)]

@@ -13,8 +13,9 @@ from rosetta_lab.data.grouping import Grouping
 from rosetta_lab.functional.evidence import jackknife
 from rosetta_lab.metrics import matching
 from rosetta_lab.metrics.activations import ActivationBatch, UnitGroups
-from rosetta_lab.metrics.correlation import CorrelationTable, UnitStatistics
+from rosetta_lab.metrics.correlation import CorrelationTable
 from rosetta_lab.metrics.matching import correlations, match, pair_sums
+from rosetta_lab.metrics.statistics import UnitStatistics
 from rosetta_lab.models.units import Layer
 
 SIZES_A, SIZES_B = [(4, 4), (9, 6)], [(6, 6), (4, 4), (3, 7)]

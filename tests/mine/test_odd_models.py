@@ -16,7 +16,8 @@ from rosetta_lab.data.latents import Latents
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.invert.latent_code import LatentCode
 from rosetta_lab.metrics.activations import ActivationBatch, UnitGroups
-from rosetta_lab.metrics.correlation import BatchMeanCorrelation, CorrelationTable, UnitStatistics
+from rosetta_lab.metrics.correlation import BatchMeanCorrelation, CorrelationTable
+from rosetta_lab.metrics.statistics import UnitStatistics
 from rosetta_lab.models.observer import GeneratedImages, Observer
 from rosetta_lab.models.units import Layer
 
