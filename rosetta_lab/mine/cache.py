@@ -42,7 +42,6 @@ def fingerprint(
     configs: Mapping[str, Any],
     batch_size: int,
     evidence: Evidence,
-    sums: str,
 ) -> str:
     """Hex digest of everything that the neighbours depend on."""
     ingredients = {
@@ -57,7 +56,6 @@ def fingerprint(
         "latents": dict(vars(latents)),
         "psi": psi,
         "evidence": asdict(evidence),
-        "sums": sums,
         # Averages of per-batch correlations depend on the batch; pooled sums do not.
         "correlation": [correlation, batch_size] if correlation != "pooled" else correlation,
     }

@@ -50,10 +50,13 @@ def mine(
         tables: folder for whole tables of r; None for none.
     """
     evidence, shapes = Evidence.of(cfg), shapes_of(observer, latents.batch([0]))
-    how = {"gen": plain(cfg.gen), "disc": plain(cfg.disc), "precision": str(trainer.precision)}
-    key = fingerprint(
-        observer, latents, cfg.psi, cfg.correlation, how, cfg.batch_size, evidence, cfg.sums
-    )
+    how = {
+        "gen": plain(cfg.gen),
+        "disc": plain(cfg.disc),
+        "precision": str(trainer.precision),
+        "sums": cfg.sums,
+    }
+    key = fingerprint(observer, latents, cfg.psi, cfg.correlation, how, cfg.batch_size, evidence)
     cache = open_cache(key) if cfg.cache else None
     make = partial(
         instantiate(cfg.module),
