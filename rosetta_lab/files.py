@@ -6,6 +6,8 @@ import csv
 import errno
 import hashlib
 import io
+import json
+import math
 import os
 import secrets
 import stat
@@ -174,6 +176,28 @@ def _noted(digest: hashlib._Hash, notes: Mapping[str, str]) -> str:
     for name, note in sorted(notes.items()):
         digest.update(f"{name}={note!r};".encode())
     return digest.hexdigest()
+
+
+@contextmanager
+def tensor_in_rows(
+    path: Path, name: str, shape: tuple[int, int]
+) -> Iterator[Callable[[Tensor], object]]:
+    """A safetensors file of one float32 tensor, whole or not at all, that is never in memory.
+
+    Args:
+        path: of the file.
+        name: of the tensor.
+        shape: (A, B).
+
+    Yields:
+        What takes the next rows (any number, B), until there are A.
+    """
+    entry = {"dtype": "F32", "shape": list(shape), "data_offsets": [0, 4 * math.prod(shape)]}
+    header = json.dumps({name: entry}).encode()
+    header += b" " * (-len(header) % 8)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        yield lambda rows: file.write(rows.cpu().numpy().astype("<f4").data)
 
 
 def cache_folder() -> Path:

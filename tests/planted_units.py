@@ -12,6 +12,7 @@ from torch import Tensor
 from rosetta_lab.functional.condense import condense
 from rosetta_lab.functional.correlation import pearson, variance
 from rosetta_lab.functional.null import (
+    MeanMaps,
     centred_pearson,
     content_variance,
     image_groups,
@@ -60,14 +61,14 @@ def tables(a: Tensor, b: Tensor, draws: int = 1, groups: int = 12) -> Tables:
         seen_b = condense(b[index], shift_b, [grid], [target], total=True)
         sums_a, sums_b = sums_a + seen_a.sums[:, 0], sums_b + seen_b.sums[:, 0]
         total_a, total_b = total_a + seen_a.total, total_b + seen_b.total
-        on_a, on_b = seen_a.grids[0], seen_b.grids[0]
+        on_a, on_b = (seen.grids[0].flatten(0, 2) for seen in (seen_a, seen_b))
         products[0] += on_a.t() @ on_b
         for draw in range(1, 1 + draws):
             place = partners(index, n, draws, draw)
             other = on_b.unflatten(0, (len(index), -1))[place].flatten(0, 1)
             products[draw] += on_a.t() @ other
     count = float(n * target[0] * target[1])
-    position = position_sums(total_a, total_b, n)
+    position = position_sums(MeanMaps(total_a, n), MeanMaps(total_b, n))
     var_a = variance(count, sums_a[0], sums_a[1], shift_a)
     var_b = variance(count, sums_b[0], sums_b[1], shift_b)
     content_a = content_variance(count, sums_a[1], position.squares_a, var_a)

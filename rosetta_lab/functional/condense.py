@@ -27,7 +27,7 @@ class Condensed(NamedTuple):
     """What is left of maps (N, C, H, W).
 
     Attributes:
-        grids: for every grid the maps carried to it (N * positions, C), float32.
+        grids: for every grid the maps carried to it (N, h, w, C), float32.
         sums: sums and sums of squares over images and positions of the maps interpolated to every
             target (2, targets, C), float64.
         total: the maps summed over the images (H, W, C), float32; None where not asked for.
@@ -44,6 +44,7 @@ def condense(
     grids: Sequence[Size],
     targets: Sequence[Size],
     total: bool = False,
+    into: Sequence[Tensor] | None = None,
 ) -> Condensed:
     """Carry shifted maps to smaller grids, and sum them as if they were larger.
 
@@ -54,6 +55,7 @@ def condense(
             result with B is that of the maps with B interpolated to (H, W).
         targets: sizes of at least (H, W) per axis.
         total: also sum the maps over the images.
+        into: where the grids are written to; None for new memory.
     """
     count, channels, height, width = maps.shape
     lines = maps.permute(0, 2, 3, 1)  # (N, H, W, C)
@@ -61,7 +63,7 @@ def condense(
     weights = sum_weights((height, width), tuple(targets), torch.float32, maps.device)
     sums = torch.zeros(2, len(targets), channels, dtype=torch.float64, device=maps.device)
     over_images = shift.new_zeros(height, width, channels) if total else None
-    reduced = [shift.new_empty(count, *grid, channels) for grid in grids]
+    reduced = into or [shift.new_empty(count, *grid, channels) for grid in grids]
     per_row = width * channels
     for images, bands in tiles(count, height, per_row, TILE.get(maps.device.type, LARGE_TILE)):
         part = lines[images]
@@ -72,11 +74,11 @@ def condense(
             if over_images is not None:
                 over_images[band] += tile[:, :own].sum(dim=0)
             add_upsampled_sums(tile, band.start, own, weights, sums)
-            for into in rows.values():
-                add_reduced_rows(tile[:, :own], band.start, height, into)
+            for lower in rows.values():
+                add_reduced_rows(tile[:, :own], band.start, height, lower)
         for grid, result in zip(grids, reduced, strict=True):
             result[images] = reduce_columns(rows[grid[0]], grid[1])
-    return Condensed([result.flatten(0, 2) for result in reduced], sums, over_images)
+    return Condensed(list(reduced), sums, over_images)
 
 
 def tiles(count: int, height: int, per_row: int, limit: int) -> Iterator[tuple[slice, list[slice]]]:

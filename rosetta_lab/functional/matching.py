@@ -1,7 +1,9 @@
 """Nearest neighbours, best buddies and concepts from tables of similarities (paper, Eq. 3, 4).
 
 Matching needs neighbours, not tables: of every table its rows' and columns' ``k`` nearest are kept,
-with whatever else is to be known of these pairs, and best buddies follow for any smaller K.
+with whatever else is to be known of these pairs, and best buddies follow for any smaller K. So a
+table need never be whole: :func:`neighbours` takes some rows of it, :func:`joined` puts together
+what two such bands of rows leave.
 """
 
 from __future__ import annotations
@@ -22,11 +24,13 @@ class Neighbours(NamedTuple):
     Attributes:
         rows: columns that are nearest to every row (A, k), ``NOBODY`` where there are no more.
         columns: rows that are nearest to every column (B, k'), likewise.
+        nearness: how similar these are (B, k'), float32, ``-inf`` for ``NOBODY``.
         scores: by name, what is known of every row's pairs (A, k), float32.
     """
 
     rows: Tensor
     columns: Tensor
+    nearness: Tensor
     scores: dict[str, Tensor]
 
 
@@ -44,15 +48,16 @@ class BestBuddies(NamedTuple):
     scores: dict[str, Tensor]
 
 
-def nearest(table: Tensor, k: int) -> Tensor:
-    """Columns with the ``k`` largest entries of each row, best first.
+def nearest(table: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The ``k`` largest entries of each row, best first.
 
     Args:
         table: similarities (A, B); entries of ``-inf`` are never chosen.
         k: neighbours per row, 1 at least.
 
     Returns:
-        (A, min(k, B)): ties go to the lower index; ``NOBODY`` where there are no more.
+        entries (A, min(k, B)) and their columns: ties go to the lower index; ``NOBODY`` where there
+        are no more.
     """
     k = min(k, table.shape[1])
     values, index = table.topk(k, dim=1)
@@ -63,13 +68,18 @@ def nearest(table: Tensor, k: int) -> Tensor:
         values[tied], index[tied] = in_order.values[:, :k], in_order.indices[:, :k]
     index, order = index.sort(dim=1)
     values, again = values.gather(1, order).sort(dim=1, descending=True, stable=True)
-    return index.gather(1, again).masked_fill_(values == -torch.inf, NOBODY)
+    return values, index.gather(1, again).masked_fill_(values == -torch.inf, NOBODY)
 
 
 def neighbours(
-    table: Tensor, k: int, rows: Tensor, columns: Tensor, scores: Mapping[str, Tensor]
+    table: Tensor,
+    k: int,
+    rows: Tensor,
+    columns: Tensor,
+    scores: Mapping[str, Tensor],
+    first: int = 0,
 ) -> Neighbours:
-    """What matching needs of a table, for every K up to ``k``.
+    """What matching needs of a table, or of a band of its rows, for every K up to ``k``.
 
     Args:
         table: similarities (A, B), changed in place.
@@ -77,15 +87,38 @@ def neighbours(
         rows: which rows may match (A,), bool.
         columns: which columns may (B,).
         scores: tables (A, B) whose entries are kept for the rows' neighbours.
+        first: number of the band's first row.
     """
     kept = dict(scores)
     table.masked_fill_(~(rows[:, None] & columns), -torch.inf)
-    of_rows = nearest(table, k)
+    _, of_rows = nearest(table, k)
     places = of_rows.clamp(min=0)
+    nearness, of_columns = nearest(table.t().contiguous(), k)
     return Neighbours(
         of_rows,
-        nearest(table.t().contiguous(), k),
+        torch.where(of_columns == NOBODY, NOBODY, of_columns + first),
+        nearness,
         {name: values.gather(1, places).float() for name, values in kept.items()},
+    )
+
+
+def joined(upper: Neighbours, lower: Neighbours, k: int) -> Neighbours:
+    """Neighbours in two bands of rows as those in both, the upper rows first.
+
+    Args:
+        upper: of :func:`neighbours` with this ``k``.
+        lower: likewise, its rows numbered on from the upper ones.
+        k: neighbours to keep.
+    """
+    numbers = torch.cat([upper.columns, lower.columns], dim=1)
+    nearness = torch.cat([upper.nearness, lower.nearness], dim=1)
+    # Stable: of equal ones the upper rows, which have the lower numbers, come first.
+    nearness, order = nearness.sort(dim=1, descending=True, stable=True)
+    return Neighbours(
+        torch.cat([upper.rows, lower.rows]),
+        numbers.gather(1, order)[:, :k],
+        nearness[:, :k],
+        {n: torch.cat([values, lower.scores[n]]) for n, values in upper.scores.items()},
     )
 
 
@@ -112,7 +145,7 @@ def best_buddies(found: Neighbours, k_rows: int, k_columns: int) -> BestBuddies:
 def on_cpu(found: Neighbours) -> Neighbours:
     """The same in the CPU's memory."""
     scores = {name: values.cpu() for name, values in found.scores.items()}
-    return Neighbours(found.rows.cpu(), found.columns.cpu(), scores)
+    return Neighbours(found.rows.cpu(), found.columns.cpu(), found.nearness.cpu(), scores)
 
 
 def connected_components(adjacency: Tensor) -> list[list[int]]:

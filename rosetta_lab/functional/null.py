@@ -13,7 +13,7 @@ s to pair the images. The second is *content*. Divided by the units' spreads,
 where c is the share of a unit's variance that is left when each position's mean is removed. Both
 parts follow from sums that one pass over the images leaves:
 
-    position   = position_sums(total_a, total_b, images)
+    position   = position_sums(mean_maps_a, mean_maps_b)
     r_position = pearson(count, position.products, sum_a, sum_b, var_a, var_b)
     content_a  = content_variance(count, square_a, position.squares_a, var_a)      # and b
     r_centred  = centred_pearson(count, products, position, content_a, content_b)
@@ -52,48 +52,63 @@ class PositionSums(NamedTuple):
     squares_b: Tensor
 
 
-def position_sums(total_a: Tensor, total_b: Tensor, images: float) -> PositionSums:
-    """Position's share of sums of products and squares at the larger of two sizes, per axis.
+class MeanMaps:
+    """Mean maps of units of one size, and what they are at others, computed once.
 
-    Nothing is upsampled: the larger totals are carried to the smaller grid by the adjoint, and
-    squares are taken with the Gram matrices of the interpolation
+    Nothing is upsampled: maps are carried to a smaller grid by the adjoint, and squares at a larger
+    size are taken with the Gram matrices of the interpolation
     (:mod:`rosetta_lab.functional.resize`).
 
     Args:
-        total_a: the units' maps summed over the images, each at its own size, less the shift that
-            the other sums' values are less (H, W, A); float64.
-        total_b: the other units' (h, w, B).
+        total: the units' maps summed over the images (H, W, C), less the shift that other sums'
+            values are less; float64.
         images: how many were summed.
     """
-    size_a: Size = (total_a.shape[0], total_a.shape[1])
-    size_b: Size = (total_b.shape[0], total_b.shape[1])
-    grid, common = smaller(size_a, size_b), larger(size_a, size_b)
-    products = _carried(total_a, grid).t() @ _carried(total_b, grid)
-    return PositionSums(
-        products.div_(images),
-        _squares(total_a, common) / images,
-        _squares(total_b, common) / images,
-    )
+
+    def __init__(self, total: Tensor, images: float) -> None:
+        self.total, self.images = total, images
+        self.size: Size = (total.shape[0], total.shape[1])
+        self._on_grid: dict[Size, Tensor] = {}
+        self._squares: dict[Size, Tensor] = {}
+
+    def on_grid(self, grid: Size) -> Tensor:
+        """Totals carried to a grid of at most the maps' size (positions, C)."""
+        if grid not in self._on_grid:
+            rows, columns = (
+                interpolation_matrix(g, a).t() for g, a in zip(grid, self.size, strict=True)
+            )
+            self._on_grid[grid] = _along_axes(self.total, rows, columns).flatten(0, 1)
+        return self._on_grid[grid]
+
+    def squares(self, target: Size) -> Tensor:
+        """``n |M|^2`` at a size of at least the maps' (C,).
+
+        |U_h X U_w^T|^2 = <X, (U_h^T U_h) X (U_w^T U_w)> of totals X, over n.
+        """
+        if target not in self._squares:
+            up = [interpolation_matrix(a, t) for a, t in zip(self.size, target, strict=True)]
+            rows, columns = (u.t() @ u for u in up)
+            squares = (self.total * _along_axes(self.total, rows, columns)).sum(dim=(0, 1))
+            self._squares[target] = squares / self.images
+        return self._squares[target]
+
+
+def position_sums(a: MeanMaps, b: MeanMaps, part: slice = slice(None)) -> PositionSums:
+    """Position's share of sums of products and squares at the larger of two sizes, per axis.
+
+    Args:
+        a: the units' mean maps.
+        b: the other units', of as many images.
+        part: which of the units of ``a``.
+    """
+    grid, common = smaller(a.size, b.size), larger(a.size, b.size)
+    products = a.on_grid(grid)[:, part].t() @ b.on_grid(grid)
+    return PositionSums(products.div_(a.images), a.squares(common)[part], b.squares(common))
 
 
 def _along_axes(maps: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """A matrix along each axis of maps (H, W, C)."""
     return torch.einsum("gh,hwc,kw->gkc", rows.to(maps), maps, columns.to(maps))
-
-
-def _carried(total: Tensor, grid: Size) -> Tensor:
-    """Maps (H, W, C) on a smaller grid, by the adjoint: (positions, C)."""
-    rows, columns = (
-        interpolation_matrix(g, a).t() for g, a in zip(grid, total.shape, strict=False)
-    )
-    return _along_axes(total, rows, columns).flatten(0, 1)
-
-
-def _squares(total: Tensor, target: Size) -> Tensor:
-    """|U_h X U_w^T|^2 = <X, (U_h^T U_h) X (U_w^T U_w)> of maps X (H, W, C): (C,)."""
-    up = [interpolation_matrix(a, t) for a, t in zip(total.shape, target, strict=False)]
-    rows, columns = (u.t() @ u for u in up)
-    return (total * _along_axes(total, rows, columns)).sum(dim=(0, 1))
 
 
 def content_variance(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
@@ -28,10 +30,36 @@ class UnitGroups:
         self.layers = {s: [layer for layer in layers if layer.size == s] for s in self.sizes}
         self.units = {
             size: torch.cat(
-                [torch.arange(len(self.index))[self.index.units(x.name)] for x in members]
+                [
+                    torch.arange(len(self.index), device="cpu")[self.index.units(x.name)]
+                    for x in members
+                ]
             )
             for size, members in self.layers.items()
         }
+        self.channels = {layer.name: slice(None) for layer in layers}
+        self.within: dict[str, slice] = {}  # a layer's units among those of its size
+        for members in self.layers.values():
+            ends = [0, *accumulate(layer.channels for layer in members)]
+            for layer, (start, stop) in zip(members, pairwise(ends), strict=True):
+                self.within[layer.name] = slice(start, stop)
+
+    def part(self, units: range) -> UnitGroups:
+        """Some of the units, numbered from 0; the shift is the same memory.
+
+        Args:
+            units: their numbers.
+        """
+        layers, channels = [], {}
+        for layer in self.index.layers:
+            own = self.index.units(layer.name)
+            start, stop = max(own.start, units.start), min(own.stop, units.stop)
+            if start < stop:
+                layers.append(replace(layer, channels=stop - start))
+                channels[layer.name] = slice(start - own.start, stop - own.start)
+        found = UnitGroups(layers, self.shift[units.start : units.stop])
+        found.channels = channels
+        return found
 
 
 class ActivationBatch:
@@ -45,6 +73,7 @@ class ActivationBatch:
         activations: layer name to maps (N, C, H, W); the others are given to :meth:`add`.
         partners: the units that these will be correlated with.
         totals: also sum every unit's maps over the images, which nulls need.
+        images: of the batch, where it comes in parts.
     """
 
     def __init__(
@@ -53,9 +82,11 @@ class ActivationBatch:
         activations: Mapping[str, Tensor],
         partners: Iterable[UnitGroups],
         totals: bool = False,
+        images: int | None = None,
     ) -> None:
         self.groups, self.totals = groups, totals
-        self.images = 0
+        self.images = images or 0
+        self.done = self._images_of_part = 0  # of them, in finished parts, and in this one
         others = {size for partner in partners for size in partner.sizes}
         self._grids = {
             size: sorted({smaller(size, other) for other in others}) for size in groups.sizes
@@ -64,24 +95,55 @@ class ActivationBatch:
             size: sorted({larger(size, other) for other in others} | {size})
             for size in groups.sizes
         }
-        self._parts: dict[str, Condensed] = {}
-        self._joined: dict[tuple[Size, Size, int | None], Tensor] = {}
+        self._maps: dict[tuple[Size, Size], Tensor] = {}  # all layers of a size, on a grid
+        self._reordered: dict[tuple[Size, Size], Tensor] = {}
+        self._pairing = 0
+        self._part: dict[str, Condensed] = {}
+        self._sums: dict[str, Tensor] = {}
+        self._total: dict[str, Tensor] = {}
         self._orders: Mapping[int, Tensor] = {}
         for layer, maps in activations.items():
             self.add(layer, maps)
+        if activations:
+            self.finish_part()
 
     def add(self, layer: str, maps: Tensor) -> None:
-        """Take a layer's maps (N, C, H, W) in; they are not needed any more."""
-        self.images = len(maps)
+        """Take a layer's maps (N, C, H, W) in, of all its units; they are not needed any more.
+
+        Maps of the same layer take the place of those before, until :meth:`finish_part`.
+        """
+        if layer not in self.groups.channels:
+            return
         size: Size = (maps.shape[2], maps.shape[3])
+        self._images_of_part = len(maps)
+        self.images = self.images or len(maps)
+        rows = slice(self.done, self.done + len(maps))
+        columns = self.groups.within[layer]
+        into = [
+            self._room(size, grid, maps.device)[rows, ..., columns] for grid in self._grids[size]
+        ]
         shift = self.groups.shift[self.groups.index.units(layer)]
+        maps = maps[:, self.groups.channels[layer]]
         with without_autocast(maps.device.type):
-            self._parts[layer] = condense(
-                maps, shift, self._grids[size], self._targets[size], self.totals
+            self._part[layer] = condense(
+                maps, shift, self._grids[size], self._targets[size], self.totals, into
             )
 
-    def _of_size(self, size: Size) -> list[Condensed]:
-        return [self._parts[layer.name] for layer in self.groups.layers[size]]
+    def _room(self, size: Size, grid: Size, device: torch.device) -> Tensor:
+        """Memory for all maps of a size on a grid (N, h, w, C)."""
+        if (size, grid) not in self._maps:
+            shape = (self.images, *grid, len(self.groups.units[size]))
+            self._maps[size, grid] = torch.empty(shape, device=device)
+        return self._maps[size, grid]
+
+    def finish_part(self) -> None:
+        """All layers have given the maps of the next images of the batch."""
+        for layer, (_, sums, total) in self._part.items():
+            self._sums[layer] = sums + self._sums[layer] if self.done else sums
+            if total is not None:
+                self._total[layer] = total.add_(self._total[layer]) if self.done else total
+        self.done += self._images_of_part
+        self._part = {}
 
     def on_grid(self, size: Size, grid: Size, pairing: int | None = None) -> Tensor:
         """Maps of ``size`` carried to a smaller grid by the adjoint, as (N * positions, C).
@@ -89,18 +151,17 @@ class ActivationBatch:
         Args:
             size: of the maps.
             grid: smaller or equal along each axis.
-            pairing: in which order of images, see :meth:`reorder`; None for their own.
+            pairing: in which order of images, see :meth:`reorder`; None for their own. One order's
+                copies are kept at a time.
         """
-        key = (size, grid, pairing if pairing in self._orders else None)
-        if key not in self._joined:
-            if key[2] is None:
-                place = self._grids[size].index(grid)
-                parts = [part.grids[place] for part in self._of_size(size)]
-                self._joined[key] = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-            else:
-                maps = self.on_grid(size, grid).unflatten(0, (self.images, -1))
-                self._joined[key] = maps[self._orders[key[2]]].flatten(0, 1)
-        return self._joined[key]
+        maps = self._maps[size, grid]
+        if pairing is None or pairing not in self._orders:
+            return maps.flatten(0, 2)
+        if pairing != self._pairing:
+            self._reordered, self._pairing = {}, pairing
+        if (size, grid) not in self._reordered:
+            self._reordered[size, grid] = maps[self._orders[pairing]].flatten(0, 2)
+        return self._reordered[size, grid]
 
     def reorder(self, orders: Mapping[int, Tensor]) -> None:
         """Tell :meth:`on_grid` the order of images (N,) of pairings with other images."""
@@ -109,30 +170,9 @@ class ActivationBatch:
     def sums(self, size: Size, target: Size) -> Tensor:
         """Sums and sums of squares (2, C) of maps of ``size`` as if upsampled to ``target``."""
         place = self._targets[size].index(target)
-        return torch.cat([part.sums[:, place] for part in self._of_size(size)], dim=1)
+        layers = self.groups.layers[size]
+        return torch.cat([self._sums[layer.name][:, place] for layer in layers], dim=1)
 
     def total(self, size: Size) -> Tensor:
         """Maps of ``size`` summed over the images (H, W, C), float32, where asked for."""
-        totals = [part.total for part in self._of_size(size) if part.total is not None]
-        return torch.cat(totals, dim=2)
-
-
-def condense_batch(
-    groups: Mapping[str, UnitGroups],
-    reference: str,
-    maps: Mapping[str, Mapping[str, Tensor]],
-    totals: bool = False,
-) -> dict[str, ActivationBatch]:
-    """Every model's activations of one batch, to be correlated with those of the ``reference``.
-
-    Args:
-        groups: model name to its units.
-        reference: name of the model whose units are the rows.
-        maps: model name to layer name to maps (N, C, H, W).
-        totals: see :class:`ActivationBatch`.
-    """
-    partners = {name: [groups[reference]] for name in groups} | {reference: list(groups.values())}
-    return {
-        name: ActivationBatch(group, maps[name], partners[name], totals)
-        for name, group in groups.items()
-    }
+        return torch.cat([self._total[layer.name] for layer in self.groups.layers[size]], dim=2)

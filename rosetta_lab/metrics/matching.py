@@ -1,19 +1,31 @@
-"""From sums over images to what matching needs: neighbours, and the same by each null."""
+"""From sums over images to what matching needs: neighbours, and the same by each null.
+
+Tables are made of a band of rows at a time, and let go when their neighbours are known.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial, reduce
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from rosetta_lab.functional.evidence import PairSums, jackknife_correlations
-from rosetta_lab.functional.matching import Neighbours, neighbours, on_cpu
-from rosetta_lab.functional.null import centred_pearson, content_variance, position_sums
-from rosetta_lab.functional.resize import larger
-from rosetta_lab.metrics.correlation import CorrelationTable, SizeSums, UnitStatistics
+from rosetta_lab.functional.matching import Neighbours, joined, neighbours, on_cpu
+from rosetta_lab.functional.null import (
+    MeanMaps,
+    centred_pearson,
+    content_variance,
+    position_sums,
+)
+from rosetta_lab.functional.resize import Size, larger
+from rosetta_lab.metrics.correlation import CorrelationTable, SizeSums
+from rosetta_lab.metrics.statistics import UnitStatistics
 
 Criterion = Literal["r", "centred"]
+BAND_BYTES = 2**28  # that tables of some rows may take, with what is computed on the way
 
 
 class Matching(NamedTuple):
@@ -40,6 +52,7 @@ def match(
     k: int,
     criterion: Criterion = "r",
     chosen: Tensor | None = None,
+    first: int = 0,
 ) -> Matching:
     """Find neighbours by what a table's sums say.
 
@@ -51,60 +64,117 @@ def match(
         k: neighbours to keep.
         criterion: the similarity: ``r`` as in the paper, or ``centred``.
         chosen: blocks of images to go by (blocks,), bool; None for all.
+        first: number of the table's first row unit.
     """
-    found = correlations(table, rows, columns, chosen)
-    targets = {"r": found["r"]}
-    if table.pairings > 1:
-        targets |= {key: found[key] for key in ("position", "centred")}
-        targets["shuffled"] = found["shuffled_1"]
-    draws = [
-        {"r": found[f"shuffled_{draw}"], "centred": found[f"shuffled_centred_{draw}"]}
-        for draw in range(1, table.pairings)
-    ]
-    alive = (alive[0].to(found["r"].device), alive[1].to(found["r"].device))
-    near = neighbours(targets[criterion].clone(), k, *alive, targets)
-    if chosen is None and len(table.count) > 1:
-        _, low, high = jackknife_correlations(pair_sums(table, near.rows))
-        ends = {"low": low, "high": high}
-        near.scores.update({n: x.float().view(near.rows.shape) for n, x in ends.items()})
+    mean_maps = _mean_maps(table, rows, columns, chosen)
+
+    def in_band(band: range) -> Matching:
+        found = correlations(table, mean_maps, band, chosen)
+        of_band = alive[0][band.start : band.stop].to(found["r"].device)
+        able = (of_band, alive[1].to(found["r"].device))
+        targets = {"r": found["r"]}
+        if table.pairings > 1:
+            targets |= {key: found[key] for key in ("position", "centred")}
+            targets["shuffled"] = found["shuffled_1"]
+        near = neighbours(targets[criterion].clone(), k, *able, targets, first + band.start)
+        if chosen is None and len(table.count) > 1:
+            _, low, high = jackknife_correlations(pair_sums(table, near.rows, band.start))
+            ends = {"low": low, "high": high}
+            near.scores.update({n: x.float().view(near.rows.shape) for n, x in ends.items()})
+        decoys = [
+            {"r": found[f"shuffled_{draw}"], "centred": found[f"shuffled_centred_{draw}"]}
+            for draw in range(1, table.pairings)
+        ]
+        by_chance = [
+            neighbours(x[criterion].clone(), k, *able, x, first + band.start) for x in decoys
+        ]
+        return Matching(on_cpu(near), [on_cpu(x) for x in by_chance])
+
+    return reduce(partial(join, k=k), map(in_band, bands(table)))
+
+
+def match_own(table: CorrelationTable, alive: Tensor, k: int, first: int = 0) -> Neighbours:
+    """Neighbours of a model's units among themselves, none its own.
+
+    Args:
+        table: of these units, or of some, with all.
+        alive: which of them may match, bool.
+        k: neighbours to keep.
+        first: number of the table's first row unit.
+    """
+
+    def in_band(band: range) -> Neighbours:
+        r, able = table.r(band), alive.to(table.count.device)
+        own = torch.arange(first + band.start, first + band.stop, device=r.device)
+        r[own - own[0], own] = -torch.inf
+        return on_cpu(neighbours(r, k, able[own], able, {}, int(own[0])))
+
+    return reduce(partial(joined, k=k), map(in_band, bands(table)))
+
+
+def join(upper: Matching, lower: Matching, k: int) -> Matching:
+    """Matchings of two bands of rows as one, the upper rows first."""
+    both = zip(upper.decoys, lower.decoys, strict=True)
     return Matching(
-        on_cpu(near),
-        [on_cpu(neighbours(draw[criterion].clone(), k, *alive, draw)) for draw in draws],
+        joined(upper.targets, lower.targets, k), [joined(one, other, k) for one, other in both]
     )
+
+
+def bands(table: CorrelationTable) -> Iterator[range]:
+    """Rows to match at a time, so that what is made of them fits into ``BAND_BYTES``."""
+    rows, draws = len(table.rows.index), table.pairings - 1
+    kinds = 1 if draws == 0 else 3 + 2 * draws
+    per_pair = 4 * (kinds + 3) + 8 * (kinds + draws + 2)  # kept in float32, made in float64
+    most = max(1, BAND_BYTES // (per_pair * len(table.columns.index)))
+    yield from (range(start, min(start + most, rows)) for start in range(0, rows, most))
+
+
+MapsBySize = dict[Size, MeanMaps]
+
+
+def _mean_maps(
+    table: CorrelationTable, rows: UnitStatistics, columns: UnitStatistics, chosen: Tensor | None
+) -> tuple[MapsBySize, MapsBySize] | None:
+    if table.pairings == 1:
+        return None
+    return rows.mean_maps(chosen), columns.mean_maps(chosen)
 
 
 def correlations(
     table: CorrelationTable,
-    rows: UnitStatistics,
-    columns: UnitStatistics,
+    mean_maps: tuple[MapsBySize, MapsBySize] | None,
+    band: range | None = None,
     chosen: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Tables (A, B) in float32 of every kind of correlation.
+
+    Args:
+        table: the sums.
+        mean_maps: of the rows' and of the columns' units, in the same blocks; None for r alone.
+        band: numbers of the row units; None for all.
+        chosen: blocks of images (blocks,), bool; None for all.
 
     Returns:
         ``r``; and where other images were paired too, ``position``, ``centred``, and for every draw
         ``shuffled_1``, ``shuffled_centred_1`` and so on.
     """
-    shape = (len(table.rows.index), len(table.columns.index))
+    if mean_maps is None:
+        return {"r": table.r(band, chosen)}
+    band = range(len(table.rows.index)) if band is None else band
+    shape = (len(band), len(table.columns.index))
     found: dict[str, Tensor] = {}
-    for sums in table.sums_by_size(chosen=chosen):
-        values = {"r": sums.r(sums.products[0])}
-        if table.pairings > 1:
-            values |= _nulls(sums, rows, columns, chosen)
-        for name, block in values.items():
+    for sums in table.sums_by_size(band, chosen):
+        of_sizes = {"r": sums.r(sums.products[0])} | _nulls(sums, mean_maps)
+        for name, block in of_sizes.items():
             if name not in found:
                 found[name] = torch.zeros(shape, device=block.device)
-            table.place(found[name], sums, block)
+            sums.place(found[name], block)
     return found
 
 
-def _nulls(
-    sums: SizeSums, rows: UnitStatistics, columns: UnitStatistics, chosen: Tensor | None
-) -> dict[str, Tensor]:
-    a, b = sums.sizes
-    height, width = max(a[0], b[0]), max(a[1], b[1])
-    images = sums.values / (height * width)
-    position = position_sums(rows.total(a, chosen), columns.total(b, chosen), images)
+def _nulls(sums: SizeSums, mean_maps: tuple[MapsBySize, MapsBySize]) -> dict[str, Tensor]:
+    a, b = (maps[size] for maps, size in zip(mean_maps, sums.sizes, strict=True))
+    position = position_sums(a, b, sums.part)
     content = [
         content_variance(sums.values, squares, of_position, var)
         for squares, of_position, var in zip(
@@ -124,12 +194,13 @@ def _nulls(
     return found
 
 
-def pair_sums(table: CorrelationTable, near: Tensor) -> PairSums:
+def pair_sums(table: CorrelationTable, near: Tensor, first: int = 0) -> PairSums:
     """The sums of some pairs, by blocks of images.
 
     Args:
         table: with blocks.
-        near: columns to take of every row (A, k), as of :class:`Neighbours`.
+        near: columns to take of every row of a band (A, k), as of :class:`Neighbours`.
+        first: number of the band's first row.
 
     Returns:
         Of A * k pairs; those with nobody count as constant units.
@@ -141,7 +212,7 @@ def pair_sums(table: CorrelationTable, near: Tensor) -> PairSums:
         *(torch.zeros(*shape, near.numel(), dtype=torch.float64, device=device)
           for shape in ((), (blocks,), (2, blocks), (2, blocks), (2,))),
     )  # fmt: skip
-    row = torch.arange(len(near), device=device)[:, None].expand_as(near).flatten()
+    row = torch.arange(first, first + len(near), device=device)[:, None].expand_as(near).flatten()
     column = near.flatten()
     for i, j in table.blocks:
         a, b = rows.sizes[i], columns.sizes[j]
@@ -150,7 +221,8 @@ def pair_sums(table: CorrelationTable, near: Tensor) -> PairSums:
         at = torch.searchsorted(own, row[which]), torch.searchsorted(other, column[which])
         target = larger(a, b)
         found.positions[which] = float(target[0] * target[1])
-        found.products[:, which] = getattr(table, f"products_{i}_{j}")[:, 0, at[0], at[1]]
+        products = getattr(table, f"products_{i}_{j}")[:, 0, at[0], at[1]]
+        found.products[:, which] = products.double()
         for side, (kind, units, group) in enumerate(
             (("row", row, rows), ("column", column, columns))
         ):

@@ -8,7 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+import os
+import shutil
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ import torch
 
 from rosetta_lab.data.latents import Latents
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.files import cache_folder, load_tensors, save_tensors
+from rosetta_lab.files import cache_folder, load_tensors, replacing, save_tensors
 from rosetta_lab.mine.code import outside_code
 from rosetta_lab.mine.null import Evidence
 from rosetta_lab.mine.partial import PartialSums
@@ -29,7 +31,7 @@ from rosetta_lab.models.load import state_hash
 from rosetta_lab.models.observer import Observer
 
 log = logging.getLogger("rosetta_lab")
-ARITHMETIC = 3  # raise it whenever the same ingredients would give other numbers
+ARITHMETIC = 4  # raise it whenever the same ingredients would give other numbers
 
 
 def fingerprint(
@@ -78,19 +80,43 @@ class SumsCache:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self.tables = path, path.with_suffix(".tables")
         self.partial = PartialSums(path.with_suffix(".partial"))
 
-    def load(self, tables: bool = False) -> MiningResult | None:
-        """The finished result; None if there is none, or its file is damaged or lacks tables."""
+    def part(self, rows: range) -> SumsCache:
+        """The same of a pass that takes some of the reference's units."""
+        return SumsCache(
+            self.path.with_name(f"{self.path.stem}.{rows.start}-{rows.stop}.safetensors")
+        )
+
+    def forget_parts(self) -> None:
+        """The run is finished: forget its passes."""
+        for path in self.path.parent.glob(f"{self.path.stem}.*-*.safetensors"):
+            path.unlink(missing_ok=True)
+
+    def give_tables(self, models: Iterable[str], folder: Path) -> bool:
+        """Put the models' whole tables into a folder, if all are there."""
+        files = [self.tables / f"{name}.safetensors" for name in models]
+        if not all(file.is_file() for file in files):
+            return False
+        for file in files:
+            with replacing(folder / file.name) as temporary:
+                temporary.unlink()
+                try:
+                    os.link(file, temporary)
+                except OSError:  # another file system, or one without links
+                    shutil.copyfile(file, temporary)
+        return True
+
+    def load(self) -> MiningResult | None:
+        """The finished result; None if there is none, or its file is damaged."""
         if not self.path.exists():
             return None
         try:
-            result = MiningResult.from_tensors(load_tensors(self.path)[0])
+            return MiningResult.from_tensors(load_tensors(self.path)[0])
         except (RosettaError, LookupError, ValueError, StopIteration) as error:
             log.warning("Mining anew. %s", error)
             return None
-        return result if result.tables or not tables else None
 
     def save(self, result: MiningResult) -> None:
         """Keep a finished result and forget the unfinished sums, or say that it cannot be kept."""

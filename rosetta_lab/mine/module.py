@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
-from typing import Literal, cast, get_args
+from collections.abc import Callable, Mapping
+from functools import partial as partial_of
+from typing import Literal, get_args
 
 import lightning as L
 import torch
@@ -14,23 +14,17 @@ from torch import Tensor
 
 from rosetta_lab.data.latents import LatentBatch
 from rosetta_lab.errors import RosettaError, check_choice
-from rosetta_lab.functional.matching import Neighbours, neighbours, on_cpu
-from rosetta_lab.metrics.activations import UnitGroups
-from rosetta_lab.metrics.correlation import (
-    BatchMeanCorrelation,
-    CorrelationTable,
-    SumMetric,
-    UnitStatistics,
-)
-from rosetta_lab.metrics.matching import Matching, match
+from rosetta_lab.metrics.matching import bands, match, match_own
 from rosetta_lab.mine.null import Evidence, parts_of
 from rosetta_lab.mine.partial import PartialSums
 from rosetta_lab.mine.result import MiningResult
-from rosetta_lab.mine.sums import add_up, condensed_maps, sums_of
-from rosetta_lab.models.observer import Observer
+from rosetta_lab.mine.sums import Seen, Sums, groups_of
+from rosetta_lab.models.observer import Observer, OnModelMap
 from rosetta_lab.models.units import Layer
 
 Correlation = Literal["pooled", "batch_mean"]
+Precision = Literal["float32", "float64"]
+OnTable = Callable[[str, Tensor], object]
 
 
 class MiningModule(L.LightningModule):
@@ -50,9 +44,14 @@ class MiningModule(L.LightningModule):
             which has no null.
         evidence: what matches are held against.
         partial: where unfinished sums are kept, None for nowhere.
-        batch_size: pilot images at a time, None for all.
+        batch_size: images that go through the models at a time, None for all of a batch.
         classes: that the images have in turn, 0 without any.
-        keep_tables: also keep whole tables of r.
+        sums: number format of the sums of products: in float32, r is about 1e-6 off at most after
+            a million images.
+        rows: numbers of the reference's units that this pass takes, None for all.
+        shifts: what is subtracted from every unit, by model, in an earlier pass; None to look at
+            the pilot images for it.
+        on_table: takes every model's table of r, some rows at a time: model and rows (any, U).
     """
 
     def __init__(
@@ -66,67 +65,83 @@ class MiningModule(L.LightningModule):
         partial: PartialSums | None = None,
         batch_size: int | None = None,
         classes: int = 0,
-        keep_tables: bool = False,
+        sums: Precision = "float32",
+        rows: range | None = None,
+        shifts: Mapping[str, Tensor] | None = None,
+        on_table: OnTable | None = None,
     ) -> None:
         super().__init__()
         check_choice("correlation", correlation, get_args(Correlation))
+        check_choice("sums", sums, get_args(Precision))
         self.observer, self.shapes, self.pilot = observer, dict(shapes), pilot
-        self.images, self.batch_size = images, batch_size or len(pilot)
-        self.partial, self.keep_tables = partial, keep_tables
+        self.images, self.batch_size = images, batch_size or images
+        self.partial, self.on_table, self.shifts = partial, on_table, shifts
         self.evidence = evidence or Evidence("none" if correlation == "batch_mean" else "shuffled")
-        self.groups = {
-            name: UnitGroups(own, torch.zeros(sum(layer.channels for layer in own)))
-            for name, own in shapes.items()
-        }
+        self.groups = groups_of(shapes)
         self.grouping = self.evidence.grouping(images, classes, self.groups)
-        self.statistics, self.tables = sums_of(
+        self._make_sums = partial_of(
+            Sums,
             self.groups,
             observer.reference,
             self.evidence,
             self.grouping,
             batch_mean=correlation == "batch_mean",
+            dtype=getattr(torch, sums),
+            rows=rows,
         )
+        self.first = rows.start if rows else 0
         self.result: MiningResult | None = None
         self.seen = self.started_with = 0  # images of this process
         self.started = time.monotonic()
 
     def setup(self, stage: str) -> None:
         """Look at the pilot images."""
-        means = pilot_run(self.observer, self.pilot, self.batch_size)
+        means = self.shifts or pilot_run(self.observer, self.pilot, self.batch_size)
         for name, groups in self.groups.items():
-            groups.shift = means[name]
+            groups.shift.copy_(means[name])
+
+    def forget(self) -> None:
+        """Let the sums go."""
+        del self.sums
 
     def on_validation_start(self) -> None:
         # Every process has to subtract the same numbers, to the last bit.
         for groups in self.groups.values():
-            groups.shift = self.trainer.strategy.broadcast(groups.shift)
+            groups.shift.copy_(self.trainer.strategy.broadcast(groups.shift))
+        with self.device:
+            self.sums = self._make_sums()
         if self.partial is not None:
             self.seen = self.started_with = self.partial.load(
-                self.metrics(), self.groups, self.global_rank, self.trainer.world_size
+                self.sums.metrics(), self.groups, self.global_rank, self.trainer.world_size
             )
         self.started = time.monotonic()
 
     def validation_step(self, batch: LatentBatch, batch_idx: int) -> None:
-        reference = self.observer.reference
-        batches = condensed_maps(
-            self.observer, batch, self.groups, check_finite, totals=self.grouping.draws > 0
-        )
+        block, seen = self.grouping.block(int(batch.index[0])), Seen(self.sums, len(batch))
+        for part in batch.split(self.batch_size):
+            self.sums.look(partial_of(self._show, part), len(part), seen, block)
         orders = {k: v.to(self.device) for k, v in self.grouping.orders(batch.index.cpu()).items()}
         if self.evidence.shuffle and orders:
             orders[0] = orders.pop(self.grouping.draws)
-        batches[reference].reorder(orders)
-        block = self.grouping.block(int(batch.index[0]))
-        add_up(batches, reference, self.statistics, self.tables, block)
+        seen.batches[self.observer.reference].reorder(orders)
+        self.sums.add(seen, block)
         if self.partial is not None:
             self.partial.advance(
                 len(batch),
-                self.metrics(),
+                self.sums.metrics(),
                 self.groups,
                 self.global_rank,
                 self.trainer.world_size,
             )
         self.seen += len(batch)
         self.log_dict(self.progress(), prog_bar=True, on_step=True, on_epoch=False)
+
+    def _show(self, batch: LatentBatch, on_map: OnModelMap) -> None:
+        def checked(model: str, layer: str, maps: Tensor) -> None:
+            check_finite(model, layer, maps)
+            on_map(model, layer, maps)
+
+        self.observer(batch, checked)
 
     def progress(self) -> dict[str, float]:
         """How far the pass is; other processes are taken to be as far as this one.
@@ -145,69 +160,40 @@ class MiningModule(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         # Here, and not later, because the processes meet: the sums of all are added up.
-        with ExitStack() as synced:
-            for name in self.groups:
-                synced.enter_context(self._statistics(name).added_up())
-            statistics = {name: self._statistics(name).compute() for name in self.groups}
-            alive = {name: values["var"] > 0 for name, values in statistics.items()}
-            tables: dict[str, Tensor] = {}
-            result = MiningResult({}, self._own(alive, tables), statistics, tables=tables)
-            for name in self.observer.others:
-                table = self._table(name)
-                with table.added_up():
-                    self._match(name, table, alive, result)
+        for metric in self.sums.metrics().values():
+            metric.add_up_processes()
         if self.trainer.is_global_zero:
-            self.result = result
+            self.result = self._matched()
 
-    def _own(self, alive: Mapping[str, Tensor], tables: dict[str, Tensor]) -> Neighbours:
-        """Neighbours of the reference's units among themselves."""
-        name = self.observer.reference
-        r = self._table(name).compute()
-        if self.keep_tables:
-            tables[name] = r.cpu().clone()
-        r.fill_diagonal_(-torch.inf)
-        mask = alive[name].to(r.device)
-        return on_cpu(neighbours(r, self.evidence.neighbours, mask, mask, {}))
-
-    def _match(
-        self,
-        name: str,
-        table: CorrelationTable,
-        alive: Mapping[str, Tensor],
-        result: MiningResult,
-    ) -> None:
-        """Find a model's neighbours, in all images and in parts of them."""
-        if not self.trainer.is_global_zero:
-            return
-        own = self.observer.reference
-        how = (self._statistics(own), self._statistics(name), (alive[own], alive[name]))
-        kind = (self.evidence.neighbours, self.evidence.criterion)
-        if isinstance(table, BatchMeanCorrelation):
-            r = table.compute()
-            rows, columns = (mask.to(r.device) for mask in how[2])
-            found = neighbours(r.clone(), kind[0], rows, columns, {"r": r})
-            result.matchings[name] = Matching(on_cpu(found), [])
-        else:
-            result.matchings[name] = match(table, *how, *kind)
-            for part, chosen in parts_of(self.grouping.blocks).items():
-                found_there = match(table, *how, *kind, chosen)
-                result.parts.setdefault(part, {})[name] = found_there
-        if self.keep_tables:
-            result.tables[name] = table.compute().cpu()
-
-    def _statistics(self, name: str) -> UnitStatistics:
-        return cast(UnitStatistics, self.statistics[name])
-
-    def _table(self, name: str) -> CorrelationTable:
-        return cast(CorrelationTable, self.tables[name])
-
-    def metrics(self) -> dict[str, SumMetric]:
-        """Every metric under a name of its own."""
-        return {
-            f"{kind}/{name}": cast(SumMetric, metric)
-            for kind, metrics in (("statistics", self.statistics), ("tables", self.tables))
-            for name, metric in metrics.items()
-        }
+    def _matched(self) -> MiningResult:
+        """The neighbours that follow from the sums, in all images and in parts of them."""
+        sums, reference = self.sums, self.observer.reference
+        evidence, parts = self.evidence, parts_of(self.grouping.blocks)
+        statistics = {name: sums.statistics_of(name).compute() for name in self.groups}
+        alive = {name: values["var"] > 0 for name, values in statistics.items()}
+        rows = alive[reference][self.first : self.first + len(sums.rows.index)]
+        own = match_own(sums.table(reference), alive[reference], evidence.neighbours, self.first)
+        result = MiningResult({}, own, statistics)
+        for name in self.observer.others:
+            matched = partial_of(
+                match,
+                sums.table(name),
+                sums.row_statistics,
+                sums.statistics_of(name),
+                (rows, alive[name]),
+                evidence.neighbours,
+                evidence.criterion,
+                first=self.first,
+            )
+            result.matchings[name] = matched()
+            for part, chosen in parts.items():
+                result.parts.setdefault(part, {})[name] = matched(chosen=chosen)
+        if self.on_table is not None:
+            for name in self.groups:
+                table = sums.table(name)
+                for band in bands(table):
+                    self.on_table(name, table.r(band))
+        return result
 
 
 def shapes_of(observer: Observer, batch: LatentBatch) -> dict[str, list[Layer]]:

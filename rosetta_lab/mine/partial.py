@@ -13,7 +13,7 @@ from safetensors import safe_open
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import check_tensors, save_tensors
 from rosetta_lab.metrics.activations import UnitGroups
-from rosetta_lab.metrics.correlation import SumMetric
+from rosetta_lab.metrics.statistics import SumMetric
 
 log = logging.getLogger("rosetta_lab")
 
@@ -74,7 +74,7 @@ class PartialSums:
                 for name, metric in metrics.items():
                     metric.load_sums({s: stream.get_tensor(f"{name}/{s}") for s in metric.sums()})
                 for name, units in groups.items():
-                    units.shift = stream.get_tensor(f"shift/{name}").to(units.shift.device)
+                    units.shift.copy_(stream.get_tensor(f"shift/{name}"))
         return self._images
 
     def advance(

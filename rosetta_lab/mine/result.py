@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from rosetta_lab.functional.matching import Neighbours
-from rosetta_lab.metrics.matching import Matching
+from rosetta_lab.functional.matching import Neighbours, joined
+from rosetta_lab.metrics.matching import Matching, join
+
+Matchings = dict[str, Matching]
 
 
 @dataclass
@@ -20,19 +22,29 @@ class MiningResult:
         own: neighbours of the reference's units among themselves, none its own.
         statistics: name to ``mean``, ``var``, ``count`` of every unit, float64 (paper, Eq. 1).
         parts: the matchings of parts of the images, by the part's name, see :func:`parts_of`.
-        tables: name to r of the reference's units with that model's, float32, where they are to be
-            kept.
     """
 
-    matchings: dict[str, Matching]
+    matchings: Matchings
     own: Neighbours
     statistics: dict[str, dict[str, Tensor]]
-    parts: dict[str, dict[str, Matching]] = field(default_factory=dict)
-    tables: dict[str, Tensor] = field(default_factory=dict)
+    parts: dict[str, Matchings] = field(default_factory=dict)
 
     def alive(self, name: str) -> Tensor:
         """Which units of a model vary at all (U,)."""
         return self.statistics[name]["var"] > 0
+
+    def joined(self, lower: MiningResult, k: int) -> MiningResult:
+        """This of the reference's first units, and that of those after them, as one."""
+
+        def join_all(one: Matchings, other: Matchings) -> Matchings:
+            return {name: join(matching, other[name], k) for name, matching in one.items()}
+
+        return MiningResult(
+            join_all(self.matchings, lower.matchings),
+            joined(self.own, lower.own, k),
+            self.statistics,
+            {part: join_all(found, lower.parts[part]) for part, found in self.parts.items()},
+        )
 
     def to_tensors(self) -> dict[str, Tensor]:
         """Everything by names that :meth:`from_tensors` understands."""
@@ -44,7 +56,7 @@ class MiningResult:
                         tensors[f"matching/{part}/{draw}/{key}/{name}"] = value
         for name, statistics in self.statistics.items():
             tensors |= {f"statistics/{key}/{name}": x for key, x in statistics.items()}
-        return tensors | {f"tables/{name}": table for name, table in self.tables.items()}
+        return tensors
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> MiningResult:
@@ -56,7 +68,6 @@ class MiningResult:
         own: dict[str, Tensor] = {}
         found: dict[str, dict[str, dict[int, dict[str, Tensor]]]] = {}
         statistics: dict[str, dict[str, Tensor]] = {}
-        tables: dict[str, Tensor] = {}
         for path, value in tensors.items():
             kind, rest = path.split("/", 1)
             if kind == "own":
@@ -64,8 +75,6 @@ class MiningResult:
             elif kind == "statistics":
                 key, name = rest.split("/", 1)
                 statistics.setdefault(name, {})[key] = value
-            elif kind == "tables":
-                tables[rest] = value
             else:
                 part, draw, key, name = rest.split("/", 3)
                 draws = found.setdefault(part, {}).setdefault(name, {})
@@ -74,7 +83,7 @@ class MiningResult:
             part: {name: _matching(draws) for name, draws in models.items()}
             for part, models in found.items()
         }
-        return cls(parts.pop(""), _neighbours(own), statistics, parts, tables)
+        return cls(parts.pop(""), _neighbours(own), statistics, parts)
 
 
 def _matching(draws: Mapping[int, Mapping[str, Tensor]]) -> Matching:
@@ -84,9 +93,10 @@ def _matching(draws: Mapping[int, Mapping[str, Tensor]]) -> Matching:
 
 def _flat(found: Neighbours) -> dict[str, Tensor]:
     scores = {f"score_{key}": value for key, value in found.scores.items()}
-    return {"rows": found.rows.int(), "columns": found.columns.int(), **scores}
+    numbers = {"rows": found.rows.int(), "columns": found.columns.int()}
+    return {**numbers, "nearness": found.nearness, **scores}
 
 
 def _neighbours(flat: Mapping[str, Tensor]) -> Neighbours:
     scores = {k.removeprefix("score_"): v for k, v in flat.items() if k.startswith("score_")}
-    return Neighbours(flat["rows"].long(), flat["columns"].long(), scores)
+    return Neighbours(flat["rows"].long(), flat["columns"].long(), flat["nearness"], scores)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
@@ -9,15 +10,12 @@ from time import perf_counter
 
 import torch
 from omegaconf import DictConfig
-from torch import Tensor, nn
+from torch import Tensor
 
-from rosetta_lab.data.grouping import Grouping
-from rosetta_lab.metrics.activations import ActivationBatch, UnitGroups, condense_batch
-from rosetta_lab.mine.null import Evidence
-from rosetta_lab.mine.sums import add_up, sums_of
+from rosetta_lab.mine.budget import rehearse, states
+from rosetta_lab.mine.sums import Sums
 from rosetta_lab.models.load import load_latents, load_observer, random_weights
-from rosetta_lab.models.observer import Observation
-from rosetta_lab.models.units import Layer
+from rosetta_lab.models.observer import Observation, OnModelMap
 
 
 @dataclass(frozen=True)
@@ -27,73 +25,22 @@ class Timing:
     Attributes:
         images: how many at a time.
         forward: per image, to generate it and to show it to every model.
-        correlation: per image, to reduce and multiply the activations; None where the sums did not
-            fit beside the models, and only these were timed.
-        accumulation: per batch, to add the products to the sums; None likewise.
+        correlation: per image, to reduce and multiply the activations.
+        accumulation: per batch, to add the products to the sums.
     """
 
     images: int
     forward: float
-    correlation: float | None
-    accumulation: float | None
+    correlation: float
+    accumulation: float
 
     def seconds(self, num_images: int, batch_size: int) -> float:
-        """For so many images; of the forward passes alone where nothing else was timed."""
+        """Of one pass over so many images."""
         batches = -(-num_images // batch_size)
-        per_image = self.forward + (self.correlation or 0.0)
-        return num_images * per_image + batches * (self.accumulation or 0.0)
+        return num_images * (self.forward + self.correlation) + batches * self.accumulation
 
 
-@dataclass(frozen=True)
-class Sums:
-    """A run's sums on a device: groups of units, statistics and tables by model."""
-
-    groups: dict[str, UnitGroups]
-    reference: str
-    grouping: Grouping
-    statistics: nn.ModuleDict
-    tables: nn.ModuleDict
-
-    def states(self) -> list[Tensor]:
-        """Every sum."""
-        metrics = [*self.statistics.values(), *self.tables.values()]
-        return [value for metric in metrics for value in metric.sums().values()]  # type: ignore[operator]
-
-    def add(self, batches: Mapping[str, ActivationBatch]) -> None:
-        """One batch into all sums, as ``MiningModule.validation_step``."""
-        index = torch.arange(batches[self.reference].images)
-        if self.grouping.draws:
-            orders = {draw: index.roll(draw) for draw in range(1, self.grouping.draws + 1)}
-            batches[self.reference].reorder(orders)
-        add_up(batches, self.reference, self.statistics, self.tables)
-
-
-def make_sums(
-    cfg: DictConfig, shapes: Mapping[str, list[Layer]], reference: str, classes: int, device: str
-) -> Sums:
-    """The sums of a run, at zero.
-
-    Args:
-        cfg: of the run.
-        shapes: of every model's layers, the reference's first.
-        reference: name of the model whose units are the rows.
-        classes: that the images have in turn.
-        device: where the sums are.
-    """
-    groups = {
-        name: UnitGroups(layers, torch.zeros(sum(layer.channels for layer in layers)))
-        for name, layers in shapes.items()
-    }
-    evidence = Evidence.of(cfg)
-    grouping = evidence.grouping(cfg.num_images, classes, groups)
-    with torch.device(device):
-        made = sums_of(groups, reference, evidence, grouping, cfg.correlation == "batch_mean")
-    return Sums(groups, reference, grouping, *made)
-
-
-def measure_time(
-    cfg: DictConfig, sums: Sums | None, device: str, limit: int, seconds: float
-) -> Timing:
+def measure_time(cfg: DictConfig, sums: Sums, device: str, limit: int, seconds: float) -> Timing:
     """Seconds on real tensors, with random weights.
 
     The number of images doubles until they take so long, as for slow networks few do, or are as
@@ -102,7 +49,7 @@ def measure_time(
 
     Args:
         cfg: of the run.
-        sums: on the device; None times the networks alone.
+        sums: of a pass, on the device.
         device: where.
         limit: images at a time, at most.
         seconds: to repeat each measurement for.
@@ -122,8 +69,7 @@ def measure_time(
         work = show(images)
         work()
     forward = typical(work, device, seconds) / images
-    if sums is None:
-        return Timing(images, forward, None, None)
+    print(f"The networks take {forward:.3g} s per image; now the sums.", file=sys.stderr)
     maps = work().maps
     # Warms up; also, only sums that were written to once have got their memory from the system.
     correlate(sums, maps)
@@ -134,12 +80,19 @@ def measure_time(
 
 def correlate(sums: Sums, maps: Mapping[str, Mapping[str, Tensor]]) -> None:
     """One batch of activation maps into all sums."""
-    sums.add(condense_batch(sums.groups, sums.reference, maps, sums.grouping.draws > 0))
+
+    def show(on_map: OnModelMap) -> None:
+        for model, layers in maps.items():
+            for layer, values in layers.items():
+                on_map(model, layer, values)
+
+    images = len(next(iter(next(iter(maps.values())).values())))
+    rehearse(sums, show, images)
 
 
 def accumulate(sums: Sums) -> None:
     """Add something to every sum of a block, as a batch of any size does."""
-    for value in sums.states():
+    for value in states(sums):
         part = value[0] if value.dim() > 3 else value  # those with blocks of images
         part.add_(torch.zeros_like(part, dtype=torch.float32))
 

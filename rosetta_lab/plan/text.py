@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rosetta_lab.plan.plan import MEASURING, ModelPlan, Plan
+from rosetta_lab.plan.plan import ModelPlan, Plan
 
 GIGA = 1e9
 
@@ -10,22 +10,27 @@ GIGA = 1e9
 def plan_text(plan: Plan) -> str:
     """Every layer, the memory, the time, and a warning where the run would not fit."""
     lines = [line for model in plan.models for line in model_lines(plan, model)]
-    memory = plan.memory
+    memory, way = plan.memory, plan.way
     parts = {
         "weights": memory.weights,
-        "sums (float64)": memory.sums,
-        f"one batch of {plan.batch_size}": memory.batch,
-        "after the last batch: a model's tables": memory.tables,
-        "  and copies while they are made": memory.working,
+        "sums": memory.sums,
+        f"a batch, {way.batch_size} images at a time": memory.batch,
+        "or, after the last one, tables": memory.tables,
         "at most at a time": memory.peak,
+        "allowed (memory=)": way.budget,
         f"free on {plan.device}": plan.available,
     }
     lines += ["Memory", *(f"  {what:<40}{size / GIGA:>10.2f} GB" for what, size in parts.items())]
+    if len(way.rows) > 1:
+        lines.append(
+            f"  {len(way.rows)} passes over the images, each of some of {plan.models[0].name}'s "
+            "units: the sums of all do not fit."
+        )
     lines.append(
         f"Disk: until it is finished up to {memory.sums / GIGA:.2f} GB of sums in the cache "
         "folder, then some MB of neighbours (cache=false: none)"
     )
-    return "\n".join([*lines, time_line(plan), *([] if plan.fits else [warning(plan)])])
+    return "\n".join([*lines, time_line(plan), *([] if way.fits else [warning(plan)])])
 
 
 def model_lines(plan: Plan, model: ModelPlan) -> list[str]:
@@ -44,16 +49,10 @@ def time_line(plan: Plan) -> str:
     """How long it would take."""
     timing, seconds, speed = plan.timing, plan.seconds, plan.images_per_second
     if timing is None or seconds is None:
-        room = plan.memory.room(int(MEASURING * plan.available), plan.batch_size, sums=False)
-        return f"Time: not measured{'' if room else ', since not even one image fits'}."
-    total = f"{duration(seconds)} for {plan.num_images:,} images on {plan.device}"
-    if timing.correlation is None:
-        return (
-            f"Time: about {total}, {speed:.3g} images/s, for the models alone: the sums do not fit"
-            f"\n  per image {timing.forward:.3g} s (measured on {timing.images} at a time)"
-        )
+        return "Time: not measured."
     return (
-        f"Time: about {total}, {speed:.3g} images/s\n"
+        f"Time: about {duration(seconds)} for {plan.num_images:,} images on {plan.device}, "
+        f"{speed:.3g} images/s\n"
         f"  per image {timing.forward:.3g} s forward, {timing.correlation:.3g} s correlation; "
         f"per batch {timing.accumulation:.3g} s (measured on {timing.images} images at a time)"
     )
@@ -67,18 +66,9 @@ def duration(seconds: float) -> str:
 
 
 def warning(plan: Plan) -> str:
-    """That it does not fit, why, and what would."""
-    excess = (
-        f"WARNING: it will not fit: {plan.memory.peak / GIGA:.1f} GB are needed, "
-        f"{plan.available / GIGA:.1f} GB are free on {plan.device}. "
+    """That it does not fit, and what would."""
+    return (
+        f"WARNING: it will not fit: {plan.memory.peak / GIGA:.1f} GB are needed, with as many "
+        f"passes and as few images at a time as there are; {plan.way.budget / GIGA:.1f} GB are "
+        "allowed.\nRecord fewer layers (layers=) or look with fewer models (disc=)."
     )
-    if plan.largest_batch:
-        return f"{excess}Try batch_size={plan.largest_batch}."
-    last = plan.memory.tables + plan.memory.working
-    why = (
-        "Not even one image at a time fits."
-        if plan.tables_fit
-        else f"Tables and the copies while they are made take {last / GIGA:.1f} GB beside weights "
-        "and sums, whatever the batch_size."
-    )
-    return f"{excess}{why}\nRecord fewer layers (layers=) or look with fewer models (disc=)."

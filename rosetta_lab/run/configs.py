@@ -30,7 +30,7 @@ MOVED = {
 # Keys of how a run is started, watched and wired: what it does stands elsewhere.
 WATCHING = ("datamodule", "hydra", "logger", "module", "recipe", "resume", "trust_sources")
 # With them, all keys on which no result depends (beyond rounding), but for PRECISION.
-NO_RESULT = (*WATCHING, "batch_size", "objective", "reference", "trainer")
+NO_RESULT = (*WATCHING, "batch_size", "memory", "objective", "reference", "row_blocks", "trainer")
 PRECISION = "trainer.precision"
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from rosetta_lab.data.latents import LatentDataModule, Latents
-from rosetta_lab.mine.module import MiningModule, MiningResult, shapes_of
+from rosetta_lab.mine.module import MiningModule, shapes_of
 from rosetta_lab.models.discriminative.timm import TimmModel
 from rosetta_lab.models.generators.geometry import Progression, Signal, SuperresStage
 from rosetta_lab.models.generators.stylegan3 import AliasFreeGenerator
@@ -135,10 +135,18 @@ def observer() -> Observer:
 
 
 @pytest.fixture(scope="module")
-def mined(observer: Observer) -> tuple[MiningResult, dict[str, UnitIndex]]:
+def mined(observer: Observer) -> tuple[Tensor, dict[str, UnitIndex]]:
     latents = Latents(IMAGES, 0, 4)
     pilot = latents.batch([0, 1])
-    module = MiningModule(observer, shapes_of(observer, pilot), pilot, IMAGES, keep_tables=True)
+    bands: list[Tensor] = []
+    shapes = shapes_of(observer, pilot)
+    module = MiningModule(
+        observer,
+        shapes,
+        pilot,
+        IMAGES,
+        on_table=lambda name, rows: bands.append(rows) if name == "vit" else None,
+    )
     trainer = L.Trainer(
         accelerator="cpu",
         logger=False,
@@ -148,14 +156,13 @@ def mined(observer: Observer) -> tuple[MiningResult, dict[str, UnitIndex]]:
         use_distributed_sampler=False,
     )
     trainer.validate(module, LatentDataModule(latents, 8, module.grouping), verbose=False)
-    return module.result, {name: groups.index for name, groups in module.groups.items()}
+    return torch.cat(bands), {name: groups.index for name, groups in module.groups.items()}
 
 
 def test_the_planted_units_match(
-    observer: Observer, mined: tuple[MiningResult, dict[str, UnitIndex]]
+    observer: Observer, mined: tuple[Tensor, dict[str, UnitIndex]]
 ) -> None:
-    result, index = mined
-    table = result.tables["vit"]
+    table, index = mined
     planted = index["vit"].number(PLANTED)
     assert index["painter"][int(table[:, planted].argmax())].channel in (BLOB, 2)
     for layer in observer.layers["painter"]:

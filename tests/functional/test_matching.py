@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial, reduce
+from itertools import pairwise
+
 import numpy as np
 import torch
 from hypothesis import given
@@ -12,6 +15,7 @@ from rosetta_lab.functional.matching import (
     NOBODY,
     best_buddies,
     connected_components,
+    joined,
     nearest,
     neighbours,
 )
@@ -35,7 +39,7 @@ def buddies(table: torch.Tensor, k_rows: int, k_columns: int) -> set[tuple[int, 
 
 @given(tables(), K)
 def test_nearest_are_the_first_of_a_sorted_row(table: torch.Tensor, k: int) -> None:
-    for row, found in zip(table.tolist(), nearest(table, k).tolist(), strict=True):
+    for row, found in zip(table.tolist(), nearest(table, k)[1].tolist(), strict=True):
         order = sorted(range(len(row)), key=lambda column: (-row[column], column))[:k]
         assert found == [c if row[c] > -torch.inf else NOBODY for c in order]
 
@@ -72,6 +76,28 @@ def test_the_transposed_table_has_the_same_pairs(
         every = [torch.ones(n, dtype=torch.bool) for n in one.shape]
         both.append(best_buddies(neighbours(one.clone(), max(k), *every, {}), *k).pairs)
     assert np.array_equal(sorted(both[0].tolist()), sorted(both[1].flip(1).tolist()))
+
+
+@given(tables(), K, st.data())
+def test_bands_of_rows_give_what_the_table_gives(
+    table: torch.Tensor, k: int, data: st.DataObject
+) -> None:
+    """Wherever the table is cut, with all ties; dead units of either side among them."""
+    height, width = table.shape
+    alive = [torch.tensor(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)))
+             for n in table.shape]  # fmt: skip
+    cuts = data.draw(st.lists(st.integers(0, height), max_size=3))
+    ends = sorted({0, height, *cuts})
+    bands = [
+        neighbours(table[a:b].clone(), k, alive[0][a:b], alive[1], {"own": table[a:b]}, first=a)
+        for a, b in pairwise(ends)
+    ]
+    found = reduce(partial(joined, k=k), bands)
+    whole = neighbours(table.clone(), k, *alive, {"own": table})
+    assert found.rows.equal(whole.rows) and found.columns.equal(whole.columns)
+    assert found.nearness.equal(whole.nearness)
+    assert found.scores["own"].equal(whole.scores["own"])
+    assert found.columns.shape == (width, min(k, height))
 
 
 def test_components_of_a_hand_made_graph() -> None:

@@ -13,7 +13,7 @@ from reference import pooled_correlation
 from torch import Tensor
 
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.functional.null import image_groups, partners, position_sums
+from rosetta_lab.functional.null import MeanMaps, image_groups, partners, position_sums
 
 
 def upsampled(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -36,7 +36,7 @@ def test_position_is_the_average_over_all_pairings(sizes) -> None:
         for pairing in itertools.permutations(range(4))
     ]
     totals = [x.double().sum(dim=0).permute(1, 2, 0) for x in (a, b)]
-    position = position_sums(*totals, images=4)
+    position = position_sums(*(MeanMaps(total, 4.0) for total in totals))
     torch.testing.assert_close(position.products, torch.stack(every).mean(dim=0))
     for squares, up in ((position.squares_a, up_a), (position.squares_b, up_b)):
         torch.testing.assert_close(squares, 4 * up.mean(dim=0).square().sum(dim=(1, 2)))

@@ -10,7 +10,8 @@ from reference import pooled_correlation
 from torch import Tensor
 
 from rosetta_lab.metrics.activations import ActivationBatch, UnitGroups
-from rosetta_lab.metrics.correlation import CorrelationTable, SumMetric, UnitStatistics
+from rosetta_lab.metrics.correlation import CorrelationTable
+from rosetta_lab.metrics.statistics import SumMetric, UnitStatistics
 from rosetta_lab.models.units import Layer
 
 SIDE = st.integers(1, 6)

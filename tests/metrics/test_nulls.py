@@ -11,9 +11,11 @@ from torch import Tensor
 
 from rosetta_lab.data.grouping import Grouping
 from rosetta_lab.functional.evidence import jackknife
+from rosetta_lab.metrics import matching
 from rosetta_lab.metrics.activations import ActivationBatch, UnitGroups
-from rosetta_lab.metrics.correlation import CorrelationTable, UnitStatistics
+from rosetta_lab.metrics.correlation import CorrelationTable
 from rosetta_lab.metrics.matching import correlations, match, pair_sums
+from rosetta_lab.metrics.statistics import UnitStatistics
 from rosetta_lab.models.units import Layer
 
 SIZES_A, SIZES_B = [(4, 4), (9, 6)], [(6, 6), (4, 4), (3, 7)]
@@ -59,7 +61,8 @@ class Summed:
                 self.columns.update(two, block)
 
     def correlations(self, chosen: Tensor | None = None) -> dict[str, Tensor]:
-        return correlations(self.table, self.rows, self.columns, chosen)
+        maps = self.rows.mean_maps(chosen), self.columns.mean_maps(chosen)
+        return correlations(self.table, maps, None, chosen)
 
 
 def expected(a: Maps, b: Maps, order: list[int], centre: bool) -> np.ndarray:
@@ -176,3 +179,28 @@ def test_intervals_are_the_jackknife_of_whole_recomputations(maps: tuple[Maps, M
     )
     assert (found.scores["low"] < found.scores["r"]).all()
     assert pair_sums(summed.table, found.rows).images.sum() == IMAGES
+
+
+@pytest.mark.parametrize("criterion", ["r", "centred"])
+@pytest.mark.parametrize("bytes_", [1, 1200, 4000])
+def test_matching_in_bands_is_matching_at_once(
+    maps: tuple[Maps, Maps], monkeypatch: pytest.MonkeyPatch, bytes_: int, criterion: str
+) -> None:
+    """All neighbours, scores, intervals and decoys, in all images and in some blocks of them."""
+    summed = Summed(*maps, Grouping(IMAGES, draws=2, blocks=5), batch=6)
+    alive = (torch.tensor([True] * 4 + [False, True]), torch.ones(6, dtype=torch.bool))
+    for chosen in (None, torch.tensor([True, False, True, True, False])):
+        how = (summed.table, summed.rows, summed.columns, alive, 3, criterion, chosen)
+        monkeypatch.setattr(matching, "BAND_BYTES", 2**28)
+        (whole,) = matching.bands(summed.table)
+        expected = match(*how)
+        monkeypatch.setattr(matching, "BAND_BYTES", bytes_)
+        assert 1 < len(list(matching.bands(summed.table))) <= len(whole)
+        found = match(*how)
+        for one, other in zip(
+            [found.targets, *found.decoys], [expected.targets, *expected.decoys], strict=True
+        ):
+            assert one.rows.equal(other.rows) and one.columns.equal(other.columns)
+            assert one.scores.keys() == other.scores.keys()
+            for name, values in one.scores.items():
+                torch.testing.assert_close(values, other.scores[name], atol=1e-6, rtol=0)

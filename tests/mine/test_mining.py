@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import re
 import time
+from functools import partial as partial_of
+from functools import reduce
+from itertools import pairwise
 from pathlib import Path
 
 import lightning as L
 import pytest
 import torch
-from lightning.pytorch.accelerators import MPSAccelerator
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from reference import pooled_correlation
 from toy import NaNModel, ToyGenerator, ToyModel
 
@@ -19,11 +21,11 @@ from rosetta_lab.data.latents import LatentDataModule, Latents
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.mine import module as mining
 from rosetta_lab.mine.module import MiningModule, MiningResult, pilot_run, shapes_of
+from rosetta_lab.mine.null import Evidence
 from rosetta_lab.mine.partial import PartialSums
 from rosetta_lab.models.observer import GeneratedImages, Observer
 from rosetta_lab.models.recording import record
 from rosetta_lab.models.units import Unit, UnitIndex, resolve_layers
-from rosetta_lab.run.precision import set_matmul_precision
 from rosetta_lab.run.trainer import make_trainer
 
 LAYERS = ["fold", "late"]
@@ -52,18 +54,29 @@ def mine(
     batch: int = 8,
     partial: PartialSums | None = None,
     precision: str = "32-true",
+    blocks: int | None = None,
     **options,
 ) -> MiningResult:
+    options.setdefault("evidence", Evidence(blocks=blocks))
     latents = Latents(images, 0, watch.source.generator.z_dim)
     pilot = latents.batch([0, 1, 2])
     shapes = shapes_of(watch, pilot)
+    bands: dict[str, list[torch.Tensor]] = {}
     module = MiningModule(
-        watch, shapes, pilot, images, partial=partial, keep_tables=True, **options
+        watch,
+        shapes,
+        pilot,
+        images,
+        partial=partial,
+        on_table=lambda name, rows: bands.setdefault(name, []).append(rows),
+        **options,
     )
     done = {"done": partial.done} if partial else {}
     data = LatentDataModule(latents, batch, module.grouping, **done)
     trainer(precision=precision).validate(module, data, verbose=False)
-    return module.result
+    result = module.result
+    result.tables = {name: torch.cat(rows) for name, rows in bands.items()}
+    return result
 
 
 def test_table_is_the_definition() -> None:
@@ -75,6 +88,19 @@ def test_table_is_the_definition() -> None:
     torch.testing.assert_close(
         result.tables["a"].double(), torch.from_numpy(expected), atol=1e-5, rtol=0
     )
+
+
+def test_averages_are_of_the_batches() -> None:
+    """The published reference code's table, from a pass."""
+    watch, latents = observer(), Latents(24, 0, 12)
+    found = mine(watch, images=24, batch=8, evidence=Evidence("none"), correlation="batch_mean")
+    tables = []
+    for start in range(0, 24, 8):
+        seen = watch(latents.batch(list(range(start, start + 8)))).maps
+        tables.append(pooled_correlation(list(seen["toy"].values()), list(seen["a"].values())))
+    expected = torch.from_numpy(sum(tables) / 3)
+    torch.testing.assert_close(found.tables["a"].double(), expected, atol=1e-5, rtol=0)
+    assert (found.tables["a"] - mine(watch, images=24).tables["a"]).abs().max() > 1e-3
 
 
 def test_mixed_precision_ends_at_the_maps() -> None:
@@ -241,37 +267,29 @@ def test_interrupted_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert not (tmp_path / "partial").exists()
 
 
-def trainer_config(accelerator: str, **options: str) -> DictConfig:
-    trainer = {"accelerator": accelerator, "devices": 1, "enable_progress_bar": False}
-    return OmegaConf.create({"logger": None, "trainer": trainer, **options})
-
-
-@pytest.mark.filterwarnings("ignore:GPU available but not used")
-def test_apple_gpus_are_passed_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They have no float64, so a Mac mines on its CPU, and says so to who asks for its GPU."""
-    monkeypatch.setattr(MPSAccelerator, "is_available", lambda: True)
-    assert make_trainer(trainer_config("auto"), tmp_path).strategy.root_device.type == "cpu"
-    for accelerator in ("mps", "gpu"):
-        with pytest.raises(RosettaError, match="float64") as error:
-            make_trainer(trainer_config(accelerator), tmp_path)
-        first, second = str(error.value).splitlines()
-        assert f"trainer.accelerator={accelerator}" in first
-        assert "trainer.accelerator=cpu" in second
-
-
-@pytest.mark.parametrize(
-    ("options", "precision", "tf32"),
-    [
-        ({}, "highest", False),
-        ({"matmul_precision": "highest"}, "highest", False),
-        ({"matmul_precision": "high"}, "high", True),
-        ({"matmul_precision": "medium"}, "medium", True),
-    ],
-)
-def test_one_option_rounds_products_and_convolutions(
-    tmp_path: Path, options: dict[str, str], precision: str, tf32: bool
-) -> None:
-    make_trainer(trainer_config("cpu", **options), tmp_path)
-    found = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    set_matmul_precision("highest")
-    assert found == (precision, tf32)
+def test_passes_of_some_rows_find_what_one_pass_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever units a pass takes, its neighbours join to those of all; so do whole tables."""
+    whole = mine(observer(), images=60, blocks=3)
+    units = len(whole.alive("toy"))
+    for ends in ([0, 5, units], [0, 1, 7, 8, units]):
+        parts = [mine(observer(), images=60, blocks=3, rows=range(a, b)) for a, b in pairwise(ends)]
+        found = reduce(partial_of(MiningResult.joined, k=32), parts)
+        assert found.own.rows.equal(whole.own.rows)
+        assert found.own.columns.equal(whole.own.columns)
+        assert found.parts.keys() == whole.parts.keys() and len(whole.parts) > 2
+        for one, other in ((found.matchings, whole.matchings), *zip(
+            found.parts.values(), whole.parts.values(), strict=True
+        )):  # fmt: skip
+            for name, matching in one.items():
+                expected = other[name]
+                for x, y in zip(
+                    [matching.targets, *matching.decoys],
+                    [expected.targets, *expected.decoys],
+                    strict=True,
+                ):
+                    assert x.rows.equal(y.rows) and x.columns.equal(y.columns)
+                    for key, values in x.scores.items():
+                        torch.testing.assert_close(values, y.scores[key], atol=1e-6, rtol=0)
+        for name, table in whole.tables.items():
+            joined = torch.cat([part.tables[name] for part in parts])
+            torch.testing.assert_close(joined, table, atol=1e-6, rtol=0)

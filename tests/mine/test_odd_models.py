@@ -15,9 +15,9 @@ from toy import ToyGenerator
 from rosetta_lab.data.latents import Latents
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.invert.latent_code import LatentCode
-from rosetta_lab.metrics.activations import UnitGroups
-from rosetta_lab.metrics.correlation import BatchMeanCorrelation, CorrelationTable, UnitStatistics
-from rosetta_lab.mine.sums import condensed_maps
+from rosetta_lab.metrics.activations import ActivationBatch, UnitGroups
+from rosetta_lab.metrics.correlation import BatchMeanCorrelation, CorrelationTable
+from rosetta_lab.metrics.statistics import UnitStatistics
 from rosetta_lab.models.observer import GeneratedImages, Observer
 from rosetta_lab.models.units import Layer
 
@@ -63,7 +63,10 @@ def test_sums_of_one_unit_keep_their_axes() -> None:
     batch = Latents(20, 0, 12).batch(list(range(20)))
     shapes = watch.shapes(watch(batch))
     groups = {name: UnitGroups(own, torch.zeros(1)) for name, own in shapes.items()}
-    seen = condensed_maps(watch, batch, groups)
+    seen = {
+        name: ActivationBatch(groups[name], maps, groups.values())
+        for name, maps in watch(batch).maps.items()
+    }
     for kind in (CorrelationTable, BatchMeanCorrelation):
         table = kind(groups["toy"], groups["a"])
         table.update(seen["toy"], seen["a"])

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from toy import ToyGenerator, ToyModel
 
 from rosetta_lab.data.latents import Latents
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.metrics.activations import UnitGroups
 from rosetta_lab.mine.null import Evidence
-from rosetta_lab.mine.sums import add_up, condensed_maps, sums_of
+from rosetta_lab.mine.sums import Seen, Sums, groups_of
 from rosetta_lab.models.observer import GeneratedImages, Observer
 
 LATENTS = Latents(10, 0, 12, num_classes=3)
@@ -58,14 +59,14 @@ def test_maps_are_taken_as_they_appear() -> None:
 def tables(watch: Observer) -> dict[str, torch.Tensor]:
     """Correlations of the reference's units with those of every model."""
     batch = LATENTS.batch(list(range(10)))
-    groups = {
-        name: UnitGroups(layers, torch.zeros(sum(layer.channels for layer in layers)))
-        for name, layers in watch.shapes(watch(batch)).items()
-    }
+    groups = groups_of(watch.shapes(watch(batch)))
     none = Evidence("none")
-    sums = sums_of(groups, watch.reference, none, none.grouping(10, 3, groups))
-    add_up(condensed_maps(watch, batch, groups), watch.reference, *sums)
-    return {name: table.compute() for name, table in sums[1].items()}
+    sums = Sums(groups, watch.reference, none, none.grouping(10, 3, groups))
+    seen = Seen(sums, len(batch))
+    for part in batch.split(4):
+        sums.look(partial(watch, part), len(part), seen)
+    sums.add(seen)
+    return {name: table.r() for name, table in sums.tables.items()}
 
 
 def test_any_model_may_be_the_reference() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +10,9 @@ from planned import toy_run
 
 from rosetta_lab.models.observer import Observer
 from rosetta_lab.plan import rehearsal
-from rosetta_lab.plan.memory import available_memory, cgroup_memory
-from rosetta_lab.plan.plan import MEASURING, Plan, make_plan
+from rosetta_lab.plan.plan import make_plan
 from rosetta_lab.plan.text import plan_text
+from rosetta_lab.run.memory import available_memory, cgroup_memory
 
 
 class Clock:
@@ -74,29 +73,14 @@ def test_slow_networks_are_timed_on_few_images(clock: Clock) -> None:
     assert timing.forward == pytest.approx(0.02)
 
 
-def test_what_fits_is_timed(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fewer images at a time; the models alone; or nothing, and then the text says why."""
-    memory = make_plan(toy_run(), "cpu").memory
-    memory = replace(memory, sums=memory.batch)  # so large are they in runs that do not fit
-    monkeypatch.setattr("rosetta_lab.plan.plan.plan_memory", lambda *_: memory)
+def test_what_does_not_fit_is_not_timed(clock: Clock) -> None:
+    made = make_plan(toy_run(memory="1KB"), "cpu", measure=1.0)
+    assert not made.way.fits and made.timing is None and "WARNING" in plan_text(made)
 
-    def with_room(extra: float) -> Plan:
-        needed = memory.weights + memory.sums + extra * memory.batch
-        available = int(needed / MEASURING) + 1
-        monkeypatch.setattr("rosetta_lab.plan.plan.available_memory", lambda device: available)
-        return make_plan(toy_run(), "cpu", measure=1.0)
 
-    assert with_room(1.0).timing.images == 8
-    few = with_room(0.4)
-    assert not few.fits and few.timing.images == 3
-    assert f"Try batch_size={few.largest_batch}." in plan_text(few)
-    alone = with_room(0.3 - 1.0)
-    assert alone.timing.images == 2 and alone.timing.correlation is None
-    assert alone.seconds == pytest.approx(40 * (0.01 + 0.01))
-    assert "for the models alone: the sums do not fit" in plan_text(alone)
-    nothing = with_room(0.1 - 1.0)
-    assert nothing.timing is None
-    assert "not measured, since not even one image fits" in plan_text(nothing)
+def test_every_pass_takes_its_time(clock: Clock) -> None:
+    one, three = (make_plan(toy_run(row_blocks=n), "cpu", measure=1.0) for n in (1, 3))
+    assert len(three.way.rows) == 3 and three.seconds == pytest.approx(3 * one.seconds)
 
 
 def test_real_work_takes_time() -> None:
@@ -142,7 +126,7 @@ def test_memory_that_control_groups_leave(tmp_path: Path) -> None:
 def test_memory_that_slurm_gives(
     given: dict[str, str], megabytes: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rosetta_lab.plan.memory.cgroup_memory", lambda: [])
+    monkeypatch.setattr("rosetta_lab.run.memory.cgroup_memory", lambda: [])
     for name in ("MEM_PER_NODE", "MEM_PER_CPU", "CPUS_ON_NODE"):
         monkeypatch.delenv(f"SLURM_{name}", raising=False)
     free = available_memory("cpu")

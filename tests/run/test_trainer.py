@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.accelerators import MPSAccelerator
 from lightning.pytorch.callbacks import TQDMProgressBar
 from omegaconf import DictConfig, OmegaConf
 
 from rosetta_lab.errors import RosettaError
+from rosetta_lab.run.precision import set_matmul_precision
 from rosetta_lab.run.trainer import make_trainer, one_device
 
 
@@ -55,3 +57,39 @@ def test_one_device_is_not_two(tmp_path: Path) -> None:
     refused = pytest.raises(RosettaError, match=r"trainer.devices=2.*\nUse trainer.devices=1")
     with refused, one_device(trainer):
         pytest.fail("it works on one of them")
+
+
+def trainer_config(accelerator: str, **options: str) -> DictConfig:
+    trainer = {"accelerator": accelerator, "devices": 1, "enable_progress_bar": False}
+    return OmegaConf.create({"logger": None, "trainer": trainer, **options})
+
+
+@pytest.mark.filterwarnings("ignore:GPU available but not used")
+def test_apple_gpus_are_passed_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have no float64, so a Mac mines on its CPU, and says so to who asks for its GPU."""
+    monkeypatch.setattr(MPSAccelerator, "is_available", lambda: True)
+    assert make_trainer(trainer_config("auto"), tmp_path).strategy.root_device.type == "cpu"
+    for accelerator in ("mps", "gpu"):
+        with pytest.raises(RosettaError, match="float64") as error:
+            make_trainer(trainer_config(accelerator), tmp_path)
+        first, second = str(error.value).splitlines()
+        assert f"trainer.accelerator={accelerator}" in first
+        assert "trainer.accelerator=cpu" in second
+
+
+@pytest.mark.parametrize(
+    ("options", "precision", "tf32"),
+    [
+        ({}, "highest", False),
+        ({"matmul_precision": "highest"}, "highest", False),
+        ({"matmul_precision": "high"}, "high", True),
+        ({"matmul_precision": "medium"}, "medium", True),
+    ],
+)
+def test_one_option_rounds_products_and_convolutions(
+    tmp_path: Path, options: dict[str, str], precision: str, tf32: bool
+) -> None:
+    make_trainer(trainer_config("cpu", **options), tmp_path)
+    found = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    set_matmul_precision("highest")
+    assert found == (precision, tf32)

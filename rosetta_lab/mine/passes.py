@@ -1,0 +1,180 @@
+"""From models to neighbours: the passes over the images that a run takes, or its cache."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial, reduce
+from pathlib import Path
+
+import lightning as L
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from torch import Tensor
+
+from rosetta_lab.data.latents import LatentDataModule, Latents
+from rosetta_lab.errors import RosettaError
+from rosetta_lab.files import save_tensors, tensor_in_rows
+from rosetta_lab.mine.budget import Budget, Way, bytes_of
+from rosetta_lab.mine.cache import fingerprint, open_cache
+from rosetta_lab.mine.module import MiningModule, OnTable, shapes_of
+from rosetta_lab.mine.null import Evidence
+from rosetta_lab.mine.result import MiningResult
+from rosetta_lab.models.meta import observer_without_memory
+from rosetta_lab.models.observer import Observer
+from rosetta_lab.models.units import Layer
+from rosetta_lab.run.configs import plain
+
+log = logging.getLogger("rosetta_lab")
+PILOT_IMAGES = 16
+
+
+def mine(
+    cfg: DictConfig,
+    observer: Observer,
+    latents: Latents,
+    trainer: L.Trainer,
+    tables: Path | None = None,
+) -> tuple[MiningResult | None, MiningModule]:
+    """What matching needs: from the cache where every ingredient is the same, else from passes.
+
+    Only the first process of several has it.
+
+    Args:
+        cfg: of the run.
+        observer: its models.
+        latents: what their images are made of.
+        trainer: runs the passes.
+        tables: folder for whole tables of r; None for none.
+    """
+    evidence, shapes = Evidence.of(cfg), shapes_of(observer, latents.batch([0]))
+    how = {
+        "gen": plain(cfg.gen),
+        "disc": plain(cfg.disc),
+        "precision": str(trainer.precision),
+        "sums": cfg.sums,
+    }
+    key = fingerprint(observer, latents, cfg.psi, cfg.correlation, how, cfg.batch_size, evidence)
+    cache = open_cache(key) if cfg.cache else None
+    make = partial(
+        instantiate(cfg.module),
+        observer,
+        shapes,
+        latents.batch(list(range(min(PILOT_IMAGES, len(latents))))),
+        len(latents),
+        evidence=evidence,
+        classes=len(latents.classes),
+    )
+    module: MiningModule = make()
+    result = cache.load() if cache else None
+    if cache and result is not None and (tables is None or cache.give_tables(shapes, tables)):
+        log.info("Neighbours from the cache: %s", cache.path)
+        return result, module
+    way = way_of(cfg, observer, latents, shapes, trainer.strategy.root_device)
+    passes, size = way.rows, way.batch_size
+    found: list[MiningResult] = []
+    shifts: dict[str, Tensor] | None = None
+    kept = cache.tables if cache and tables else tables
+    with tables_in(kept, shapes, observer.reference) as on_table:
+        for number, rows in enumerate(passes):
+            if len(passes) > 1:
+                log.info(
+                    "Pass %d of %d: units %d to %d", number + 1, len(passes), rows[0], rows[-1]
+                )
+            own = cache.part(rows) if cache and len(passes) > 1 else cache
+            done = own.load() if own and own is not cache and not tables else None
+            if done is None:
+                unfinished = own.partial if own else None
+                module = make(
+                    rows=rows,
+                    on_table=on_table,
+                    partial=unfinished,
+                    batch_size=size,
+                    shifts=shifts,
+                )
+                data: LatentDataModule = instantiate(cfg.datamodule)(
+                    latents,
+                    batch_size=size,
+                    grouping=module.grouping,
+                    **({"done": unfinished.done} if unfinished else {}),
+                )
+                trainer.validate(module, data, verbose=False)
+                done = module.result
+                shifts = {name: units.shift for name, units in module.groups.items()}
+                module.forget()
+                if own and done is not None:
+                    own.save(done)
+            if done is not None:
+                found.append(done)
+    if not found:
+        return None, module
+    result = reduce(partial(MiningResult.joined, k=evidence.neighbours), found)
+    if cache and len(passes) > 1:
+        cache.save(result)
+        cache.forget_parts()
+    if cache and tables:
+        cache.give_tables(shapes, tables)
+    return result, module
+
+
+def way_of(
+    cfg: DictConfig,
+    observer: Observer,
+    latents: Latents,
+    shapes: dict[str, list[Layer]],
+    device: torch.device,
+) -> Way:
+    """How a run keeps to its memory; says so where that takes more than one pass.
+
+    Raises:
+        RosettaError: it cannot.
+    """
+    budget = bytes_of(cfg.memory, str(device))
+    way = Budget(cfg, observer_without_memory(cfg), latents, shapes).way(budget, str(device))
+    giga = 1e9
+    if not way.fits:
+        raise RosettaError(
+            f"memory={cfg.memory}: {budget / giga:.1f} GB, and at least "
+            f"{way.memory.peak / giga:.1f} GB are needed on {device}.\n"
+            "Allow more, record fewer layers (layers=) or look with fewer models (disc=)."
+        )
+    log.info(
+        "%d images at a time, %s, up to %.1f of %.1f GB.",
+        way.batch_size,
+        "one pass" if len(way.rows) == 1 else f"{len(way.rows)} passes of some units each",
+        way.memory.peak / giga,
+        budget / giga,
+    )
+    return way
+
+
+def save_statistics(folder: Path, module: MiningModule, result: MiningResult) -> None:
+    """Write ``statistics.safetensors``."""
+    statistics = {
+        f"{name}/{layer.name}/{kind}": values[groups.index.units(layer.name)]
+        for name, groups in module.groups.items()
+        for kind, values in result.statistics[name].items()
+        for layer in groups.index.layers
+    }
+    save_tensors(folder / "statistics.safetensors", statistics)
+
+
+@contextmanager
+def tables_in(
+    folder: Path | None, shapes: Mapping[str, list[Layer]], reference: str
+) -> Iterator[OnTable | None]:
+    """Files ``NAME.safetensors`` that take every model's table of r, some rows at a time."""
+    if folder is None:
+        yield None
+        return
+    units = {name: sum(layer.channels for layer in layers) for name, layers in shapes.items()}
+    with ExitStack() as stack:
+        files = {
+            name: stack.enter_context(
+                tensor_in_rows(folder / f"{name}.safetensors", "r", (units[reference], width))
+            )
+            for name, width in units.items()
+        }
+        yield lambda name, rows: files[name](rows)
