@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ from rosetta_lab.mine.sums import Seen, Sums, groups_of
 from rosetta_lab.models.observer import Observer, OnModelMap
 from rosetta_lab.models.units import Layer
 
+log = logging.getLogger("rosetta_lab")
 Correlation = Literal["pooled", "batch_mean"]
 Precision = Literal["float32", "float64"]
 OnTable = Callable[[str, Tensor], object]
@@ -77,6 +79,7 @@ class MiningModule(L.LightningModule):
         self.images, self.batch_size = images, batch_size or images
         self.partial, self.on_table, self.shifts = partial, on_table, shifts
         self.evidence = evidence or Evidence("none" if correlation == "batch_mean" else "shuffled")
+        self.averaged = correlation == "batch_mean"  # over batches, which have to stay as they are
         self.groups = groups_of(shapes)
         self.grouping = self.evidence.grouping(images, classes, self.groups)
         self._make_sums = partial_of(
@@ -85,7 +88,7 @@ class MiningModule(L.LightningModule):
             observer.reference,
             self.evidence,
             self.grouping,
-            batch_mean=correlation == "batch_mean",
+            batch_mean=self.averaged,
             dtype=getattr(torch, sums),
             rows=rows,
         )
@@ -118,8 +121,7 @@ class MiningModule(L.LightningModule):
 
     def validation_step(self, batch: LatentBatch, batch_idx: int) -> None:
         block, seen = self.grouping.block(int(batch.index[0])), Seen(self.sums, len(batch))
-        for part in batch.split(self.batch_size):
-            self.sums.look(partial_of(self._show, part), len(part), seen, block)
+        self._look(batch, seen, block)
         orders = {k: v.to(self.device) for k, v in self.grouping.orders(batch.index.cpu()).items()}
         if self.evidence.shuffle and orders:
             orders[0] = orders.pop(self.grouping.draws)
@@ -135,6 +137,31 @@ class MiningModule(L.LightningModule):
             )
         self.seen += len(batch)
         self.log_dict(self.progress(), prog_bar=True, on_step=True, on_epoch=False)
+
+    def _look(self, batch: LatentBatch, seen: Seen, block: int) -> None:
+        """Look at some images; at fewer at a time, from now on, where memory does not suffice."""
+        if len(batch) > self.batch_size:
+            for part in batch.split(self.batch_size):
+                self._look(part, seen, block)
+            return
+        try:
+            self.sums.look(partial_of(self._show, batch), len(batch), seen, block)
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+        else:
+            return
+        # Here, where nothing of the failed attempt is held any more.
+        if len(batch) == 1 or self.averaged:
+            raise RosettaError(
+                f"memory does not suffice for {len(batch)} images at a time.\n"
+                "Record fewer layers (layers=), look with fewer models (disc=), or use more memory."
+            )
+        self.batch_size = (len(batch) + 1) // 2
+        log.warning("Out of memory: from now on %d images at a time.", self.batch_size)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self._look(batch, seen, block)
 
     def _show(self, batch: LatentBatch, on_map: OnModelMap) -> None:
         def checked(model: str, layer: str, maps: Tensor) -> None:
@@ -194,6 +221,11 @@ class MiningModule(L.LightningModule):
                 for band in bands(table):
                     self.on_table(name, table.r(band))
         return result
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether a device had no memory left; a CPU's allocator has no exception of its own."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def shapes_of(observer: Observer, batch: LatentBatch) -> dict[str, list[Layer]]:

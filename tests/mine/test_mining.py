@@ -5,78 +5,24 @@ from __future__ import annotations
 import csv
 import re
 import time
-from functools import partial as partial_of
-from functools import reduce
-from itertools import pairwise
 from pathlib import Path
 
-import lightning as L
 import pytest
 import torch
+from mined_toys import mine, observer
 from omegaconf import OmegaConf
 from reference import pooled_correlation
-from toy import NaNModel, ToyGenerator, ToyModel
+from toy import NaNModel, ToyModel
 
 from rosetta_lab.data.latents import LatentDataModule, Latents
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.mine import module as mining
-from rosetta_lab.mine.module import MiningModule, MiningResult, pilot_run, shapes_of
+from rosetta_lab.mine.module import MiningModule, pilot_run, shapes_of
 from rosetta_lab.mine.null import Evidence
 from rosetta_lab.mine.partial import PartialSums
-from rosetta_lab.models.observer import GeneratedImages, Observer
 from rosetta_lab.models.recording import record
 from rosetta_lab.models.units import Unit, UnitIndex, resolve_layers
 from rosetta_lab.run.trainer import make_trainer
-
-LAYERS = ["fold", "late"]
-
-
-def observer(**models) -> Observer:
-    source = GeneratedImages(ToyGenerator(), LAYERS, "toy")
-    return Observer(source, models or {"a": ToyModel()})
-
-
-def trainer(**kwargs) -> L.Trainer:
-    return L.Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        **kwargs,
-    )
-
-
-def mine(
-    watch: Observer,
-    images: int = 30,
-    batch: int = 8,
-    partial: PartialSums | None = None,
-    precision: str = "32-true",
-    blocks: int | None = None,
-    **options,
-) -> MiningResult:
-    options.setdefault("evidence", Evidence(blocks=blocks))
-    latents = Latents(images, 0, watch.source.generator.z_dim)
-    pilot = latents.batch([0, 1, 2])
-    shapes = shapes_of(watch, pilot)
-    bands: dict[str, list[torch.Tensor]] = {}
-    module = MiningModule(
-        watch,
-        shapes,
-        pilot,
-        images,
-        partial=partial,
-        on_table=lambda name, rows: bands.setdefault(name, []).append(rows),
-        **options,
-    )
-    done = {"done": partial.done} if partial else {}
-    data = LatentDataModule(latents, batch, module.grouping, **done)
-    trainer(precision=precision).validate(module, data, verbose=False)
-    result = module.result
-    result.tables = {name: torch.cat(rows) for name, rows in bands.items()}
-    return result
 
 
 def test_table_is_the_definition() -> None:
@@ -265,31 +211,3 @@ def test_interrupted_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     torch.testing.assert_close(result.tables["a"], expected.tables["a"], atol=1e-6, rtol=0)
     partial.remove()
     assert not (tmp_path / "partial").exists()
-
-
-def test_passes_of_some_rows_find_what_one_pass_finds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever units a pass takes, its neighbours join to those of all; so do whole tables."""
-    whole = mine(observer(), images=60, blocks=3)
-    units = len(whole.alive("toy"))
-    for ends in ([0, 5, units], [0, 1, 7, 8, units]):
-        parts = [mine(observer(), images=60, blocks=3, rows=range(a, b)) for a, b in pairwise(ends)]
-        found = reduce(partial_of(MiningResult.joined, k=32), parts)
-        assert found.own.rows.equal(whole.own.rows)
-        assert found.own.columns.equal(whole.own.columns)
-        assert found.parts.keys() == whole.parts.keys() and len(whole.parts) > 2
-        for one, other in ((found.matchings, whole.matchings), *zip(
-            found.parts.values(), whole.parts.values(), strict=True
-        )):  # fmt: skip
-            for name, matching in one.items():
-                expected = other[name]
-                for x, y in zip(
-                    [matching.targets, *matching.decoys],
-                    [expected.targets, *expected.decoys],
-                    strict=True,
-                ):
-                    assert x.rows.equal(y.rows) and x.columns.equal(y.columns)
-                    for key, values in x.scores.items():
-                        torch.testing.assert_close(values, y.scores[key], atol=1e-6, rtol=0)
-        for name, table in whole.tables.items():
-            joined = torch.cat([part.tables[name] for part in parts])
-            torch.testing.assert_close(joined, table, atol=1e-6, rtol=0)
