@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from itertools import accumulate, pairwise
 
 import torch
@@ -194,6 +194,7 @@ class Budget:
         with torch.device(device):
             return Sums(self.groups, self.reference, *how)
 
+    @cache  # noqa: B019  the object lives as long as the search
     def needs(self, passes: int, batch_size: int) -> MemoryPlan:
         """The bytes of the pass that takes most."""
         plans = []
@@ -206,7 +207,8 @@ class Budget:
 
     def _batch(self, sums: Sums, batch_size: int) -> int:
         """Bytes that a batch takes at most beside weights and sums."""
-        together = max(len(batch) for batch in self.grouping.batches(batch_size)[-2:])
+        groups = self.grouping.groups  # which no batch parts
+        together = min(len(self.latents), max(batch_size, len(groups[0]), len(groups[-1])))
         batch = self.latents.batch(list(range(min(batch_size, together))))
         with MemoryMeter() as meter:
             meter.count((*self.observer.parameters(), *self.observer.buffers()))
