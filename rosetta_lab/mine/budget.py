@@ -139,24 +139,29 @@ class Budget:
         number = self._fewest(passes, sizes[0], budget)
         memory = self.needs(number, sizes[0])
         way = Way(sizes[0], self.rows(number), memory, budget)
-        for size in sizes[:0:-1] if way.fits else []:
-            # Batches grow evenly: what two of them take tells what others would.
-            double = self._batch(self.sums(way.rows[0]), sizes[1])
-            each = (double - memory.batch) / (sizes[1] - sizes[0])
-            if memory.weights + memory.sums + memory.batch + each * (size - sizes[0]) <= budget:
-                larger = self.needs(number, size)
-                if larger.peak <= budget:
-                    return replace(way, batch_size=size, memory=larger)
+        if len(sizes) == 1 or not way.fits:
+            return way
+        # Batches grow evenly: what two of them take tells what others would.
+        each = self._batch(self.sums(way.rows[0]), sizes[1]) - memory.batch
+        room = sizes[0] + (budget - memory.peak) * (sizes[1] - sizes[0]) / max(1, each)
+        for size in reversed([size for size in sizes[1:] if size <= room]):
+            larger = self.needs(number, size)
+            if larger.peak <= budget:
+                return replace(way, batch_size=size, memory=larger)
         return way
 
     def _fewest(self, passes: Sequence[int], size: int, budget: int) -> int:
-        """The fewest passes that fit, by bisection; the most there are where none does."""
-        low, high, step = -1, 0, 1
+        """The fewest passes that fit; the most there are where none does."""
+        first, last = self.needs(passes[0], size), len(passes) - 1
+        if first.peak <= budget:
+            return passes[0]
+        # Sums shrink with the passes, and batches hardly: a guess that is high rather than low.
+        room = budget - (first.peak - first.sums)
+        low, high = 0, min(last, first.sums // max(1, room))
         while self.needs(passes[high], size).peak > budget:
-            if high == len(passes) - 1:
-                return passes[high]
-            low, step = high, 2 * step
-            high = min(high + step, len(passes) - 1)
+            if high == last:
+                return passes[last]
+            low, high = high, min(2 * high + 1, last)
         while high - low > 1:
             middle = (low + high) // 2
             fits = self.needs(passes[middle], size).peak <= budget
