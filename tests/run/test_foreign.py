@@ -22,6 +22,7 @@ from rosetta_lab.run.command_line import zoo_of
 # The fixtures are imported by name.
 # ruff: noqa: F811
 
+OWN = "package://zoo/weights/resnet_fashion.safetensors"
 TIMM = "rosetta_lab.models.discriminative.timm.TimmModel"
 CLIP = "rosetta_lab.models.discriminative.open_clip.OpenClipModel"
 VGG = "rosetta_lab.models.discriminative.vgg.SmallVGGModel"
@@ -34,6 +35,12 @@ def clip(**options: Any) -> Change:
         "weights": "random",
         "layers": ["visual.layer1"],
     }
+    return lambda record: record["config"]["disc"].update({NETWORK: entry | options})
+
+
+def vgg(**options: Any) -> Change:
+    entry = {"_target_": VGG, "num_classes": 10, "weights": OWN, "layers": ["*"]}
+    entry["preprocess"] = {"size": 64}
     return lambda record: record["config"]["disc"].update({NETWORK: entry | options})
 
 
@@ -74,6 +81,18 @@ HOSTILE: dict[str, Change] = {
     "a text for a number": model(model_kwargs={"num_classes": "10"}),
     "a huge image": model(preprocess={"size": 10**9}),
     "a huge network": network(img_resolution=2**40),
+    "a huge network without weights": model(
+        architecture="vit_huge_patch14_clip_224", weights="random", model_kwargs=None
+    ),
+    "a huge generator without weights": generator(
+        weights="random",
+        network={
+            "_target_": "dcgan",
+            "z_dim": 8,
+            "channels": [2],
+            "kernel_sizes": [20_000, 4],
+        },
+    ),
     "an unknown option": network(hook="evil"),
     "open_clip unpickles": clip(model_kwargs={"weights_only": False}),
     "open_clip reads a path": clip(model_kwargs={"pretrained_image_path": "evil.pt"}),
@@ -122,6 +141,28 @@ def test_commands_refuse_hostile_dictionaries(
     said = done.stdout + done.stderr
     assert done.returncode == 1
     assert "refused" in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        (HOSTILE["a huge network without weights"], "random weights has more than 268,435,456"),
+        (HOSTILE["a huge generator without weights"], "random weights has more than 268,435,456"),
+        (
+            model(architecture="vit_base_patch16_224", model_kwargs=None),
+            "network is far larger than its 80 tensors",
+        ),
+        (clip(architecture="ViT-B-32", weights=OWN), "network is far larger than its 80 tensors"),
+        (vgg(channels=[4096] * 4), "network is far larger than its 80 tensors"),
+        (lambda r: r["config"].update(classes=[1] * 10**5), "at most 32768"),
+    ],
+)
+def test_sizes_that_a_dictionary_tells(how: Change, message: str, folder: Path) -> None:
+    """Compared before memory is taken, with the weights where there are some."""
+    change(folder / "mined/dictionary.json", how)
+    with pytest.raises(RosettaError, match=message) as error:
+        load_mined("mined").models([NETWORK])
+    refusal(error)
 
 
 def test_overlap_makes_no_models(folder: Path) -> None:

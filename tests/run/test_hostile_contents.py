@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import struct
 import zlib
@@ -182,6 +183,24 @@ def test_links_out_of_a_run(link: str, command: str, folder: Path, tmp_path: Pat
     assert opened(command, folder).returncode == 1
     for name in ("config.yaml", "index.html", "metrics.csv"):
         assert (treasure / name).read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["csv/metrics.csv", "invert.log", "results/coat_red/result.json"])
+def test_pipes_in_a_run(name: str, folder: Path) -> None:
+    """Whoever opens one waits, perhaps for ever."""
+    place = folder / "inverted_all" / name
+    place.parent.mkdir(exist_ok=True)
+    place.unlink(missing_ok=True)
+    os.mkfifo(place)
+    assert opened("resume", folder).returncode == 1
+
+
+@pytest.mark.parametrize("name", ["csv/metrics.csv", "settings.yaml"])
+def test_folders_in_the_place_of_files(name: str, folder: Path) -> None:
+    place = folder / "inverted_all" / name
+    place.unlink(missing_ok=True)
+    place.mkdir(parents=True)
+    assert opened("resume", folder).returncode == 1
 
 
 def test_links_of_wandb(folder: Path, tmp_path: Path) -> None:
