@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from commands import call
 from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
@@ -15,6 +16,7 @@ from strangers import NETWORK, Change, change, folder, model, nothing_ran, refus
 from rosetta_lab.dictionary.mined import load_mined
 from rosetta_lab.edit.recipe import EDITS
 from rosetta_lab.errors import RosettaError
+from rosetta_lab.models.discriminative.timm import TimmModel
 from rosetta_lab.models.load import load_models
 from rosetta_lab.models.registry import DISCRIMINATIVE, GENERATORS, PERCEPTUAL, check_sources
 from rosetta_lab.run.command_line import zoo_of
@@ -163,6 +165,14 @@ def test_sizes_that_a_dictionary_tells(how: Change, message: str, folder: Path) 
     with pytest.raises(RosettaError, match=message) as error:
         load_mined("mined").models([NETWORK])
     refusal(error)
+
+
+def test_random_weights_of_others_are_those_of_their_seed() -> None:
+    entry = {"_target_": TIMM, "architecture": "resnet10t", "weights": "random", "layers": ["*"]}
+    torch.manual_seed(3)
+    expected = TimmModel("resnet10t", "random", ["*"]).state_dict()
+    made = load_models({"a": OmegaConf.create(entry)}, 3, DISCRIMINATIVE)["a"].state_dict()
+    assert all(torch.equal(values, made[name]) for name, values in expected.items())
 
 
 def test_overlap_makes_no_models(folder: Path) -> None:
