@@ -113,24 +113,31 @@ def save_tensors(
             raise unwritable(path, error) from error
 
 
-def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def load_tensors(path: Path, *, ours: bool = False) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and notes of a safetensors file, on the CPU.
 
+    Args:
+        path: of the file.
+        ours: whether only :func:`save_tensors` can have written it. Others write files without a
+            digest, of which nobody can tell whether they are damaged.
+
     Raises:
-        RosettaError: it is something else, or not as :func:`save_tensors` wrote it. Whether files
-            without a digest, as others write them, are damaged, nobody can tell.
+        RosettaError: it is something else, or not as :func:`save_tensors` wrote it.
     """
     tensors: dict[str, Tensor] = {}
-    notes = check_tensors(path, tensors.__setitem__)
+    notes = check_tensors(path, tensors.__setitem__, ours=ours)
     return tensors, notes
 
 
-def check_tensors(path: Path, use: Callable[[str, Tensor], object] | None = None) -> dict[str, str]:
+def check_tensors(
+    path: Path, use: Callable[[str, Tensor], object] | None = None, *, ours: bool = False
+) -> dict[str, str]:
     """The notes of a file, see :func:`load_tensors`, of which one tensor at a time is read.
 
     Args:
         path: of the file.
         use: is given every tensor, by name.
+        ours: see there.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -141,6 +148,8 @@ def check_tensors(path: Path, use: Callable[[str, Tensor], object] | None = None
         with safe_open(path, "pt") as file:
             notes = dict(file.metadata() or {})
             expected = notes.pop(CONTENT, None)
+            if ours and expected is None:
+                raise ValueError("it does not say what was written")
             for name in sorted(file.keys()):
                 tensor = file.get_tensor(name)
                 if expected is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -168,7 +169,9 @@ def ablation_page(folder: Path) -> Path:
     lost = {ROSETTA: noise[:1], MATCHED: noise, RANDOM: -noise}
     generator, models = cards(1, "embedded", 0)
     rows = rows_of(HOSTILE_MODEL, chosen, {"accuracy": {**lost, SCALE: noise[:1]}}, 20)
-    rows += rows_of(generator.name, chosen, {HOSTILE_CLASS: lost, "hue": lost}, 20)
+    unseen = {arm: values * math.nan for arm, values in lost.items()}  # no image shows it
+    figures = {HOSTILE_CLASS: lost, "hue": lost, "garment": unseen}
+    rows += rows_of(generator.name, chosen, figures, 20)
     write_tables(folder, rows, {HOSTILE_MODEL: chosen})
     pictures = {arm: torch.rand(2, 3, 16, 16) for arm in ("intact", *ARMS)}
     cfg = {

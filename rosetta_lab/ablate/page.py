@@ -60,7 +60,7 @@ def write_ablation(
         "ablation.html.j2",
         generator=generator,
         neurons=len(dictionary.neurons),
-        images=max(row.lost.of for row in rows if row.lost and row.model != generator),
+        images=max((row.lost.of for row in rows if row.lost and row.model != generator), default=0),
         cfg=cfg,
         heads=LOST_HEADS,
         tables={
@@ -68,7 +68,8 @@ def write_ablation(
             for part, keys in parts.items()
         },
         charts={
-            part: {_name(*key): _chart(lost[key]) for key in keys} for part, keys in parts.items()
+            part: {_name(*key): _chart(lost[key]) for key in keys if _told(lost[key])}
+            for part, keys in parts.items()
         },
         units=[UNIT_HEADS, *([name, *unit_cells(own)] for name, own in chosen.items())],
         cards=[
@@ -82,6 +83,11 @@ def write_ablation(
 
 def _name(model: str, figure: str) -> str:
     return f"{model}: {title(figure)}"
+
+
+def _told(arms: Mapping[str, Row]) -> bool:
+    """Whether any image shows a figure."""
+    return any(row.lost is not None for row in arms.values())
 
 
 def _chart(arms: Mapping[str, Row]) -> Markup:

@@ -28,6 +28,7 @@ from rosetta_lab.run.foreign import TARGET, Strict, check_closed, check_record
 EMBEDDED = PACKAGE / "zoo" / "dictionary"
 MINE_AGAIN = "weights=PATH to a new rosetta_lab.mine"  # what a dictionary names is not replaced
 LR = 0.1  # of inversions through a generator whose config names none
+MOST_CLASSES = 1 << 15
 Finite = Annotated[float, Field(ge=-1e6, le=1e6)]
 
 
@@ -52,7 +53,7 @@ class GeneratorEntry(Lenient):
     sha256: Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")] | None = None
     latent: LatentEntry
     lr: Annotated[float, Field(gt=0.0, le=1e6)] | None = None
-    class_names: list[Text] | None = None
+    class_names: Annotated[list[Text], Field(max_length=MOST_CLASSES)] | None = None
 
 
 class MinedConfig(Lenient):
@@ -62,7 +63,7 @@ class MinedConfig(Lenient):
     disc: dict[Text, dict[Text, Any]]
     seed: Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)]
     psi: Finite
-    classes: list[int] | int | None = None
+    classes: Annotated[list[int], Field(max_length=MOST_CLASSES)] | int | None = None
 
 
 @dataclass

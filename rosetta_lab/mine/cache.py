@@ -113,7 +113,7 @@ class SumsCache:
         if not self.path.exists():
             return None
         try:
-            return MiningResult.from_tensors(load_tensors(self.path)[0])
+            return MiningResult.from_tensors(load_tensors(self.path, ours=True)[0])
         except (RosettaError, LookupError, ValueError, StopIteration) as error:
             log.warning("Mining anew. %s", error)
             return None

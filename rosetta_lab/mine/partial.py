@@ -6,6 +6,7 @@ import logging
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from safetensors import safe_open
@@ -44,10 +45,11 @@ class PartialSums:
         if not path.exists():
             return 0
         try:
-            return int(check_tensors(path)["images"])
+            return int(check_tensors(path, ours=True)["images"])
         except (RosettaError, LookupError, ValueError) as error:
             log.warning("Beginning anew. %s", error)
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # what lies there may be anything
+                path.unlink()
             return 0
 
     def load(

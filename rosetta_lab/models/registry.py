@@ -10,11 +10,14 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from rosetta_lab.errors import RosettaError, printable
+from rosetta_lab.models.checkpoints import skeleton
 from rosetta_lab.models.options import checked_options, models_in
 from rosetta_lab.run.configs import moved, unresolved
 from rosetta_lab.run.foreign import LOCAL, TARGET, check_closed, is_download, own_sources
@@ -75,7 +78,10 @@ class Kinds:
         options = checked_options(kind, {k: v for k, v in entry.items() if k != TARGET})
         for name in models_in(kind):
             options[name] = DISCRIMINATIVE.make(options[name])
-        return kind(**(options | more))
+        make = partial(kind, **(options | more))
+        if options.get("weights") == "random" and torch.get_default_device().type != "meta":
+            skeleton(make)  # refused before it takes memory
+        return make()
 
 
 GENERATORS = Kinds(

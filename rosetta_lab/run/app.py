@@ -96,8 +96,10 @@ def _mistake(error: Exception, folder: Path) -> RosettaError | None:
     """What the user can mend; None for anything else."""
     if isinstance(error, InstantiationException):  # Hydra's, around what a constructor raises
         error = error.__cause__ if isinstance(error.__cause__, Exception) else error
-    if isinstance(error, OSError) and error.errno in DISK:
-        return unwritable(Path(error.filename or folder), error)
+    if isinstance(error, OSError):
+        path = Path(os.fsdecode(error.filename or folder))
+        if error.errno in DISK or folder.resolve() in path.resolve().parents:
+            return unwritable(path, error)
     return error if isinstance(error, RosettaError) else None
 
 

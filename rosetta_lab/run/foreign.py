@@ -77,7 +77,7 @@ def check_links(folder: Path) -> None:
     """See that what is written into a folder of others stays there.
 
     Raises:
-        RosettaError: a link in it leads out of it.
+        RosettaError: a link in it leads out of it, or to nothing; or it holds a pipe or the like.
     """
     root = folder.resolve()
     for place, folders, files in os.walk(root):
@@ -90,6 +90,11 @@ def check_links(folder: Path) -> None:
                 raise RosettaError(
                     f"{printable(path)}: this link leads out of its run's folder; refused.\n"
                     "Put a copy of what you mean in its place."
+                )
+            if not path.is_dir() and not path.is_file():  # a pipe lets whoever opens it wait
+                raise RosettaError(
+                    f"{printable(path)}: this is neither a file nor a folder; refused.\n"
+                    "Take it out of the run's folder."
                 )
 
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pytest
+import torch
+from safetensors.torch import save_file
 from toy import ToyGenerator, ToyModel
 
 from rosetta_lab.data.latents import Latents
-from rosetta_lab.mine.cache import fingerprint
+from rosetta_lab.files import save_tensors
+from rosetta_lab.mine.cache import SumsCache, fingerprint
 from rosetta_lab.mine.null import Evidence
+from rosetta_lab.mine.partial import PartialSums
 from rosetta_lab.models.observer import GeneratedImages, Observer
 
 
@@ -31,3 +38,27 @@ def test_results_depend_on_weights_and_not_on_batches() -> None:
     assert key() != key(seed=2) != key(seed=2, psi=0.7)
     assert key() == key(batch_size=16)
     assert key(correlation="batch_mean") != key(correlation="batch_mean", batch_size=16)
+
+
+SUMS, NOTES = {"x": torch.ones(3)}, {"images": "16"}
+OTHERS: dict[str, Callable[[Path], object]] = {
+    "what another program wrote": lambda path: save_file(SUMS, path, NOTES),
+    "no safetensors": lambda path: path.write_bytes(b"x" * 100),
+    "no number": lambda path: save_tensors(path, SUMS, {"images": "many"}),
+    "no notes": lambda path: save_tensors(path, SUMS),
+    "a folder": Path.mkdir,
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_what_no_run_has_left_is_done_again(what: str, tmp_path: Path) -> None:
+    """Without a digest there is no telling whose sums they are."""
+    left = tmp_path / "key.partial" / "rank-0-of-1.safetensors"
+    save_tensors(left, SUMS, NOTES)
+    cache = SumsCache(tmp_path / "key.safetensors")
+    assert cache.partial.done(0, 1) == 16
+    left.unlink()
+    OTHERS[what](left)
+    assert PartialSums(left.parent).done(0, 1) == cache.partial.done(0, 1) == 0
+    OTHERS[what](cache.path)
+    assert cache.load() is None

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rosetta_lab.models.checkpoints.convert import load_weights
-    from rosetta_lab.models.checkpoints.weights import Weights, build, load_into
+    from rosetta_lab.models.checkpoints.weights import Weights, build, load_into, skeleton
 
-__all__ = ["Weights", "build", "load_into", "load_weights"]
+__all__ = ["Weights", "build", "load_into", "load_weights", "skeleton"]
 
 
 def __getattr__(name: str) -> Any:

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 Network = TypeVar("Network", bound=nn.Module)
 # What a network may have beyond its file, for tensors that are in no file.
 SPARE_TENSORS, SPARE_NUMBERS = 1000, 1 << 22
+UNTRAINED_TENSORS, UNTRAINED_NUMBERS = 1 << 14, 1 << 28  # of others, with random weights
 
 
 @dataclass(frozen=True)
@@ -63,16 +64,9 @@ def build(make: Callable[[], Network], weights: Weights) -> Network:
     Raises:
         RosettaError: they are of another network, or there is no network of such arguments.
     """
-    skeleton = None
-    try:
-        with torch.device("meta"), no_larger_than(weights):
-            skeleton = make()
-    except RosettaError:
-        raise
-    except Exception as error:  # any kind: it is a stranger's constructor, or his arguments
-        log.debug("%s cannot be made on meta: %s", make, error)
-    if skeleton is not None:
-        check_fit(skeleton, weights)
+    found = skeleton(make, weights)
+    if found is not None:
+        check_fit(found, weights)
     try:
         network = make()
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
@@ -86,27 +80,55 @@ def build(make: Callable[[], Network], weights: Weights) -> Network:
     return network
 
 
+def skeleton(make: Callable[[], Network], weights: Weights | None = None) -> Network | None:
+    """The network that ``make`` makes on the ``meta`` device, where it takes no memory.
+
+    Args:
+        make: see :func:`build`.
+        weights: what accounts for its size; None for random ones, which nothing accounts for.
+
+    Returns:
+        None where it cannot be made there.
+
+    Raises:
+        RosettaError: it is far larger than ``weights``, or than networks are without any.
+    """
+    try:
+        with torch.device("meta"), torch.random.fork_rng([]), no_larger_than(weights):
+            return make()
+    except RosettaError:
+        raise
+    except Exception as error:  # any kind: it is a stranger's constructor, or his arguments
+        log.debug("%s cannot be made on meta: %s", make, error)
+        return None
+
+
 @contextmanager
-def no_larger_than(weights: Weights) -> Iterator[None]:
+def no_larger_than(weights: Weights | None) -> Iterator[None]:
     """Raise as soon as modules that are made have more tensors, or larger ones, than ``weights``.
 
     Raises:
         RosettaError: they have; the message says how many the weights have.
     """
-    state = weights.state_dict
-    numbers = sum(tensor.numel() for tensor in state.values())
-    tensors_left, numbers_left = 2 * len(state) + SPARE_TENSORS, 2 * numbers + SPARE_NUMBERS
+    tensors_left, numbers_left = UNTRAINED_TENSORS, UNTRAINED_NUMBERS
+    reason = f"A network of random weights has more than {numbers_left:,} numbers"
+    advice = "Use a dictionary of networks that were trained, or of smaller ones."
+    if weights is not None:
+        state = weights.state_dict
+        numbers = sum(tensor.numel() for tensor in state.values())
+        tensors_left, numbers_left = 2 * len(state) + SPARE_TENSORS, 2 * numbers + SPARE_NUMBERS
+        reason = (
+            f"{weights.source} does not fit: the network is far larger than its "
+            f"{len(state)} tensors of {numbers:,} numbers"
+        )
+        advice = "Choose the weights of this architecture, or change the architecture's arguments."
 
     def count(_: nn.Module, name: str, tensor: Tensor | None) -> None:
         nonlocal tensors_left, numbers_left
         tensors_left -= 1
         numbers_left -= 0 if tensor is None else tensor.numel()
         if tensors_left < 0 or numbers_left < 0:
-            raise RosettaError(
-                f"{weights.source} does not fit: the network is far larger than its "
-                f"{len(state)} tensors of {numbers:,} numbers (at {name}).\n"
-                "Choose the weights of this architecture, or change the architecture's arguments."
-            )
+            raise RosettaError(f"{reason} (at {name}).\n{advice}")
 
     handles = [
         register(count)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import open_clip
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.models.checkpoints import Weights, load_into, load_weights
+from rosetta_lab.models.checkpoints import Weights, load_into, load_weights, skeleton
 from rosetta_lab.models.checkpoints.hub import load_from_hub
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.models.discriminative.timm import misfit
@@ -67,6 +68,13 @@ class OpenClipModel(DiscriminativeModel):
             source = f"open_clip://{architecture}/{weights}"
         # open_clip is only told of a file, and would take the architecture's GELU for the tag's.
         trained = {"quick_gelu": tag.get("quick_gelu", False)} if tag else {}
+        options = trained | (plain(model_kwargs) or {})
+        loaded = None
+        if not tag and weights != "random":
+            loaded = load_weights(weights, sha256=sha256)
+            with unwarned():
+                make = partial(open_clip.create_model, architecture, device="meta", **options)
+                skeleton(make, loaded)
         try:
             with unwarned():
                 network = open_clip.create_model(
@@ -74,14 +82,13 @@ class OpenClipModel(DiscriminativeModel):
                     path,
                     device=torch.get_default_device(),  # it would move the network off any other
                     force_preprocess_cfg=tag,
-                    **trained | (plain(model_kwargs) or {}),
+                    **options,
                 )
         except RuntimeError as error:
             if path is None:
                 raise
             raise misfit(source, architecture, error) from error
-        if not tag and weights != "random":
-            loaded = load_weights(weights, sha256=sha256)
+        if loaded is not None:
             load_into(network, loaded)
             source, digest = loaded.source, loaded.sha256
         super().__init__(
@@ -93,7 +100,7 @@ class OpenClipModel(DiscriminativeModel):
             source,
             digest,
         )
-        self.architecture, self.options = architecture, trained | (plain(model_kwargs) or {})
+        self.architecture, self.options = architecture, options
 
     def at(self, size: tuple[int, int], device: str | None = None) -> DiscriminativeModel:
         """See :class:`DiscriminativeModel`: transformers are built for one size."""

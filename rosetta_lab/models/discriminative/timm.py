@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import timm
@@ -13,7 +14,7 @@ from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from rosetta_lab.errors import RosettaError, printable
-from rosetta_lab.models.checkpoints import Weights, load_weights
+from rosetta_lab.models.checkpoints import Weights, load_weights, skeleton
 from rosetta_lab.models.checkpoints.hub import load_from_hub
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.models.discriminative.timm_names import timm_names
@@ -115,6 +116,8 @@ def possible(architecture: str) -> Iterator[None]:
     """
     try:
         yield
+    except RosettaError:
+        raise
     except Exception as error:  # of any kind: timm checks few arguments
         raise RosettaError(
             f"timm makes no {architecture} of these arguments: "
@@ -146,6 +149,7 @@ def with_weights(architecture: str, loaded: Weights, options: dict[str, Any]) ->
     """
     entry: Any = timm.get_pretrained_cfg(architecture)
     classes = options.get("num_classes", entry.num_classes)
+    skeleton(partial(timm.create_model, architecture, **options), loaded)
     state = loaded.state_dict if classes else without_head(loaded.state_dict, entry.classifier)
     overlay = {
         "state_dict": state,

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
-from rosetta_lab.models.checkpoints import load_into, load_weights
+from rosetta_lab.models.checkpoints import build, load_weights
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.models.preprocess import Preprocess
 
@@ -71,11 +72,11 @@ class SmallVGGModel(DiscriminativeModel):
         layers: Iterable[str],
         preprocess: Mapping[str, Any],
     ) -> None:
-        network = SmallVGG(channels, num_classes)
-        source, sha256 = "random", ""
-        if weights != "random":
+        make = partial(SmallVGG, channels, num_classes)
+        if weights == "random":
+            network, source, sha256 = make(), "random", ""
+        else:
             loaded = load_weights(weights)
-            load_into(network, loaded)
-            source, sha256 = loaded.source, loaded.sha256
+            network, source, sha256 = build(make, loaded), loaded.source, loaded.sha256
         super().__init__(network, Preprocess(**preprocess), layers, source, sha256)
         self.num_classes = num_classes
