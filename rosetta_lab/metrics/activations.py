@@ -28,13 +28,9 @@ class UnitGroups:
         self.shift = shift
         self.sizes: list[Size] = sorted({layer.size for layer in layers})
         self.layers = {s: [layer for layer in layers if layer.size == s] for s in self.sizes}
+        numbers = torch.arange(len(self.index), device="cpu")
         self.units = {
-            size: torch.cat(
-                [
-                    torch.arange(len(self.index), device="cpu")[self.index.units(x.name)]
-                    for x in members
-                ]
-            )
+            size: torch.cat([numbers[self.index.units(layer.name)] for layer in members])
             for size, members in self.layers.items()
         }
         self.channels = {layer.name: slice(None) for layer in layers}

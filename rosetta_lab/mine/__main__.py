@@ -38,7 +38,7 @@ def main(cfg: DictConfig) -> RosettaDictionary | None:
     latents = load_latents(cfg, observer.source.generator)
     trainer = make_trainer(cfg, folder)
     device = trainer.strategy.root_device
-    tables = folder / "correlation" if cfg.save_tables and trainer.is_global_zero else None
+    tables = folder / "correlation" if cfg.save_tables else None
     result, module = mine(cfg, observer.to(device), latents, trainer, tables)
     mined = time.monotonic()
     untrained = None

@@ -120,6 +120,7 @@ class Budget:
         with MemoryMeter() as meter:
             meter.count((*observer.parameters(), *observer.buffers()))
             self.weights = meter.live
+        self.needs = cache(self._needs)
 
     def way(self, budget: int, device: str) -> Way:
         """The fewest passes with the largest batches that fit; the least there is, where none does.
@@ -199,8 +200,7 @@ class Budget:
         with torch.device(device):
             return Sums(self.groups, self.reference, *how)
 
-    @cache  # noqa: B019  the object lives as long as the search
-    def needs(self, passes: int, batch_size: int) -> MemoryPlan:
+    def _needs(self, passes: int, batch_size: int) -> MemoryPlan:
         """The bytes of the pass that takes most."""
         plans = []
         every = self.rows(passes)

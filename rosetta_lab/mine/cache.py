@@ -94,19 +94,22 @@ class SumsCache:
         for path in self.path.parent.glob(f"{self.path.stem}.*-*.safetensors"):
             path.unlink(missing_ok=True)
 
-    def give_tables(self, models: Iterable[str], folder: Path) -> bool:
-        """Put the models' whole tables into a folder, if all are there."""
-        files = [self.tables / f"{name}.safetensors" for name in models]
-        if not all(file.is_file() for file in files):
-            return False
-        for file in files:
+    def _tables_of(self, models: Iterable[str]) -> list[Path]:
+        return [self.tables / f"{name}.safetensors" for name in models]
+
+    def has_tables(self, models: Iterable[str]) -> bool:
+        """Whether all the models' whole tables are there."""
+        return all(file.is_file() for file in self._tables_of(models))
+
+    def give_tables(self, models: Iterable[str], folder: Path) -> None:
+        """Put the models' whole tables into a folder."""
+        for file in self._tables_of(models):
             with replacing(folder / file.name) as temporary:
                 temporary.unlink()
                 try:
                     os.link(file, temporary)
                 except OSError:  # another file system, or one without links
                     shutil.copyfile(file, temporary)
-        return True
 
     def load(self) -> MiningResult | None:
         """The finished result; None if there is none, or its file is damaged."""

@@ -9,7 +9,6 @@ from functools import partial, reduce
 from pathlib import Path
 
 import lightning as L
-import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor
@@ -47,8 +46,9 @@ def mine(
         observer: its models.
         latents: what their images are made of.
         trainer: runs the passes.
-        tables: folder for whole tables of r; None for none.
+        tables: folder for whole tables of r, which the first process writes; None for none.
     """
+    # What is decided here has to be the same in every process: they meet in every pass.
     evidence, shapes = Evidence.of(cfg), shapes_of(observer, latents.batch([0]))
     how = {
         "gen": plain(cfg.gen),
@@ -69,15 +69,18 @@ def mine(
     )
     module: MiningModule = make()
     result = cache.load() if cache else None
-    if cache and result is not None and (tables is None or cache.give_tables(shapes, tables)):
+    first = trainer.is_global_zero
+    if cache and result is not None and (tables is None or cache.has_tables(shapes)):
         log.info("Neighbours from the cache: %s", cache.path)
+        if tables and first:
+            cache.give_tables(shapes, tables)
         return result, module
-    way = way_of(cfg, observer, latents, shapes, trainer.strategy.root_device)
+    way = way_of(cfg, observer, latents, shapes, trainer)
     passes, size = way.rows, way.batch_size
     found: list[MiningResult] = []
     shifts: dict[str, Tensor] | None = None
     kept = cache.tables if cache and tables else tables
-    with tables_in(kept, shapes, observer.reference) as on_table:
+    with tables_in(kept if first else None, shapes, observer.reference) as on_table:
         for number, rows in enumerate(passes):
             if len(passes) > 1:
                 log.info(
@@ -114,7 +117,7 @@ def mine(
     if cache and len(passes) > 1:
         cache.save(result)
         cache.forget_parts()
-    if cache and tables:
+    if cache and tables and first:
         cache.give_tables(shapes, tables)
     return result, module
 
@@ -124,14 +127,23 @@ def way_of(
     observer: Observer,
     latents: Latents,
     shapes: dict[str, list[Layer]],
-    device: torch.device,
+    trainer: L.Trainer,
 ) -> Way:
-    """How a run keeps to its memory; says so where that takes more than one pass.
+    """How a run keeps to its memory, and says so.
+
+    Several processes have to make the same passes, and each sees other memory free: they share
+    what is free on a CPU, and pass once, unless they are told the bytes or the passes.
 
     Raises:
         RosettaError: it cannot.
     """
+    device = trainer.strategy.root_device
     budget = bytes_of(cfg.memory, str(device))
+    if trainer.world_size > 1 and cfg.memory == "auto":
+        budget //= trainer.num_devices if device.type == "cpu" else 1
+        if cfg.row_blocks == "auto":
+            cfg = cfg.copy()
+            cfg.row_blocks = 1
     way = Budget(cfg, observer_without_memory(cfg), latents, shapes).way(budget, str(device))
     giga = 1e9
     if not way.fits:

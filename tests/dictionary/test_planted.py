@@ -7,9 +7,9 @@ line up.
 
 from __future__ import annotations
 
-import lightning as L
 import pytest
 import torch
+from mined_toys import trainer
 from torch import Tensor, nn
 
 from rosetta_lab.data.latents import LatentDataModule, Latents
@@ -147,15 +147,7 @@ def mined(observer: Observer) -> tuple[Tensor, dict[str, UnitIndex]]:
         IMAGES,
         on_table=lambda name, rows: bands.append(rows) if name == "vit" else None,
     )
-    trainer = L.Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-    )
-    trainer.validate(module, LatentDataModule(latents, 8, module.grouping), verbose=False)
+    trainer().validate(module, LatentDataModule(latents, 8, module.grouping), verbose=False)
     return torch.cat(bands), {name: groups.index for name, groups in module.groups.items()}
 
 

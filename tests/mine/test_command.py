@@ -81,6 +81,17 @@ def test_two_processes_give_the_same_tables(tmp_path: Path) -> None:
     assert statistics[1]["toy/fold/count"].tolist() == statistics[0]["toy/fold/count"].tolist()
 
 
+def test_processes_agree_on_a_cache_that_lacks_tables(tmp_path: Path) -> None:
+    """Only the first writes them; all mine again, or one would wait for the others for ever."""
+    toy_run(tmp_path, "one", "save_tables=false")
+    share = ["trainer.devices=2", "trainer.strategy=ddp"]
+    two = toy_run(tmp_path, "two", *share, within=False)
+    again = toy_run(tmp_path, "three")
+    for name in ("a", "b", "toy"):
+        tables = [load_file(f / "correlation" / f"{name}.safetensors")["r"] for f in (two, again)]
+        assert tables[0].equal(tables[1]) and tables[0].abs().max() > 0.5
+
+
 def test_sweep_over_k_runs_the_networks_once(tmp_path: Path) -> None:
     drop = [f"~disc.{other}" for other in OTHERS]
     done = command(tmp_path, "--multirun", *TOY, *drop, "k=1,2,3", "hydra.sweep.dir=sweep")
