@@ -22,7 +22,7 @@ mine: $(VENV)/.run
 	$(BIN)/python -m rosetta_lab.mine $(ARGS)
 
 test: system-packages $(VENV)/.test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: lint types test
 

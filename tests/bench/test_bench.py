@@ -62,7 +62,7 @@ def test_inversion_from_the_command_line(two_images: Path) -> None:
     cost, share = ({row[:28].strip(): row.split()[n] for row in rows} for n in (-2, -1))
     parts = ["generator and the rest", "perceptual", "activation"]
     assert list(cost) == [*parts, "whole step"]
-    assert min(float(cost[part]) for part in parts) > 0.0
+    assert min(float(cost[part]) for part in parts) >= 0.0
     assert sum(float(share[part].rstrip("%")) for part in parts) == pytest.approx(100.0, abs=0.2)
     found = re.fullmatch(r"One image .* ([\d.]+) ms/.*; a batch is ([\d.]+) times as fast\.", last)
     assert found is not None
@@ -79,7 +79,7 @@ def test_inversion_without_matches_has_a_perceptual_part_all_the_same(two_images
     result = inversion.run(cfg)
     assert (result.images, result.pairs) == (2, 0)
     assert list(result.parts) == ["generator and the rest", "perceptual"]
-    assert 0.0 < result.parts["perceptual"] < result.batch
+    assert 0.0 <= result.parts["perceptual"] < result.batch  # a difference of two timings
     assert result.report().startswith("2 images, 0 matched pairs")
     assert min(result.batch, result.single) > 0.0
 

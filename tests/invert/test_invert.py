@@ -108,6 +108,7 @@ def test_another_batch_size_and_precision_of_products(whole: Path, tmp_path: Pat
     assert done.returncode == 1 and "holds results of other settings" in done.stdout
 
 
+@pytest.mark.slow
 def test_killed_three_times_and_resumed(whole: Path, tmp_path: Path) -> None:
     written: dict[str, int] = {}
     folder = tmp_path / "run"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from commands import call
 from safetensors import safe_open
 
@@ -18,6 +19,7 @@ LAYERS = {
 }
 
 
+@pytest.mark.slow
 def test_narrow_stylegan_xl_with_the_papers_models(tmp_path: Path) -> None:
     """Random weights, fewer channels and layers; every class, size and stage is the real one."""
     layers = ", ".join(f"{name}: {globs}" for name, globs in LAYERS.items())

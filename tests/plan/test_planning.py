@@ -129,6 +129,7 @@ def test_any_command_of_the_run_is_one_of_the_plan() -> None:
     assert {key: ours[key] for key in runs} == runs
 
 
+@pytest.mark.slow
 def test_the_papers_largest_run(tmp_path: Path) -> None:
     """Nothing but JSON on stdout, nothing downloaded, nothing left behind."""
     models = {"resnet50": 3840, "dino_vit": 12 * 3072, "mae": 12 * 3072, "clip": 3840}
