@@ -12,7 +12,7 @@ def toy_run(**options: Any) -> DictConfig:
     run = {"num_images": 40, "batch_size": 8, "seed": 0, "classes": None, "psi": 1.0, "k_gen": 5}
     run |= {"k_disc": 5, "correlation": "pooled", "null": "shuffled", "draws": None, "blocks": None}
     run |= {"center": None, "max_fdr": 0.05, "control": None, "save_tables": False}
-    run |= {"sums": "float32", "row_blocks": "auto", "memory": "4GB"}
+    run |= {"sums": "float32", "products": "float32", "row_blocks": "auto", "memory": "4GB"}
     return OmegaConf.create(
         {
             "gen": {

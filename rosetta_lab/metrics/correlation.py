@@ -9,10 +9,13 @@ import torch
 from torch import Tensor
 
 from rosetta_lab.functional.correlation import pearson, variance
+from rosetta_lab.functional.products import Products, add_product
 from rosetta_lab.functional.resize import Size, larger, smaller
 from rosetta_lab.metrics.activations import ActivationBatch, UnitGroups
 from rosetta_lab.metrics.statistics import SumMetric, over_blocks
-from rosetta_lab.run.precision import without_autocast
+from rosetta_lab.run.precision import products_in
+
+SOME = 512  # units of a size, to measure rounding with
 
 
 class CorrelationTable(SumMetric):
@@ -32,9 +35,12 @@ class CorrelationTable(SumMetric):
             images', see :meth:`ActivationBatch.reorder`.
         blocks: of images, whose sums are kept apart.
         dtype: of the sums of products, which are what takes memory.
+        products: the arithmetic of the products, see :func:`add_product`. Where it rounds more than
+            float32, the largest difference that this makes to r in a first batch is measured.
     """
 
     count: Tensor
+    rounding: Tensor
 
     def __init__(
         self,
@@ -43,10 +49,13 @@ class CorrelationTable(SumMetric):
         pairings: int = 1,
         blocks: int = 1,
         dtype: torch.dtype = torch.float32,
+        products: Products = "float32",
     ) -> None:
         super().__init__()
         self.rows, self.columns, self.pairings = rows, columns, pairings
+        self.products = products
         self.add_sum("count", blocks)
+        self.add_sum("rounding", 2)  # of every process's first batch, and how many these are
         self.blocks = [
             (i, j)
             for i in range(len(rows.sizes))
@@ -69,6 +78,8 @@ class CorrelationTable(SumMetric):
     def add_moments(self, rows: ActivationBatch, columns: ActivationBatch, block: int = 0) -> None:
         """Add what does not depend on how images are paired."""
         self.count[block] += rows.images
+        if self.products != "float32" and not (self.rounding.is_meta or self.rounding[1]):
+            self.rounding += torch.tensor([self._rounding(rows, columns), 1.0]).to(self.rounding)
         for i, j in self.blocks:
             a, b = self.rows.sizes[i], self.columns.sizes[j]
             getattr(self, f"row_sums_{i}_{j}")[block].add_(rows.sums(a, larger(a, b)))
@@ -82,11 +93,31 @@ class CorrelationTable(SumMetric):
             a, b = self.rows.sizes[i], self.columns.sizes[j]
             left, right = rows.on_grid(a, smaller(a, b), pairing), columns.on_grid(b, smaller(a, b))
             products = getattr(self, f"products_{i}_{j}")[block, pairing]
-            with without_autocast(self.count.device.type):
-                if products.dtype == left.dtype:
-                    products.addmm_(left.t(), right)
-                else:
-                    products.add_(left.t() @ right)
+            with products_in(self.count.device.type, self.products == "tf32"):
+                add_product(products, left, right, self.products)
+
+    def _rounding(self, rows: ActivationBatch, columns: ActivationBatch) -> float:
+        """The most that rounding changes r in a batch, among some units of every two sizes."""
+        most = 0.0
+        for i, j in self.blocks:
+            a, b = self.rows.sizes[i], self.columns.sizes[j]
+            height, width = larger(a, b)
+            count = float(rows.images * height * width)
+            factors, scales = [], []
+            for batch, units, size in ((rows, self.rows, a), (columns, self.columns, b)):
+                maps, sums = batch.on_grid(size, smaller(a, b)), batch.sums(size, (height, width))
+                shift = units.shift[units.units[size]].to(sums.device)
+                some = slice(None, None, -(-maps.shape[1] // SOME))
+                spread = (count * variance(count, sums[0], sums[1], shift)[some]).sqrt()
+                factors.append(maps[:, some])
+                scales.append(torch.where(spread > 0, 1 / spread, 0.0))
+            exact = factors[0].double().t() @ factors[1].double()
+            found = torch.zeros_like(exact, dtype=torch.float32)
+            with products_in(found.device.type, self.products == "tf32"):
+                add_product(found, factors[0], factors[1], self.products)
+            change = (found - exact).abs() * scales[0][:, None] * scales[1]
+            most = max(most, float(change.max()))
+        return most
 
     def finish_batch(self) -> None:
         """All moments and products of a batch are added."""
@@ -196,8 +227,10 @@ class BatchMeanCorrelation(CorrelationTable):
     batches: Tensor
     total: Tensor
 
-    def __init__(self, rows: UnitGroups, columns: UnitGroups) -> None:
-        super().__init__(rows, columns)
+    def __init__(
+        self, rows: UnitGroups, columns: UnitGroups, products: Products = "float32"
+    ) -> None:
+        super().__init__(rows, columns, products=products)
         self.add_sum("batches")
         self.add_sum("total", len(rows.index), len(columns.index))
 
@@ -205,7 +238,7 @@ class BatchMeanCorrelation(CorrelationTable):
         self.total += super().r()
         self.batches += 1
         for name, value in self.sums().items():
-            if name not in ("batches", "total"):
+            if name not in ("batches", "total", "rounding"):
                 value.zero_()
 
     def r(self, band: range | None = None, chosen: Tensor | None = None) -> Tensor:

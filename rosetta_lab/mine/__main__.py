@@ -73,6 +73,11 @@ def main(cfg: DictConfig) -> RosettaDictionary | None:
     )
     if stability:
         dictionary.summary["stability"] = stability.to_dict()
+    if result.rounding:
+        dictionary.summary["products"] = {
+            "arithmetic": cfg.products,
+            "difference_of_r": {name: float(most) for name, most in result.rounding.items()},
+        }
     if untrained:
         found = find(untrained.matchings, cfg.k_disc, cfg.k_gen, cfg.max_fdr)
         dictionary.summary["controls"] = {"untrained": control.count(found, kept)}

@@ -196,9 +196,9 @@ class Budget:
         """The sums of a pass, at zero."""
         # Averages look at numbers, which are not there without memory.
         averaged = self.cfg.correlation == "batch_mean" and device != "meta"
-        how = (self.evidence, self.grouping, averaged, getattr(torch, self.cfg.sums), rows)
+        how = (self.evidence, self.grouping, averaged, getattr(torch, self.cfg.sums))
         with torch.device(device):
-            return Sums(self.groups, self.reference, *how)
+            return Sums(self.groups, self.reference, *how, self.cfg.products, rows)
 
     def _needs(self, passes: int, batch_size: int) -> MemoryPlan:
         """The bytes of the pass that takes most."""

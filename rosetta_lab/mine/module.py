@@ -15,6 +15,7 @@ from torch import Tensor
 
 from rosetta_lab.data.latents import LatentBatch
 from rosetta_lab.errors import RosettaError, check_choice
+from rosetta_lab.functional.products import Products
 from rosetta_lab.metrics.matching import bands, match, match_own
 from rosetta_lab.mine.null import Evidence, parts_of
 from rosetta_lab.mine.partial import PartialSums
@@ -50,6 +51,7 @@ class MiningModule(L.LightningModule):
         classes: that the images have in turn, 0 without any.
         sums: number format of the sums of products: in float32, r is about 1e-6 off at most after
             a million images.
+        products: the arithmetic of these, see :func:`add_product`.
         rows: numbers of the reference's units that this pass takes, None for all.
         shifts: what is subtracted from every unit, by model, in an earlier pass; None to look at
             the pilot images for it.
@@ -68,6 +70,7 @@ class MiningModule(L.LightningModule):
         batch_size: int | None = None,
         classes: int = 0,
         sums: Precision = "float32",
+        products: Products = "float32",
         rows: range | None = None,
         shifts: Mapping[str, Tensor] | None = None,
         on_table: OnTable | None = None,
@@ -75,6 +78,7 @@ class MiningModule(L.LightningModule):
         super().__init__()
         check_choice("correlation", correlation, get_args(Correlation))
         check_choice("sums", sums, get_args(Precision))
+        check_choice("products", products, get_args(Products))
         self.observer, self.shapes, self.pilot = observer, dict(shapes), pilot
         self.images, self.batch_size = images, batch_size or images
         self.partial, self.on_table, self.shifts = partial, on_table, shifts
@@ -90,6 +94,7 @@ class MiningModule(L.LightningModule):
             self.grouping,
             batch_mean=self.averaged,
             dtype=getattr(torch, sums),
+            products=products,
             rows=rows,
         )
         self.first = rows.start if rows else 0
@@ -200,7 +205,7 @@ class MiningModule(L.LightningModule):
         alive = {name: values["var"] > 0 for name, values in statistics.items()}
         rows = alive[reference][self.first : self.first + len(sums.rows.index)]
         own = match_own(sums.table(reference), alive[reference], evidence.neighbours, self.first)
-        result = MiningResult({}, own, statistics)
+        result = MiningResult({}, own, statistics, rounding=sums.rounding())
         for name in self.observer.others:
             matched = partial_of(
                 match,

@@ -55,6 +55,7 @@ def mine(
         "disc": plain(cfg.disc),
         "precision": str(trainer.precision),
         "sums": cfg.sums,
+        "products": cfg.products,
     }
     key = fingerprint(observer, latents, cfg.psi, cfg.correlation, how, cfg.batch_size, evidence)
     cache = open_cache(key) if cfg.cache else None

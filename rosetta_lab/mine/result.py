@@ -22,12 +22,15 @@ class MiningResult:
         own: neighbours of the reference's units among themselves, none its own.
         statistics: name to ``mean``, ``var``, ``count`` of every unit, float64 (paper, Eq. 1).
         parts: the matchings of parts of the images, by the part's name, see :func:`parts_of`.
+        rounding: model name to the most that products in an arithmetic other than float32 changed
+            its r in a first batch.
     """
 
     matchings: Matchings
     own: Neighbours
     statistics: dict[str, dict[str, Tensor]]
     parts: dict[str, Matchings] = field(default_factory=dict)
+    rounding: dict[str, Tensor] = field(default_factory=dict)
 
     def alive(self, name: str) -> Tensor:
         """Which units of a model vary at all (U,)."""
@@ -44,6 +47,7 @@ class MiningResult:
             joined(self.own, lower.own, k),
             self.statistics,
             {part: join_all(found, lower.parts[part]) for part, found in self.parts.items()},
+            {name: x.maximum(lower.rounding[name]) for name, x in self.rounding.items()},
         )
 
     def to_tensors(self) -> dict[str, Tensor]:
@@ -54,6 +58,7 @@ class MiningResult:
                 for draw, found in enumerate([targets, *decoys]):
                     for key, value in _flat(found).items():
                         tensors[f"matching/{part}/{draw}/{key}/{name}"] = value
+        tensors |= {f"rounding/{name}": value for name, value in self.rounding.items()}
         for name, statistics in self.statistics.items():
             tensors |= {f"statistics/{key}/{name}": x for key, x in statistics.items()}
         return tensors
@@ -68,10 +73,13 @@ class MiningResult:
         own: dict[str, Tensor] = {}
         found: dict[str, dict[str, dict[int, dict[str, Tensor]]]] = {}
         statistics: dict[str, dict[str, Tensor]] = {}
+        rounding: dict[str, Tensor] = {}
         for path, value in tensors.items():
             kind, rest = path.split("/", 1)
             if kind == "own":
                 own[rest] = value
+            elif kind == "rounding":
+                rounding[rest] = value
             elif kind == "statistics":
                 key, name = rest.split("/", 1)
                 statistics.setdefault(name, {})[key] = value
@@ -83,7 +91,7 @@ class MiningResult:
             part: {name: _matching(draws) for name, draws in models.items()}
             for part, models in found.items()
         }
-        return cls(parts.pop(""), _neighbours(own), statistics, parts)
+        return cls(parts.pop(""), _neighbours(own), statistics, parts, rounding)
 
 
 def _matching(draws: Mapping[int, Mapping[str, Tensor]]) -> Matching:

@@ -61,6 +61,11 @@ def summary_table(dictionary: RosettaDictionary) -> str:
             f"Two halves of the images ({stable['images_of_a_half']} each) have "
             f"{stable['neurons']:.0%} of their Rosetta neurons in common."
         )
+    if "products" in summary:
+        lines.append(
+            f"Products in {summary['products']['arithmetic']} changed r by at most "
+            f"{max(summary['products']['difference_of_r'].values()):.0e} in a first batch."
+        )
     if "controls" in summary:
         lines += _untrained(dictionary, summary["controls"]["untrained"])
     cards = [dictionary.reference, *dictionary.discriminative.values()]

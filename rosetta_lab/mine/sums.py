@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rosetta_lab.data.grouping import Grouping
+from rosetta_lab.functional.products import Products
 from rosetta_lab.metrics.activations import ActivationBatch, UnitGroups
 from rosetta_lab.metrics.correlation import BatchMeanCorrelation, CorrelationTable
 from rosetta_lab.metrics.statistics import SumMetric, UnitStatistics
@@ -36,6 +37,7 @@ class Sums(nn.Module):
         grouping: how images are paired and parted.
         batch_mean: average tables of batches instead, as the published reference code.
         dtype: of the sums that take memory.
+        products: the arithmetic of the products.
         rows: numbers of the reference's units that are the rows, None for all. Where memory is
             short, several passes take some rows each.
 
@@ -52,6 +54,7 @@ class Sums(nn.Module):
         grouping: Grouping,
         batch_mean: bool = False,
         dtype: torch.dtype = torch.float32,
+        products: Products = "float32",
         rows: range | None = None,
     ) -> None:
         super().__init__()
@@ -77,9 +80,9 @@ class Sums(nn.Module):
 
         def table(units: UnitGroups) -> CorrelationTable:
             if batch_mean:
-                return BatchMeanCorrelation(self.rows, units)
+                return BatchMeanCorrelation(self.rows, units, products)
             kept = (1, 1) if units is own else (pairings, blocks)
-            return CorrelationTable(self.rows, units, *kept, dtype)
+            return CorrelationTable(self.rows, units, *kept, dtype, products)
 
         self.tables = nn.ModuleDict({name: table(units) for name, units in groups.items()})
 
@@ -90,6 +93,11 @@ class Sums(nn.Module):
     def table(self, model: str) -> CorrelationTable:
         """One model's."""
         return cast(CorrelationTable, self.tables[model])
+
+    def rounding(self) -> dict[str, Tensor]:
+        """By model, the most that the products' arithmetic changed r in first batches, or none."""
+        found = {name: self.table(name).rounding for name in self.tables}
+        return {name: (most / batches).cpu() for name, (most, batches) in found.items() if batches}
 
     def metrics(self) -> dict[str, SumMetric]:
         """Every metric under a name of its own."""

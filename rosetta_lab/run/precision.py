@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
@@ -14,8 +15,25 @@ def without_autocast(device: str) -> AbstractContextManager[object]:
     return torch.autocast(device, enabled=False)
 
 
+@contextmanager
+def products_in(device: str, tf32: bool = False) -> Iterator[None]:
+    """Context for products of float32 on this type of device, whatever networks may round.
+
+    Args:
+        device: its type.
+        tf32: whether a GPU may round their factors to TF32.
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    try:
+        with without_autocast(device):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 def set_matmul_precision(precision: str) -> None:
-    """How a GPU may round the float32 inputs of matrix products and convolutions.
+    """How a GPU may round the float32 inputs of networks' matrix products and convolutions.
 
     Args:
         precision: ``highest`` for not at all; ``high`` allows TF32, and ``medium`` bfloat16 in

@@ -10,6 +10,7 @@ from reference import pooled_correlation
 from scipy import stats
 
 from rosetta_lab.functional.condense import TILE, condense
+from rosetta_lab.functional.products import Products
 from rosetta_lab.functional.resize import interpolation_matrix, touched
 from rosetta_lab.metrics.activations import ActivationBatch, UnitGroups
 from rosetta_lab.metrics.correlation import BatchMeanCorrelation, CorrelationTable
@@ -204,3 +205,53 @@ def test_autocast_changes_no_number(dtype: torch.dtype) -> None:
         assert torch.equal(table(a, layers_a, b, layers_b, batch=4), expected)
     up = [[x.float() for x in maps.values()] for maps in (a, b)]
     np.testing.assert_allclose(expected.numpy(), pooled_correlation(*up), atol=1e-5)
+
+
+@pytest.mark.parametrize("arithmetic", ["split", "bf16"])
+def test_rounding_is_what_it_changes(arithmetic: Products) -> None:
+    a, layers_a = make(SIZES, 6, 3, seed=6, offset=10.0)
+    b, layers_b = make([(8, 8), (3, 5)], 6, 3, seed=7, offset=-5.0)
+    rows, columns = groups(a, layers_a), groups(b, layers_b)
+    metric = CorrelationTable(rows, columns, products=arithmetic)
+    metric.update(ActivationBatch(rows, a, [columns]), ActivationBatch(columns, b, [rows]))
+    exact = torch.from_numpy(pooled_correlation([*a.values()], [*b.values()]))
+    change = (metric.compute() - exact).abs().max()
+    most, batches = metric.rounding.tolist()
+    assert batches == 1.0
+    assert most == pytest.approx(float(change), rel=0.2, abs=1.5e-7)
+    assert (1e-8 < most < 3e-6) if arithmetic == "split" else (1e-5 < most < 1e-2)
+
+
+@pytest.mark.parametrize("units", [8, 40])
+def test_sums_of_fifty_thousand_images_in_float32(units: int) -> None:
+    """1,563 batches are added, of units whose mean is up to 1,000 times their spread."""
+    images, batch, channels, size = 50_000, 32, units, (2, 2)
+    source = torch.Generator().manual_seed(3)
+    means = torch.tensor([0.0, 1.0, -10.0, 100.0, 300.0, -700.0, 1000.0, 1000.0]).repeat(units // 8)
+    layers = [Layer("layer", channels, *size)]
+    cause = torch.randn(images, 1, *size, generator=source)
+    maps = [
+        torch.randn(images, channels, *size, generator=source)
+        + means[:, None, None]
+        + weight * cause
+        for weight in (0.5, 1.0)
+    ]
+    pilot = [UnitGroups(layers, x[:16].double().mean(dim=(0, 2, 3)).float()) for x in maps]
+    metrics = {
+        kind: CorrelationTable(*pilot, dtype=kind) for kind in (torch.float32, torch.float64)
+    }
+    for start in range(0, images, batch):
+        parts = [
+            ActivationBatch(own, {"layer": x[start : start + batch]}, [other])
+            for own, other, x in zip(pilot, pilot[::-1], maps, strict=True)
+        ]
+        for metric in metrics.values():
+            metric.update(*parts)
+    flat = [x.double().transpose(0, 1).flatten(1).numpy() for x in maps]
+    exact = torch.from_numpy(np.corrcoef(*flat)[:channels, channels:])
+    assert exact.abs().max() > 0.3
+    found = {
+        kind: (metric.compute().double() - exact).abs().max() for kind, metric in metrics.items()
+    }
+    assert found[torch.float64] < 2e-7
+    assert found[torch.float32] < 2e-6

@@ -126,3 +126,25 @@ def test_mistakes_are_told_in_two_lines(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "k_gen=700 does not fit" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_other_products_say_what_they_change(tmp_path: Path) -> None:
+    exact = toy_run(tmp_path, "exact", "row_blocks=1")
+    changes = {}
+    for products in ("split", "bf16"):
+        one = toy_run(tmp_path, products, f"products={products}", "row_blocks=1")
+        again = toy_run(tmp_path, f"{products}_again", f"products={products}")  # from the cache
+        blocks = toy_run(
+            tmp_path, f"{products}_blocks", f"products={products}", "row_blocks=2", "cache=false"
+        )
+        told = [json.loads((x / "dictionary.json").read_text())["summary"] for x in (one, again)]
+        assert told[0]["products"] == told[1]["products"]
+        assert told[0]["products"]["arithmetic"] == products
+        tables = {
+            x: load_file(x / "correlation" / "a.safetensors")["r"] for x in (exact, one, blocks)
+        }
+        changes[products] = float((tables[one] - tables[exact]).abs().max())
+        torch.testing.assert_close(tables[blocks], tables[one], atol=1e-6, rtol=0)
+        assert told[0]["products"]["difference_of_r"]["a"] < 100 * changes[products] + 1e-6
+    assert changes["split"] < 2e-6 < 2e-5 < changes["bf16"]
+    assert "products" not in json.loads((exact / "dictionary.json").read_text())["summary"]
