@@ -1,14 +1,15 @@
 """The cost of mining: straightforward, bare forward passes, ours.
 
 All three see the same images in the same process. The straightforward method is the definition
-written down: every pair of layers is upsampled to the larger size and multiplied.
+written down: every pair of layers is upsampled to the larger size and multiplied. Nothing is held
+against chance here; shuffled images take a second product.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +21,16 @@ from torch import Tensor
 
 from rosetta_lab.data.latents import LatentBatch
 from rosetta_lab.functional.correlation import pearson, variance
-from rosetta_lab.functional.resize import larger
+from rosetta_lab.functional.products import Products
+from rosetta_lab.functional.resize import larger, smaller
 from rosetta_lab.metrics.activations import ActivationBatch, UnitGroups
 from rosetta_lab.metrics.correlation import CorrelationTable
-from rosetta_lab.mine.module import pilot_mean
+from rosetta_lab.metrics.matching import bands
+from rosetta_lab.mine.module import pilot_run, shapes_of
 from rosetta_lab.models.load import apply_overrides, load_latents, load_observer
 from rosetta_lab.models.observer import Observer
 from rosetta_lab.models.units import Layer
+from rosetta_lab.run.device import chosen_device, timed, wait
 
 
 @dataclass
@@ -34,8 +38,16 @@ class MiningBenchmark:
     """Seconds per image and what they bought.
 
     Peak memory is the process's while the method ran, models and all, in MB (nan where the system
-    does not tell).
+    does not tell); on a GPU, what was allocated there.
+
+    Attributes:
+        flops: floating-point operations of our products, per image.
+        products: seconds of these alone, per image.
+        mm_rate: operations per second of a large ``torch.mm`` in the same run.
+        straightforward: None where it was left out, as is ``largest_difference``.
     """
+
+    device: str
 
     generator: str
     models: list[str]
@@ -45,16 +57,20 @@ class MiningBenchmark:
     threads: int
     forward: float
     ours: float
-    straightforward: float
+    straightforward: float | None
     peak_mb: dict[str, float]
-    largest_difference: float
+    largest_difference: float | None
+    flops: float
+    products: float
+    mm_rate: float
 
     def report(self) -> str:
         """A table for people."""
         correlations = self.ours - self.forward
         units = ", ".join(f"{name} {count:,}" for name, count in self.units.items())
+        where = f"{self.threads} threads" if self.device == "cpu" else self.device
         lines = [
-            f"{self.generator} x {', '.join(self.models)} ({units} units), {self.threads} threads",
+            f"{self.generator} x {', '.join(self.models)} ({units} units), {where}",
             f"{'':<26}{'s/image':>9}{'x forward':>11}{'peak MB':>9}",
         ]
         timings = {
@@ -63,16 +79,24 @@ class MiningBenchmark:
             "straightforward": (self.straightforward, "straightforward"),
         }
         for title, (seconds, key) in timings.items():
-            ratio = seconds / self.forward
-            lines.append(f"{title:<26}{seconds:>9.3f}{ratio:>11.2f}{self.peak_mb[key]:>9.0f}")
+            if seconds is not None:
+                ratio = seconds / self.forward
+                lines.append(f"{title:<26}{seconds:>9.4f}{ratio:>11.2f}{self.peak_mb[key]:>9.0f}")
+        rate = self.flops / self.products
         lines += [
-            f"Correlations cost {correlations / self.forward:.1%} of the bare forward passes; "
-            f"ours is {self.straightforward / self.ours:.1f} times as fast as the straightforward "
-            f"method, end to end (at most {self.straightforward / self.forward:.1f} times, were "
-            "they free).",
-            f"Largest difference between the tables ({self.reference_images} images): "
-            f"{self.largest_difference:.1e}",
+            f"Correlations cost {correlations / self.forward:.1%} of the bare forward passes.",
+            f"Their products take {self.products:.2g} s per image, {self.flops / 1e9:.3g} GFLOP at "
+            f"{rate / 1e9:.4g} GFLOP/s: {rate / self.mm_rate:.0%} of a large torch.mm's "
+            f"{self.mm_rate / 1e9:.4g}.",
         ]
+        if self.straightforward is not None:
+            lines += [
+                f"Ours is {self.straightforward / self.ours:.1f} times as fast as the "
+                "straightforward method, end to end (at most "
+                f"{self.straightforward / self.forward:.1f} times, were they free).",
+                f"Largest difference between the tables ({self.reference_images} images): "
+                f"{self.largest_difference:.1e}",
+            ]
         return "\n".join(lines)
 
 
@@ -115,15 +139,22 @@ def straightforward_table(
 
 @contextmanager
 def measured(
-    name: str, images: int, seconds: dict[str, float], peak: dict[str, float]
+    name: str, images: int, seconds: dict[str, float], peak: dict[str, float], device: str = "cpu"
 ) -> Iterator[None]:
-    """Time a block, and take the process's highest memory within it, under ``name``."""
+    """Time a block, and take the highest memory within it, under ``name``."""
     marks, status = Path("/proc/self/clear_refs"), Path("/proc/self/status")
-    if marks.exists():
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(device)
+    elif marks.exists():
         marks.write_text("5")  # the high-water mark starts again from what is in use now
+    wait(device)
     start = time.perf_counter()
     yield
+    wait(device)
     seconds[name] = (time.perf_counter() - start) / images
+    if device.startswith("cuda"):
+        peak[name] = torch.cuda.max_memory_allocated(device) / 2**20
+        return
     lines = status.read_text().splitlines() if status.exists() else []
     kilobytes = [float(line.split()[1]) for line in lines if line.startswith("VmHWM")]
     peak[name] = kilobytes[0] / 1024 if kilobytes else math.nan
@@ -136,10 +167,89 @@ def _shifted(layers: list[Layer], maps: dict[str, Tensor], groups: UnitGroups) -
     }
 
 
+class Ours:
+    """The tables of a run, without what they are held against.
+
+    Args:
+        observer: the models.
+        groups: their units.
+        products: the arithmetic of the products.
+    """
+
+    def __init__(
+        self, observer: Observer, groups: dict[str, UnitGroups], products: Products
+    ) -> None:
+        self.observer, self.groups, self.own = observer, groups, observer.reference
+        self.tables = {
+            name: CorrelationTable(groups[self.own], groups[name], products=products)
+            for name in observer.others
+        }
+
+    def see(self, batch: LatentBatch) -> dict[str, ActivationBatch]:
+        """What a batch leaves of the models' maps, each of which is let go at once."""
+        others = [self.groups[name] for name in self.tables]
+        seen = {
+            name: ActivationBatch(
+                units, {}, others if name == self.own else [self.groups[self.own]]
+            )
+            for name, units in self.groups.items()
+        }
+        self.observer(batch, lambda model, layer, maps: seen[model].add(layer, maps))
+        for one in seen.values():
+            one.finish_part()
+        return seen
+
+    def multiply(self, seen: dict[str, ActivationBatch]) -> None:
+        """Add a batch's products."""
+        for name, table in self.tables.items():
+            table.add_products(seen[self.own], seen[name])
+
+    def add(self, batches: list[LatentBatch]) -> dict[str, ActivationBatch]:
+        """Add batches; what the last one left."""
+        for batch in batches:
+            seen = self.see(batch)
+            for name, table in self.tables.items():
+                table.add_moments(seen[self.own], seen[name])
+            self.multiply(seen)
+        return seen
+
+    def finish(self) -> None:
+        """Make all of r, a band of rows at a time, as a run does."""
+        for table in self.tables.values():
+            for band in bands(table):
+                table.r(band)
+
+    def flops(self, seen: dict[str, ActivationBatch]) -> float:
+        """Floating-point operations of the products of a batch."""
+        return sum(
+            2.0 * seen[name].images * math.prod(smaller(a, b)) * len(units_a) * len(units_b)
+            for name, table in self.tables.items()
+            for a, units_a in table.rows.units.items()
+            for b, units_b in table.columns.units.items()
+        )
+
+
+def mm_rate(device: str, seconds: float = 1.0) -> float:
+    """Operations per second of a large float32 ``torch.mm``, the best of some."""
+    size = 8192 if device.startswith("cuda") else 2048
+    left, right = torch.randn(2, size, size, device=device)
+    return 2.0 * size**3 / best(lambda: torch.mm(left, right), device, seconds)
+
+
+def best(work: Callable[[], object], device: str, seconds: float = 1.0) -> float:
+    """The shortest of as many timings as so many seconds allow, of three at least."""
+    work()
+    times = [timed(work, device) for _ in range(3)]
+    while sum(times) < seconds:
+        times.append(timed(work, device))
+    return min(times)
+
+
 def run(cfg: DictConfig) -> MiningBenchmark:
     """Time the three ways on ``num_images`` images (the slow one on ``reference_images``)."""
     cfg = apply_overrides(cfg)
-    observer = load_observer(cfg)
+    device = chosen_device(cfg.device)
+    observer = load_observer(cfg).to(device)
     latents = load_latents(cfg, observer.source.generator)
     own, others = observer.reference, observer.others
 
@@ -149,52 +259,47 @@ def run(cfg: DictConfig) -> MiningBenchmark:
         ]
 
     # Float32 sums of the slow method need a shift near the mean of its own few images.
-    pilot = latents.batch(list(range(cfg.reference_images)))
-    seen = observer(pilot)  # also warms up
-    layers = observer.shapes(seen)
-    groups = {
-        name: UnitGroups(layers[name], torch.cat([pilot_mean(maps) for maps in found.values()]))
-        for name, found in seen.maps.items()
-    }
-    del seen
+    pilot = latents.batch(list(range(max(1, cfg.reference_images))))
+    layers = shapes_of(observer, pilot)
+    means = pilot_run(observer, pilot, len(pilot))  # also warms up
+    groups = {name: UnitGroups(found, means[name].to(device)) for name, found in layers.items()}
     ours_batches = batches(cfg.num_images, cfg.batch_size)
     slow_batches = batches(cfg.reference_images, 1)  # more would not fit into memory
 
     peak: dict[str, float] = {}
     seconds: dict[str, float] = {}
     bare = BareForward(observer)
-    with measured("forward", cfg.num_images, seconds, peak):
+    with measured("forward", cfg.num_images, seconds, peak, device):
         for batch in ours_batches:
             bare(batch)
 
-    tables = {name: CorrelationTable(groups[own], groups[name]) for name in others}
+    with torch.device(device):
+        ours = Ours(observer, groups, cfg.products)
+        again = Ours(observer, groups, cfg.products) if slow_batches else None
+    with measured("ours", cfg.num_images, seconds, peak, device):
+        seen = ours.add(ours_batches)
+        ours.finish()
+    flops = ours.flops(seen) / len(ours_batches[-1])
+    products = best(lambda: ours.multiply(seen), device) / len(ours_batches[-1])
 
-    def accumulate(todo: list[LatentBatch], into: dict[str, CorrelationTable]) -> dict[str, Tensor]:
-        for batch in todo:
-            maps = observer(batch).maps
-            rows = ActivationBatch(groups[own], maps[own], [groups[name] for name in others])
-            for name, table in into.items():
-                table.update(rows, ActivationBatch(groups[name], maps[name], [groups[own]]))
-        return {name: table.compute() for name, table in into.items()}
-
-    with measured("ours", cfg.num_images, seconds, peak):
-        accumulate(ours_batches, tables)
-
-    sums: dict[str, dict[tuple[str, str], list[Tensor]]] = {name: {} for name in others}
-    with measured("straightforward", cfg.reference_images, seconds, peak):
-        for batch in slow_batches:
-            maps = observer(batch).maps
-            rows = _shifted(layers[own], maps[own], groups[own])
-            for name in others:
-                columns = _shifted(layers[name], maps[name], groups[name])
-                straightforward_products(rows, columns, sums[name])
-        slow = {n: straightforward_table(sums[n], groups[own], groups[n]) for n in others}
-
-    fresh = {name: CorrelationTable(groups[own], groups[name]) for name in others}
-    # On the same batches, for the arithmetic alone: convolutions round differently in batches of
-    # another size, which units that hardly vary magnify (to 1e-4 in random networks).
-    fast = accumulate(slow_batches, fresh)
+    difference = None
+    if again is not None:
+        sums: dict[str, dict[tuple[str, str], list[Tensor]]] = {name: {} for name in others}
+        with measured("straightforward", cfg.reference_images, seconds, peak, device):
+            for batch in slow_batches:
+                maps = observer(batch).maps
+                rows = _shifted(layers[own], maps[own], groups[own])
+                for name in others:
+                    columns = _shifted(layers[name], maps[name], groups[name])
+                    straightforward_products(rows, columns, sums[name])
+            slow = {n: straightforward_table(sums[n], groups[own], groups[n]) for n in others}
+        # On the same batches, for the arithmetic alone: convolutions round differently in batches
+        # of another size, which units that hardly vary magnify (to 1e-4 in random networks).
+        again.add(slow_batches)
+        found = {name: table.r() for name, table in again.tables.items()}
+        difference = max(float((slow[n] - found[n].cpu()).abs().max()) for n in others)
     return MiningBenchmark(
+        device=device,
         generator=own,
         models=others,
         units={name: len(group.index) for name, group in groups.items()},
@@ -203,9 +308,12 @@ def run(cfg: DictConfig) -> MiningBenchmark:
         threads=torch.get_num_threads(),
         forward=seconds["forward"],
         ours=seconds["ours"],
-        straightforward=seconds["straightforward"],
+        straightforward=seconds.get("straightforward"),
         peak_mb=peak,
-        largest_difference=max(float((slow[n] - fast[n]).abs().max()) for n in others),
+        largest_difference=difference,
+        flops=flops,
+        products=products,
+        mm_rate=mm_rate(device),
     )
 
 
@@ -217,6 +325,7 @@ class BareForward:
 
     @torch.no_grad()
     def __call__(self, batch: LatentBatch) -> None:
+        batch = batch.to(next(self.observer.parameters()).device)
         source = self.observer.source
         generator = source.generator
         images = generator(batch.z, generator.one_hot(batch.label), source.psi)

@@ -9,15 +9,14 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
 from omegaconf import DictConfig
 
-from rosetta_lab.errors import RosettaError
 from rosetta_lab.mine.budget import Budget, MemoryPlan, Way, bytes_of
 from rosetta_lab.models.load import load_latents
 from rosetta_lab.models.meta import observer_without_memory, shapes_without_memory
 from rosetta_lab.models.units import Layer
 from rosetta_lab.plan.rehearsal import Timing, measure_time
+from rosetta_lab.run.device import chosen_device
 from rosetta_lab.run.memory import available_memory
 
 MEASURED = (  # said before it, since it takes minutes for large networks
@@ -127,18 +126,3 @@ def make_plan(cfg: DictConfig, device: str | None = None, measure: float = 0.0) 
         sums = finder.sums(way.rows[0], device)
         timing = measure_time(cfg, sums, device, way.batch_size, measure)
     return Plan(models, len(latents), device, available, way, timing)
-
-
-def chosen_device(device: str | None) -> str:
-    """A device that is there; by default a GPU if there is one.
-
-    Raises:
-        RosettaError: it is not, or runs do not know it.
-    """
-    gpus = torch.cuda.device_count()
-    known = ["cpu", *(["cuda"] if gpus else []), *(f"cuda:{index}" for index in range(gpus))]
-    if device is not None and device not in known:
-        raise RosettaError(
-            f"device={device}: there is no such device here.\nChoose from {', '.join(known)}."
-        )
-    return device or ("cuda" if gpus else "cpu")

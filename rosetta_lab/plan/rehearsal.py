@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
-from time import perf_counter
 
 import torch
 from omegaconf import DictConfig
@@ -16,6 +15,7 @@ from rosetta_lab.mine.budget import rehearse, states
 from rosetta_lab.mine.sums import Sums
 from rosetta_lab.models.load import load_latents, load_observer, random_weights
 from rosetta_lab.models.observer import Observation, OnModelMap
+from rosetta_lab.run.device import timed
 
 
 @dataclass(frozen=True)
@@ -103,18 +103,3 @@ def typical(work: Callable[[], object], device: str, seconds: float) -> float:
     while sum(times) < seconds:
         times.append(timed(work, device))
     return median(times)
-
-
-def timed(work: Callable[[], object], device: str) -> float:
-    """Seconds until the device is done with ``work``."""
-    wait(device)
-    start = perf_counter()
-    work()
-    wait(device)
-    return perf_counter() - start
-
-
-def wait(device: str) -> None:
-    """For work that a GPU has not finished."""
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)

@@ -17,6 +17,8 @@ from rosetta_lab.bench.mining import measured, run
 from rosetta_lab.dictionary.mined import load_mined
 from rosetta_lab.dictionary.pairs import matched_pairs
 from rosetta_lab.files import PACKAGE, asset_root
+from rosetta_lab.models.load import apply_overrides
+from rosetta_lab.models.meta import observer_without_memory, shapes_without_memory
 
 
 def test_both_tables_agree_on_a_small_pair() -> None:
@@ -29,6 +31,32 @@ def test_both_tables_agree_on_a_small_pair() -> None:
     assert result.largest_difference < 1e-4
     assert min(result.forward, result.ours, result.straightforward) > 0
     assert "times as fast as the straightforward" in result.report()
+
+
+@pytest.mark.parametrize("row", sorted(path.stem for path in (asset_root() / "conf/row").iterdir()))
+def test_every_row_is_a_run_without_weights(row: str) -> None:
+    with hydra.initialize_config_dir(str(asset_root() / "conf"), version_base="1.3"):
+        cfg = apply_overrides(hydra.compose("bench_mining", [f"row={row}"]))
+    observer = observer_without_memory(cfg)
+    layers = {name: len(x) for name, x in shapes_without_memory(cfg, observer).items()}
+    assert row == "embedded" or all(model.weights == "random" for model in cfg.disc.values())
+    assert layers.get("resnet50") == {"resnet50": 4, "resnet50_blocks": 16, "stylegan_xl": 4}.get(
+        row
+    )
+
+
+def test_products_are_counted_and_timed() -> None:
+    with hydra.initialize_config_dir(str(asset_root() / "conf"), version_base="1.3"):
+        options = ["num_images=3", "reference_images=0", "batch_size=2", "device=cpu"]
+        cfg = hydra.compose("bench_mining", ["weights=random", *options, "products=split"])
+    result = run(cfg)
+    assert result.straightforward is result.largest_difference is None
+    own, other = {4: 128, 8: 256, 16: 128, 32: 64, 64: 32}, {16: 32, 8: 64, 4: 128, 2: 192}
+    flops = sum(2 * min(a, b) ** 2 * own[a] * other[b] for a in own for b in other)
+    report = result.report()
+    assert "straightforward" not in report and "of a large torch.mm" in report
+    assert result.flops == flops
+    assert 0.0 < result.products < result.ours and result.mm_rate > 1e8
 
 
 def test_peak_memory_is_that_of_the_block() -> None:

@@ -12,6 +12,7 @@ from rosetta_lab.models.observer import Observer
 from rosetta_lab.plan import rehearsal
 from rosetta_lab.plan.plan import make_plan
 from rosetta_lab.plan.text import plan_text
+from rosetta_lab.run import device
 from rosetta_lab.run.memory import available_memory, cgroup_memory
 
 
@@ -41,7 +42,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Per batch, 0.02 s for the forward pass and 0.5 s to accumulate; per image, 0.01 s and 0.1."""
     clock = Clock()
-    monkeypatch.setattr(rehearsal, "perf_counter", clock)
+    monkeypatch.setattr(device, "perf_counter", clock)
     clock.charge(monkeypatch, Observer, "forward", lambda self, batch, *_: 0.02 + 0.01 * len(batch))
     images = lambda sums, maps: len(maps[sums.reference]["fold"])  # noqa: E731
     clock.charge(monkeypatch, rehearsal, "correlate", lambda *args: 0.5 + 0.1 * images(*args))
