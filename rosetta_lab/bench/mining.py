@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -30,7 +29,7 @@ from rosetta_lab.mine.module import pilot_run, shapes_of
 from rosetta_lab.models.load import apply_overrides, load_latents, load_observer
 from rosetta_lab.models.observer import Observer
 from rosetta_lab.models.units import Layer
-from rosetta_lab.run.device import chosen_device, timed, wait
+from rosetta_lab.run.device import best, chosen_device, forget_peak, peak_since, wait
 
 
 @dataclass
@@ -142,22 +141,13 @@ def measured(
     name: str, images: int, seconds: dict[str, float], peak: dict[str, float], device: str = "cpu"
 ) -> Iterator[None]:
     """Time a block, and take the highest memory within it, under ``name``."""
-    marks, status = Path("/proc/self/clear_refs"), Path("/proc/self/status")
-    if device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats(device)
-    elif marks.exists():
-        marks.write_text("5")  # the high-water mark starts again from what is in use now
+    forget_peak(device)
     wait(device)
     start = time.perf_counter()
     yield
     wait(device)
     seconds[name] = (time.perf_counter() - start) / images
-    if device.startswith("cuda"):
-        peak[name] = torch.cuda.max_memory_allocated(device) / 2**20
-        return
-    lines = status.read_text().splitlines() if status.exists() else []
-    kilobytes = [float(line.split()[1]) for line in lines if line.startswith("VmHWM")]
-    peak[name] = kilobytes[0] / 1024 if kilobytes else math.nan
+    peak[name] = peak_since(device) / 2**20
 
 
 def _shifted(layers: list[Layer], maps: dict[str, Tensor], groups: UnitGroups) -> dict[str, Tensor]:
@@ -234,15 +224,6 @@ def mm_rate(device: str, seconds: float = 1.0) -> float:
     size = 8192 if device.startswith("cuda") else 2048
     left, right = torch.randn(2, size, size, device=device)
     return 2.0 * size**3 / best(lambda: torch.mm(left, right), device, seconds)
-
-
-def best(work: Callable[[], object], device: str, seconds: float = 1.0) -> float:
-    """The shortest of as many timings as so many seconds allow, of three at least."""
-    work()
-    times = [timed(work, device) for _ in range(3)]
-    while sum(times) < seconds:
-        times.append(timed(work, device))
-    return min(times)
 
 
 def run(cfg: DictConfig) -> MiningBenchmark:

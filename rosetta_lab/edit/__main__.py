@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -29,14 +30,14 @@ from rosetta_lab.edit.setup import (
     control,
     filled_in,
     load_sources,
+    pose,
 )
 from rosetta_lab.errors import check_choice, check_count, say
 from rosetta_lab.files import atomic_write
 from rosetta_lab.functional.agreement import Normalization
 from rosetta_lab.invert.latent_files import metadata
 from rosetta_lab.invert.logged import loss_listener
-from rosetta_lab.invert.sources import reference
-from rosetta_lab.invert.units import OwnUnits, SeenUnits, own_units, target_units
+from rosetta_lab.invert.units import own_units, target_units
 from rosetta_lab.run.app import entry_point
 from rosetta_lab.run.trainer import make_trainer, one_device
 
@@ -70,14 +71,9 @@ def edit_images(cfg: DictConfig, mined: Mined, trainer: L.Trainer) -> EditRun:
     While it goes on, the trainer's loggers get the losses of every arm.
     """
     edit = load_edit(cfg)
-    sources, space = load_sources(cfg, mined, "w+" if edit.strength else "z")
+    sources, space = load_sources(cfg, mined, edit.space)
     edited, kept = chosen_units(cfg, mined)
-
-    def pose(units: OwnUnits | SeenUnits, others: OwnUnits | SeenUnits | None = None) -> Editing:
-        low = reference(mined.generator, cfg.reference_images, space, **mined.prior(cfg.psi))
-        how = {"keep": float(cfg.keep), "space": space, "psi": cfg.psi}
-        how |= {"seed": cfg.seed, "distribution": mined.distribution(cfg.psi)}
-        return Editing(mined.generator, edit, units, others, low, cfg.loss, **how)
+    posed = partial(pose, cfg, mined, edit, space)
 
     def optimised(arm: str, editing: Editing) -> EditArm:
         how = {key: cfg[key] for key in ("steps", "lr", "rampup", "rampdown")}
@@ -85,9 +81,9 @@ def edit_images(cfg: DictConfig, mined: Mined, trainer: L.Trainer) -> EditRun:
         listeners = [loss_listener(trainer, cfg.steps, prefix=f"{arm.replace(' ', '_')}/")]
         return run_arm(editing, sources, cfg.frames, listeners, **how)
 
-    how: Normalization = cfg.normalization or ("distance" if edit.strength else "cosine")
+    how: Normalization = cfg.normalization or edit.normalization
     others = target_units(cfg, mined, kept, how)
-    editing = pose(target_units(cfg, mined, edited, how), others)
+    editing = posed(target_units(cfg, mined, edited, how), others)
     before = own_images(editing, sources)
     looked_at = sources.pictures if cfg.origin == "models" else None
     run = EditRun(edit, sources, before, before if looked_at is None else looked_at)
@@ -95,9 +91,9 @@ def edit_images(cfg: DictConfig, mined: Mined, trainer: L.Trainer) -> EditRun:
     run.arms["rosetta"] = optimised("rosetta", editing)
     run.maps = example_maps(editing, sources, run.arms["rosetta"])
     if cfg.controls:
-        alike = pose(*control(cfg, mined, edited, kept, how))
+        alike = posed(*control(cfg, mined, edited, kept, how))
         run.arms["random units"] = optimised("random units", alike)
-        own = pose(own_units(mined, reference_units(edited)))
+        own = posed(own_units(mined, reference_units(edited)))
         run.arms["activations"] = direct_arm(own, sources)
     if cfg.concepts is not None or cfg.neurons is not None:
         add_selectivity(cfg, mined, run, editing)

@@ -13,6 +13,7 @@ from rosetta_lab.edit.arms import (
     ConceptStrengths,
     EditRun,
 )
+from rosetta_lab.edit.edits import Edit
 from rosetta_lab.edit.problem import Editing
 from rosetta_lab.edit.recipe import load_distance
 from rosetta_lab.files import path_of
@@ -84,6 +85,21 @@ def chosen_units(cfg: DictConfig, mined: Mined) -> tuple[Pairs, Pairs]:
     units = reference_units(edited)
     every = matched_pairs(mined.dictionary, **whole)
     return edited, {name: rows[~torch.isin(rows[:, 0], units)] for name, rows in every.items()}
+
+
+def pose(
+    cfg: DictConfig,
+    mined: Mined,
+    edit: Edit,
+    space: Space,
+    units: OwnUnits | SeenUnits,
+    others: OwnUnits | SeenUnits | None = None,
+) -> Editing:
+    """Poses the edit of some units, while others stay as they are."""
+    low = reference(mined.generator, cfg.reference_images, space, **mined.prior(cfg.psi))
+    how = {"keep": float(cfg.keep), "space": space, "psi": cfg.psi}
+    how |= {"seed": cfg.seed, "distribution": mined.distribution(cfg.psi)}
+    return Editing(mined.generator, edit, units, others, low, cfg.loss, **how)
 
 
 def control(

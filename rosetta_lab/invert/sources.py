@@ -34,6 +34,11 @@ class Sources:
     c: Tensor | None
     pictures: Tensor | None = None
 
+    def first(self, images: int) -> Sources:
+        """The first so many of them."""
+        c, pictures = (None if x is None else x[:images] for x in (self.c, self.pictures))
+        return Sources(self.ids[:images], self.latent[:images], c, pictures)
+
 
 @torch.no_grad()
 def in_space(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rosetta_lab.plan.optimisation import PAPER, OptimisationPlan
 from rosetta_lab.plan.plan import ModelPlan, Plan
 
 GIGA = 1e9
@@ -72,3 +73,34 @@ def warning(plan: Plan) -> str:
         f"passes and as few images at a time as there are; {plan.way.budget / GIGA:.1f} GB are "
         "allowed.\nRecord fewer layers (layers=) or look with fewer models (disc=)."
     )
+
+
+def optimisation_text(plan: OptimisationPlan) -> str:
+    """The memory and the time of inversions or edits, and a warning where they would not fit."""
+    together = min(plan.batch_size, plan.images)
+    images, steps = PAPER
+    one, all_ = plan.duration(1, 1), plan.duration(together, 1)
+    per_image = plan.duration(plan.images, plan.steps) / plan.images
+    lines = [
+        f"{plan.command} through {plan.generator} on {plan.device}: {plan.images:,} images, "
+        f"{plan.steps:,} steps of Adam for each, {together} at a time",
+        f"Memory: {gigabytes(plan.memory[0])} for one image at a time, "
+        f"{gigabytes(plan.memory[1])} for each more: {gigabytes(plan.peak)}, of "
+        f"{gigabytes(plan.available)} that are free",
+        f"Time: {all_:.3g} s for a step of {together} ({one:.3g} s for one image); "
+        f"{duration(per_image)} per image, "
+        f"{duration(plan.duration(plan.images, plan.steps))} in all",
+    ]
+    if plan.command == "invert":
+        lines.append(
+            f"  The paper's Table 1, {images:,} images of {steps:,} steps: "
+            f"{duration(plan.duration(images, steps))}, {plan.batch_size} at a time"
+        )
+    if not plan.fits:
+        lines.append("WARNING: it will not fit. Take fewer images at a time (batch_size=).")
+    return "\n".join(lines)
+
+
+def gigabytes(size: float) -> str:
+    """Bytes for people."""
+    return f"{size / GIGA:.2f} GB"
