@@ -6,13 +6,14 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
+from torch import Tensor
 
 from rosetta_lab.ablate.page import write_ablation
 from rosetta_lab.ablate.results import Row, rows_of
 from rosetta_lab.ablate.run import ablate_generator, ablate_models
 from rosetta_lab.ablate.tables import ablation_text, write_tables
 from rosetta_lab.ablate.units import choose
-from rosetta_lab.dictionary.mined import load_mined
+from rosetta_lab.dictionary.mined import load_mined_models, with_generator
 from rosetta_lab.errors import check_count, say
 from rosetta_lab.run.app import entry_point
 from rosetta_lab.run.trainer import make_trainer, one_device
@@ -25,20 +26,23 @@ def main(cfg: DictConfig) -> list[Row]:
     folder = Path(HydraConfig.get().runtime.output_dir)
     trainer = make_trainer(cfg, folder, bar=False)
     with one_device(trainer) as device:
-        mined = load_mined(cfg.dictionary, device, cfg.trust_sources)
-        cfg = mined.filled_in(cfg)
-        chosen = choose(mined, cfg.draws, cfg.seed, cfg.match)
-        generator, *names = chosen
-        models = mined.models(names)
+        found = load_mined_models(cfg.dictionary, device, cfg.trust_sources)
+        mined = with_generator(found) if found.dictionary.of_generator else None
+        chosen = choose(found, cfg.draws, cfg.seed, cfg.match)
+        own = found.dictionary.reference.name
+        models = found.models(name for name in chosen if mined is None or name != own)
         lost = ablate_models(cfg, mined, models, chosen)
-        lost[generator], pictures = ablate_generator(cfg, mined, models, chosen[generator])
+        pictures: dict[str, Tensor] = {}
+        if mined is not None:
+            cfg = mined.filled_in(cfg)
+            lost[own], pictures = ablate_generator(cfg, mined, models, chosen[own])
     rows = [
         row
         for name, losses in lost.items()
         for row in rows_of(name, chosen[name], losses, cfg.resamples, cfg.level, cfg.seed)
     ]
     write_tables(folder, rows, chosen)
-    page = write_ablation(folder, rows, chosen, pictures, cfg, mined.dictionary)
+    page = write_ablation(folder, rows, chosen, pictures, cfg, found.dictionary)
     means = {f"{r.model}/{r.figure}/{r.arm}": r.lost.mean for r in rows if r.lost is not None}
     for logger in trainer.loggers:
         logger.log_metrics(means)

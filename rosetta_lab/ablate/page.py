@@ -40,25 +40,26 @@ def write_ablation(
         folder: the run folder.
         rows: what was lost.
         chosen: the units, by model.
-        pictures: of the generator (n, 3, R, R) in [0, 1]: intact, and by arm.
+        pictures: of the generator (n, 3, R, R) in [0, 1]: intact, and by arm; empty without one.
         cfg: the run's configuration.
         dictionary: whose units were ablated.
 
     Returns:
         The path of ``index.html``. It is written last, so a page is never without its pictures.
     """
-    generator = dictionary.reference.name
+    generator = dictionary.reference.name if pictures else None
     lost = grouped(rows)
     parts = {"models": [key for key in lost if key[0] != generator]}
     parts["generator"] = [key for key in lost if key[0] == generator]
     names = {"intact": "intact", **ARMS}
     for arm in names:
-        for place, image in enumerate(pictures[arm]):
+        for place, image in enumerate(pictures.get(arm, ())):
             write_image(image, folder / "pictures" / f"{arm}-{place}.png")
     return write_document(
         folder / PAGE_NAME,
         "ablation.html.j2",
         generator=generator,
+        reference=dictionary.reference.name,
         neurons=len(dictionary.neurons),
         images=max((row.lost.of for row in rows if row.lost and row.model != generator), default=0),
         cfg=cfg,
@@ -74,7 +75,7 @@ def write_ablation(
         units=[UNIT_HEADS, *([name, *unit_cells(own)] for name, own in chosen.items())],
         cards=[
             [(words, f"pictures/{arm}-{place}.png") for arm, words in names.items()]
-            for place in range(len(pictures["intact"]))
+            for place in range(len(pictures.get("intact", ())))
         ],
         table_name=TABLE_NAME,
         results_name=RESULTS_NAME,

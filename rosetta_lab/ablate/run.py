@@ -14,24 +14,28 @@ from rosetta_lab.ablate.units import Chosen
 from rosetta_lab.dictionary.mined import Mined
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.invert.problem import TargetBatches
-from rosetta_lab.invert.setup import load_perceptual, load_targets
+from rosetta_lab.invert.setup import load_perceptual
 from rosetta_lab.invert.sources import Sources, reference
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
+from rosetta_lab.models.images import largest_input, load_targets
 
 
 def ablate_models(
     cfg: DictConfig,
-    mined: Mined,
+    mined: Mined | None,
     models: Mapping[str, DiscriminativeModel],
     chosen: Mapping[str, Chosen],
 ) -> dict[str, Losses]:
     """What every model loses on the images, by name.
 
+    Without a generator, images are as large as the models want them, and labels tell nothing.
+
     Raises:
         RosettaError: none of the images can be read.
     """
-    targets = load_targets(cfg, mined.generator)
-    classes = mined.generator.num_classes
+    size = largest_input(models.values()) if mined is None else mined.generator.resolution
+    targets = load_targets(cfg, size)
+    classes = 0 if mined is None else mined.generator.num_classes
     every = {name: ModelLosses(model, chosen[name], classes) for name, model in models.items()}
     found: dict[str, list[Losses]] = {name: [] for name in models}
     for batch in _shown(cfg, TargetBatches(targets, cfg.batch_size), "models"):

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from rosetta_lab.dictionary.mined import Mined
+from rosetta_lab.dictionary.mined import MinedModels
 from rosetta_lab.dictionary.pairs import matched_pairs, reference_units
 from rosetta_lab.dictionary.schema import ModelCard
 from rosetta_lab.dictionary.statistics import load_statistics
@@ -68,8 +68,8 @@ class Chosen:
         return float(scores[torch.cat(self.arms[arm])].mean())
 
 
-def choose(mined: Mined, draws: int, seed: int, match: Match = "mean") -> dict[str, Chosen]:
-    """The generator's units and every model's, by name, the generator's first.
+def choose(mined: MinedModels, draws: int, seed: int, match: Match = "mean") -> dict[str, Chosen]:
+    """The units of every model by name, those of the reference, such as a generator, first.
 
     Args:
         mined: the dictionary, whose neurons' matches are the Rosetta units.
@@ -92,7 +92,7 @@ def choose(mined: Mined, draws: int, seed: int, match: Match = "mean") -> dict[s
 
 
 def _chosen(
-    mined: Mined, card: ModelCard, rosetta: Tensor, draws: int, seed: int, match: Match
+    mined: MinedModels, card: ModelCard, rosetta: Tensor, draws: int, seed: int, match: Match
 ) -> Chosen:
     statistics, index = load_statistics(mined.folder, card.name, card.layers), card.units
     mean, variance = (

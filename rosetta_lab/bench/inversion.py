@@ -15,7 +15,8 @@ from rosetta_lab.invert.latent_code import LatentCode
 from rosetta_lab.invert.objective import Evaluation
 from rosetta_lab.invert.optimise import descend
 from rosetta_lab.invert.problem import Inversion, TargetBatch, TargetBatches
-from rosetta_lab.invert.setup import load_inversion, load_targets
+from rosetta_lab.invert.setup import load_inversion
+from rosetta_lab.models.images import load_targets
 
 WARM_UP = 2  # rounds that do not count
 WHOLE, SINGLE = "whole step", "one image at a time"
@@ -89,7 +90,7 @@ def run(cfg: DictConfig) -> InversionBenchmark:
     mined = load_mined(cfg.dictionary, device)
     cfg = mined.filled_in(cfg)
     inversion = load_inversion(cfg, mined)
-    targets = load_targets(cfg, mined.generator)
+    targets = load_targets(cfg, mined.generator.resolution)
     batch = TargetBatches(targets, cfg.batch_size)[0]
     singles = TargetBatches(targets, 1)
     count = len(batch.ids)

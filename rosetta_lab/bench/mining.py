@@ -231,7 +231,7 @@ def run(cfg: DictConfig) -> MiningBenchmark:
     cfg = apply_overrides(cfg)
     device = chosen_device(cfg.device)
     observer = load_observer(cfg).to(device)
-    latents = load_latents(cfg, observer.source.generator)
+    latents = load_latents(cfg, observer.generator)
     own, others = observer.reference, observer.others
 
     def batches(images: int, size: int) -> list[LatentBatch]:
@@ -307,9 +307,8 @@ class BareForward:
     @torch.no_grad()
     def __call__(self, batch: LatentBatch) -> None:
         batch = batch.to(next(self.observer.parameters()).device)
-        source = self.observer.source
-        generator = source.generator
-        images = generator(batch.z, generator.one_hot(batch.label), source.psi)
+        generator = self.observer.generator
+        images = generator(batch.z, generator.one_hot(batch.label), self.observer.source.psi)
         images = generator.to_unit_range(images)
         for model in self.observer.models.values():
             model(images)

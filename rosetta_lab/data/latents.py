@@ -10,36 +10,20 @@ from typing import Any, Literal
 import lightning as L
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Sampler
 
 from rosetta_lab.data.grouping import Grouping
+from rosetta_lab.data.inputs import Batch, Inputs
 from rosetta_lab.errors import RosettaError, check_count
 
 Distribution = Literal["normal", "truncated_normal"]
 
 
 @dataclass
-class LatentBatch:
-    """Latents of a batch: index (N,), z (N, z_dim), label (N,) or None without classes."""
+class LatentBatch(Batch):
+    """Latents of a batch (N, z_dim)."""
 
-    index: Tensor
     z: Tensor
-    label: Tensor | None
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def to(self, device: torch.device) -> LatentBatch:
-        """The same on a device."""
-        label = None if self.label is None else self.label.to(device)
-        return LatentBatch(self.index.to(device), self.z.to(device), label)
-
-    def split(self, size: int) -> Iterator[LatentBatch]:
-        """The same in batches of at most so many."""
-        for start in range(0, len(self), size):
-            part = slice(start, start + size)
-            label = None if self.label is None else self.label[part]
-            yield LatentBatch(self.index[part], self.z[part], label)
 
 
 def sample_z(
@@ -63,7 +47,7 @@ def sample_z(
     return (torch.erfinv(u * mass) * math.sqrt(2.0) * scale).float()
 
 
-class Latents(Dataset[LatentBatch]):
+class Latents(Inputs):
     """The latents of one run.
 
     Args:
@@ -121,13 +105,24 @@ class Latents(Dataset[LatentBatch]):
         label = None
         if self.classes:
             label = torch.tensor([self.classes[i % len(self.classes)] for i in indices])
-        return LatentBatch(torch.tensor(indices), torch.stack(z), label)
+        return LatentBatch(torch.tensor(indices), label, torch.stack(z))
 
-    def __getitem__(self, index: int) -> LatentBatch:
-        return self.batch([index])
+    def ingredients(self) -> dict[str, Any]:
+        return dict(vars(self))
 
-    def __getitems__(self, indices: list[int]) -> LatentBatch:
-        return self.batch(indices)
+    def caption(self, index: int, label: int | None, names: Sequence[str] | None) -> str:
+        return caption(index, label, names)
+
+
+def caption(index: int, label: Tensor | int | None, names: Sequence[str] | None) -> str:
+    """An image's number and its class: by name, where the generator's config has ``class_names``.
+
+    >>> caption(3, 1, ["bag", "coat"]), caption(3, 1, None), caption(3, None, None)
+    ('image 3, coat', 'image 3, class 1', 'image 3')
+    """
+    if label is None:
+        return f"image {index}"
+    return f"image {index}, {names[int(label)] if names else f'class {int(label)}'}"
 
 
 class Shard(Sampler[int]):
@@ -153,7 +148,7 @@ def as_is(batch: Any) -> Any:
 
 
 class LatentDataModule(L.LightningDataModule):
-    """Latents in batches, shared out over the processes.
+    """Latents, or given images, in batches, shared out over the processes.
 
     Args:
         latents: all of them.
@@ -165,7 +160,7 @@ class LatentDataModule(L.LightningDataModule):
 
     def __init__(
         self,
-        latents: Latents,
+        latents: Inputs,
         batch_size: int,
         grouping: Grouping | None = None,
         done: Callable[[int, int], int] = lambda rank, world: 0,
@@ -175,7 +170,7 @@ class LatentDataModule(L.LightningDataModule):
         self.latents, self.batch_size, self.done = latents, batch_size, done
         self.grouping = grouping or Grouping(len(latents))
 
-    def val_dataloader(self) -> DataLoader[LatentBatch]:
+    def val_dataloader(self) -> DataLoader[Batch]:
         rank, world = (
             (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         )

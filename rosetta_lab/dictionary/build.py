@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +20,8 @@ from rosetta_lab.errors import RosettaError
 from rosetta_lab.functional.matching import Neighbours, best_buddies, connected_components
 from rosetta_lab.models.observer import Observer
 from rosetta_lab.models.units import Layer, UnitIndex
+
+Clique = Mapping[str, Sequence[int]]  # model name to numbers of units that are all best buddies
 
 
 def model_cards(observer: Observer, shapes: Mapping[str, list[Layer]]) -> dict[str, ModelCard]:
@@ -45,6 +47,7 @@ def build_dictionary(
     k_gen: int,
     k_disc: int,
     stability: Mapping[int, float] | None = None,
+    cliques: Sequence[Clique] | None = None,
     **provenance: Any,
 ) -> RosettaDictionary:
     """Join matches through the reference model and cluster them (paper, sections 3.1 to 3.3).
@@ -58,12 +61,20 @@ def build_dictionary(
         k_gen: nearest reference units of the clustering.
         k_disc: nearest model units that each reference unit considered.
         stability: of the Rosetta units, by number; None where it was not measured.
+        cliques: the concepts instead, where every model's units were matched with every other's:
+            each Rosetta unit belongs to the strongest that it is in.
         provenance: the remaining fields of :class:`RosettaDictionary` (seed, num_images, config).
     """
 
-    def neuron(number: int, accepted: bool) -> RosettaNeuron:
+    def neuron(number: int, accepted: bool, clique: Clique | None = None) -> RosettaNeuron:
         matches = {
-            name: _matches(discriminative[name].units, judged, number, accepted)
+            name: _matches(
+                discriminative[name].units,
+                judged,
+                number,
+                accepted,
+                among=None if clique is None else clique[name],
+            )
             for name, judged in found.models.items()
         }
         return RosettaNeuron(
@@ -75,11 +86,16 @@ def build_dictionary(
             position_only=not accepted,
         )
 
-    neurons = [neuron(number, True) for number in found.rosetta]
+    if cliques is None:
+        neurons = [neuron(number, True) for number in found.rosetta]
+        clusters = _clusters(own, k_gen, found.rosetta)
+    else:
+        whole = [clique for clique in cliques if len(clique) == 1 + len(discriminative)]
+        neurons, clusters = _in_cliques(neuron, found.rosetta, whole, reference.name)
     others = [
         neuron(number, False) for number in sorted(set(found.candidates) - set(found.rosetta))
     ]
-    neurons, concepts = _sort(neurons, _clusters(own, k_gen, found.rosetta))
+    neurons, concepts = _sort(neurons, clusters)
     return RosettaDictionary(
         reference=reference,
         discriminative=dict(discriminative),
@@ -122,14 +138,40 @@ def check_k(units: Mapping[str, int], reference: str, k_gen: int, k_disc: int) -
             )
 
 
-def _matches(units: UnitIndex, judged: Judged, row: int, accepted: bool) -> list[Match]:
+def _in_cliques(
+    neuron: Callable[[int, bool, Clique], RosettaNeuron],
+    rosetta: Sequence[int],
+    cliques: Sequence[Clique],
+    reference: str,
+) -> tuple[list[RosettaNeuron], list[list[int]]]:
+    """Rosetta units with their matches in the strongest clique of each, and who shares one."""
+    neurons: list[RosettaNeuron] = []
+    members: dict[int, list[int]] = {}
+    for number in rosetta:
+        able = [place for place, clique in enumerate(cliques) if number in clique[reference]]
+        best = max(able, key=lambda place: (neuron(number, True, cliques[place]).score, -place))
+        members.setdefault(best, []).append(len(neurons))
+        neurons.append(neuron(number, True, cliques[best]))
+    return neurons, list(members.values())
+
+
+def _matches(
+    units: UnitIndex,
+    judged: Judged,
+    row: int,
+    accepted: bool,
+    among: Sequence[int] | None = None,
+) -> list[Match]:
     """A reference unit's best buddies in one model, best first, lower index first on ties."""
     buddies, scores = judged.buddies, judged.buddies.scores
     found = []
     for place in (buddies.pairs[:, 0] == row).nonzero().flatten().tolist():
         if accepted and not judged.kept[place]:
             continue
-        match = Match(*units[int(buddies.pairs[place, 1])], round(float(scores["r"][place]), 6))
+        column = int(buddies.pairs[place, 1])
+        if among is not None and column not in among:
+            continue
+        match = Match(*units[column], round(float(scores["r"][place]), 6))
         if judged.q is not None:
             match.r_position, match.r_centred, match.r_shuffled = (
                 round(float(scores[key][place]), 6) for key in ("position", "centred", "shuffled")

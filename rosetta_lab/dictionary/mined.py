@@ -59,23 +59,22 @@ class GeneratorEntry(Lenient):
 class MinedConfig(Lenient):
     """What a mining run's config tells whoever uses its dictionary."""
 
-    gen: GeneratorEntry
+    gen: GeneratorEntry | None = None
     disc: dict[Text, dict[Text, Any]]
     seed: Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)]
-    psi: Finite
+    psi: Finite | None = None
     classes: Annotated[list[int], Field(max_length=MOST_CLASSES)] | int | None = None
 
 
 @dataclass
-class Mined:
-    """A mining run.
+class MinedModels:
+    """A mining run's models that look at images.
 
     Attributes:
         dictionary: what it found.
         folder: where it is.
-        config: ``gen`` and ``disc`` entries, ``seed``, ``psi`` and perhaps ``classes``: checked,
+        config: ``disc`` and perhaps ``gen`` entries, ``seed``, ``psi`` and ``classes``: checked,
             without ``${...}``.
-        generator: on the device asked for.
         device: of the models.
         trust_sources: whether weights may be fetched that no config of the user's own names.
     """
@@ -83,9 +82,40 @@ class Mined:
     dictionary: RosettaDictionary
     folder: Path
     config: DictConfig
-    generator: Generator
     device: torch.device
     trust_sources: bool = False
+
+    def models(self, names: Iterable[str]) -> dict[str, DiscriminativeModel]:
+        """Discriminative models of the run, by name.
+
+        Raises:
+            RosettaError: the run had no such model.
+        """
+        entries = {}
+        for name in names:
+            if name not in self.config.disc:
+                raise RosettaError(
+                    f"{name}: the dictionary's run has no such model.\n"
+                    f"Choose from {', '.join(self.config.disc)}."
+                )
+            entries[name] = self.config.disc[name]
+        check_sources(map(unresolved, entries.values()), self.trust_sources)
+        with refusing("The dictionary's model"), advising(f"disc.NAME.{MINE_AGAIN}"):
+            models = load_models(entries, self.config.seed, DISCRIMINATIVE)
+        cards = dict(self.dictionary.discriminative)
+        if not self.dictionary.of_generator:
+            cards[self.dictionary.reference.name] = self.dictionary.reference
+        for name, model in models.items():
+            check_weights(model, cards.get(name))
+            check_layers(model.to(self.device), cards[name])
+        return models
+
+
+@dataclass(kw_only=True)
+class Mined(MinedModels):
+    """A mining run whose reference is its generator, which is on the device asked for."""
+
+    generator: Generator
 
     def images(self, count: int, seed: int, psi: float) -> Latents:
         """Latents of other images of the kind that was mined: of these classes, at some psi.
@@ -155,29 +185,6 @@ class Mined:
             "Choose another one, or null for the first model that does."
         )
 
-    def models(self, names: Iterable[str]) -> dict[str, DiscriminativeModel]:
-        """Discriminative models of the run, by name.
-
-        Raises:
-            RosettaError: the run had no such model.
-        """
-        entries = {}
-        for name in names:
-            if name not in self.config.disc:
-                raise RosettaError(
-                    f"{name}: the dictionary's run has no such model.\n"
-                    f"Choose from {', '.join(self.config.disc)}."
-                )
-            entries[name] = self.config.disc[name]
-        check_sources(map(unresolved, entries.values()), self.trust_sources)
-        with refusing("The dictionary's model"), advising(f"disc.NAME.{MINE_AGAIN}"):
-            models = load_models(entries, self.config.seed, DISCRIMINATIVE)
-        cards = self.dictionary.discriminative
-        for name, model in models.items():
-            check_weights(model, cards.get(name))
-            check_layers(model.to(self.device), cards[name])
-        return models
-
 
 @torch.no_grad()
 def class_count(entry: DictConfig) -> int:
@@ -205,28 +212,48 @@ def load_mined(
         trust_sources: fetch weights from wherever it says.
 
     Raises:
-        RosettaError: there is no dictionary, or its configuration asks for something that is
-            neither a generator nor a discriminative model, or for weights that would be fetched,
-            or that are not those of the mining run.
+        RosettaError: there is no dictionary, or not a generator's, or its configuration asks for
+            something that is neither a generator nor a discriminative model, or for weights that
+            would be fetched, or that are not those of the mining run.
     """
+    return with_generator(load_mined_models(source, device, trust_sources))
+
+
+def with_generator(found: MinedModels) -> Mined:
+    """A mining run with its generator, see :func:`load_mined`."""
+    dictionary, config = found.dictionary, found.config
+    if not dictionary.of_generator or not {"gen", "psi"} <= config.keys():
+        raise RosettaError(
+            f"{printable(str(found.folder))}: this dictionary has no generator to make images with:"
+            f" its reference is {printable(dictionary.reference.name)}.\n"
+            "Mine one with gen=NAME, and without reference=."
+        )
+    with refusing("The dictionary's generator"), advising(f"gen.{MINE_AGAIN}"):
+        generator = load_generator(config.gen, config.seed, GENERATORS)
+    check_weights(generator, dictionary.reference)
+    generator = generator.to(found.device)
+    check_layers(generator, dictionary.reference)
+    mined = Mined(**vars(found), generator=generator)
+    mined.images(1, 0, config.psi)  # tells now which classes there are not
+    return mined
+
+
+def load_mined_models(
+    source: str | Path, device: torch.device | str = "cpu", trust_sources: bool = False
+) -> MinedModels:
+    """Load a mining run as :func:`load_mined`, without its generator, which it need not have."""
     folder = dictionary_folder(source)
     dictionary = RosettaDictionary.load(folder)
     found = {key: dictionary.config.get(key) for key in MinedConfig.model_fields}
     check_closed({"gen": found["gen"], "disc": found["disc"]}, f"{FILE_NAME}: config")
     checked = check_record(MinedConfig, found, f"{FILE_NAME}: config")
     config = OmegaConf.create(checked.model_dump(exclude_none=True))
-    check_sources([checked.gen.model_dump()], trust_sources)
-    GENERATORS.find(checked.gen.network.get(TARGET))
+    if checked.gen is not None:
+        check_sources([checked.gen.model_dump()], trust_sources)
+        GENERATORS.find(checked.gen.network.get(TARGET))
     for entry in checked.disc.values():  # before anything is loaded
         DISCRIMINATIVE.find(entry.get(TARGET))
-    with refusing("The dictionary's generator"), advising(f"gen.{MINE_AGAIN}"):
-        generator = load_generator(config.gen, config.seed, GENERATORS)
-    check_weights(generator, dictionary.reference)
-    generator = generator.to(device)
-    check_layers(generator, dictionary.reference)
-    mined = Mined(dictionary, folder, config, generator, torch.device(device), trust_sources)
-    mined.images(1, 0, config.psi)  # tells now which classes there are not
-    return mined
+    return MinedModels(dictionary, folder, config, torch.device(device), trust_sources)
 
 
 @torch.no_grad()

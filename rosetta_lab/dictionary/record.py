@@ -135,6 +135,7 @@ def check_dictionary(record: Mapping[str, Any]) -> DictionaryRecord:
             f"concept {concept.id} of neurons {members}",
         )
     gen = found.config.get("gen", {})
+    gen = {} if gen is None else gen  # mined on images that were given
     classes = gen.get("class_names") if isinstance(gen, dict) else None
     _require(isinstance(gen, dict) and isinstance(classes, list | None), "config.gen")
     return found

@@ -154,6 +154,11 @@ class RosettaDictionary:
     evidence: dict[str, dict[str, Tensor]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
+    def of_generator(self) -> bool:
+        """Whether the reference is a generator, which no images reach."""
+        return self.reference.preprocess is None
+
+    @property
     def candidates(self) -> list[RosettaNeuron]:
         """All that the paper's rule finds: the Rosetta neurons, then what is matched by place."""
         return [*self.neurons, *self.position_only]

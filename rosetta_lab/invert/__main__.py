@@ -20,8 +20,9 @@ from rosetta_lab.invert.logged import log_curves
 from rosetta_lab.invert.page.index import write_inversions
 from rosetta_lab.invert.results import Results
 from rosetta_lab.invert.run import RecordedInversion, SharedOut
-from rosetta_lab.invert.setup import load_inversion, load_judge, load_targets, settings
+from rosetta_lab.invert.setup import load_inversion, load_judge, settings
 from rosetta_lab.invert.tables import figures_table, write_table
+from rosetta_lab.models.images import load_targets
 from rosetta_lab.run.app import entry_point
 from rosetta_lab.run.trainer import make_trainer
 
@@ -37,7 +38,7 @@ def main(cfg: DictConfig) -> float | None:
     cfg = mined.filled_in(cfg)
     inversion = load_inversion(cfg, mined)
     cfg.start = inversion.start
-    targets = load_targets(cfg, mined.generator)
+    targets = load_targets(cfg, mined.generator.resolution)
     results = Results(folder)
     data: SharedOut = instantiate(cfg.datamodule)(targets, results, settings(cfg))
     judge = load_judge(cfg, inversion.classifier, mined.device)

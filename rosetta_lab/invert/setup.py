@@ -9,15 +9,13 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from rosetta_lab.data.images import ImageFolder
 from rosetta_lab.dictionary.mined import Mined
 from rosetta_lab.dictionary.pairs import matched_pairs
-from rosetta_lab.errors import RosettaError, advising, check_choice
+from rosetta_lab.errors import advising, check_choice
 from rosetta_lab.functional.agreement import Normalization
 from rosetta_lab.invert.judge import Judge
 from rosetta_lab.invert.problem import Inversion
 from rosetta_lab.invert.units import RosettaUnits
-from rosetta_lab.models.base import Generator
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.models.perceptual import Perceptual
 from rosetta_lab.run.configs import WATCHING, plain, without
@@ -81,19 +79,3 @@ def settings(cfg: DictConfig) -> str:
     if precision := cfg.trainer.get("precision"):
         asked.trainer = {"precision": precision}
     return OmegaConf.to_yaml(asked, resolve=True)
-
-
-def load_targets(cfg: DictConfig, generator: Generator) -> Any:
-    """The images that a run's config asks for, at the generator's resolution.
-
-    Raises:
-        RosettaError: there are none, or it is not said where they are.
-    """
-    if cfg.images is not None:
-        return ImageFolder(cfg.images, generator.resolution)
-    if missing := sorted(OmegaConf.missing_keys(cfg.data)):
-        raise RosettaError(
-            f"data.{missing[0]} is not given.\n"
-            f"Name images=FILE or FOLDER, or data.{missing[0]}=... (see conf/data)."
-        )
-    return instantiate(cfg.data, size=generator.resolution)

@@ -10,17 +10,20 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 import rosetta_lab
+from rosetta_lab.data.inputs import GivenImages
 from rosetta_lab.dictionary.build import build_dictionary, check_k, model_cards
 from rosetta_lab.dictionary.evidence import find
 from rosetta_lab.dictionary.schema import RosettaDictionary
 from rosetta_lab.errors import say
 from rosetta_lab.mine import control
+from rosetta_lab.mine.outcome import checked_inputs, find_out
 from rosetta_lab.mine.page.examples import collect_examples
 from rosetta_lab.mine.page.index import write_page
+from rosetta_lab.mine.pairs import spanning, write_pairs
 from rosetta_lab.mine.passes import mine, save_statistics
 from rosetta_lab.mine.stability import measure_stability
 from rosetta_lab.mine.summary import summary_table
-from rosetta_lab.models.load import apply_overrides, load_latents, load_observer
+from rosetta_lab.models.load import apply_overrides, load_observer
 from rosetta_lab.run.app import entry_point
 from rosetta_lab.run.configs import WATCHING, plain, without
 from rosetta_lab.run.trainer import make_trainer
@@ -28,34 +31,34 @@ from rosetta_lab.run.trainer import make_trainer
 PAGE_BATCH = 2  # images at a time: few fit beside the largest networks
 
 
-@entry_point("mine")
+@entry_point("mine", optional=["gen"])
 def main(cfg: DictConfig) -> RosettaDictionary | None:
     started = time.monotonic()
     folder = Path(HydraConfig.get().runtime.output_dir)
     cfg = apply_overrides(cfg)
 
     observer = load_observer(cfg)
-    latents = load_latents(cfg, observer.source.generator)
+    inputs = checked_inputs(cfg, observer)
     trainer = make_trainer(cfg, folder)
     device = trainer.strategy.root_device
     tables = folder / "correlation" if cfg.save_tables else None
-    result, module = mine(cfg, observer.to(device), latents, trainer, tables)
+    outcome = find_out(cfg, observer.to(device), inputs, trainer, tables)
     mined = time.monotonic()
     untrained = None
     if cfg.control == "untrained":
         other, kept = control.untrained(cfg)
         random = control.beside(observer, other).to(device)
-        untrained, _ = mine(other, random, latents, trainer)
+        untrained, _ = mine(other, random, inputs, trainer)
     controlled = time.monotonic()
-    if result is None:
+    if outcome is None:
         return None
 
-    alive = {name: result.alive(name) for name in observer.networks}
+    result, found = outcome.result, outcome.found
+    alive = {name: result.alive(name) for name in observer.layers}
     own = observer.reference
     check_k({n: int(mask.sum()) for n, mask in alive.items()}, own, cfg.k_gen, cfg.k_disc)
-    found = find(result.matchings, cfg.k_disc, cfg.k_gen, cfg.max_fdr)
-    stability = measure_stability(result, found, module.grouping, cfg)
-    cards = model_cards(observer, module.shapes)
+    stability = measure_stability(outcome.parts, found, outcome.grouping)
+    cards = model_cards(observer, outcome.shapes)
     dictionary = build_dictionary(
         cards.pop(own),
         cards,
@@ -65,12 +68,15 @@ def main(cfg: DictConfig) -> RosettaDictionary | None:
         k_gen=cfg.k_gen,
         k_disc=cfg.k_disc,
         stability=stability.of_units if stability else None,
+        cliques=outcome.cliques,
         seed=cfg.seed,
-        num_images=cfg.num_images,
+        num_images=len(inputs),
         config=plain(without(cfg, WATCHING)),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         rosetta_lab=rosetta_lab.__version__,
     )
+    if isinstance(inputs, GivenImages):
+        dictionary.summary["images"] = {"sha256": inputs.content}
     if stability:
         dictionary.summary["stability"] = stability.to_dict()
     if result.rounding:
@@ -81,10 +87,13 @@ def main(cfg: DictConfig) -> RosettaDictionary | None:
     if untrained:
         found = find(untrained.matchings, cfg.k_disc, cfg.k_gen, cfg.max_fdr)
         dictionary.summary["controls"] = {"untrained": control.count(found, kept)}
-    save_statistics(folder, module, result)
+    if outcome.every and outcome.cliques is not None:
+        dictionary.summary["cliques"] = spanning(outcome.cliques)
+        write_pairs(folder, outcome.every, outcome.cliques)
+    save_statistics(folder, outcome.shapes, result)
     # Lightning leaves the models on the CPU.
     examples = collect_examples(
-        observer.to(device), latents, dictionary, cfg.page_images, PAGE_BATCH
+        observer.to(device), inputs, dictionary, cfg.page_images, PAGE_BATCH
     )
     dictionary.summary["seconds"] = {
         "mining": round(mined - started, 1),

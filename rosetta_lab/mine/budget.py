@@ -16,7 +16,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from rosetta_lab.data.latents import Latents
+from rosetta_lab.data.inputs import Inputs
 from rosetta_lab.errors import RosettaError, check_count
 from rosetta_lab.metrics.matching import BAND_BYTES
 from rosetta_lab.mine.null import Evidence
@@ -101,7 +101,7 @@ class Budget:
     Args:
         cfg: of the run.
         observer: its models on the ``meta`` device.
-        latents: what its images are made of.
+        inputs: what its models are shown.
         shapes: of the models' layers, the reference's first.
     """
 
@@ -109,14 +109,14 @@ class Budget:
         self,
         cfg: DictConfig,
         observer: Observer,
-        latents: Latents,
+        inputs: Inputs,
         shapes: dict[str, list[Layer]],
     ) -> None:
-        self.cfg, self.observer, self.latents = cfg, observer, latents
+        self.cfg, self.observer, self.inputs = cfg, observer, inputs
         self.reference = observer.reference
         self.groups = groups_of(shapes)
         self.evidence = Evidence.of(cfg)
-        self.grouping = self.evidence.grouping(len(latents), len(latents.classes), self.groups)
+        self.grouping = self.evidence.grouping(len(inputs), len(inputs.classes), self.groups)
         with MemoryMeter() as meter:
             meter.count((*observer.parameters(), *observer.buffers()))
             self.weights = meter.live
@@ -136,7 +136,7 @@ class Budget:
             sizes = self._choices("batch_size", [32])
         else:
             sizes = self._choices("batch_size", [1 << n for n in range(most.bit_length())])
-        sizes = sorted({min(size, len(self.latents)) for size in sizes})
+        sizes = sorted({min(size, len(self.inputs)) for size in sizes})
         number = self._fewest(passes, sizes[0], budget)
         memory = self.needs(number, sizes[0])
         way = Way(sizes[0], self.rows(number), memory, budget)
@@ -213,8 +213,8 @@ class Budget:
     def _batch(self, sums: Sums, batch_size: int) -> int:
         """Bytes that a batch takes at most beside weights and sums."""
         groups = self.grouping.groups  # which no batch parts
-        together = min(len(self.latents), max(batch_size, len(groups[0]), len(groups[-1])))
-        batch = self.latents.batch(list(range(min(batch_size, together))))
+        together = min(len(self.inputs), max(batch_size, len(groups[0]), len(groups[-1])))
+        batch = self.inputs.batch(list(range(min(batch_size, together))))
         with MemoryMeter() as meter:
             meter.count((*self.observer.parameters(), *self.observer.buffers()))
             meter.count(states(sums))

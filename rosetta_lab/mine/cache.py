@@ -19,7 +19,7 @@ import open_clip
 import timm
 import torch
 
-from rosetta_lab.data.latents import Latents
+from rosetta_lab.data.inputs import Inputs
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import cache_folder, load_tensors, replacing, save_tensors
 from rosetta_lab.mine.code import outside_code
@@ -36,24 +36,26 @@ ARITHMETIC = 5  # raise it whenever the same ingredients would give other number
 
 def fingerprint(
     observer: Observer,
-    latents: Latents,
-    psi: float,
+    inputs: Inputs,
+    psi: float | None,
     correlation: str,
     configs: Mapping[str, Any],
     batch_size: int,
     evidence: Evidence,
 ) -> str:
     """Hex digest of everything that the neighbours depend on."""
+    # The source is not recorded where the reference is another.
+    models = {"source": observer.source, **observer.models}
     ingredients = {
         "arithmetic": ARITHMETIC,
         "versions": [str(torch.__version__), timm.__version__, open_clip.__version__],
         "matmul": torch.get_float32_matmul_precision(),
         "configs": configs,
-        "code": outside_code(observer.networks.values(), configs),
-        "weights": {name: state_hash(model) for name, model in observer.networks.items()},
+        "code": outside_code(models.values(), configs),
+        "weights": {name: state_hash(model) for name, model in models.items()},
         "layers": observer.layers,
         "reference": observer.reference,  # keys are sorted: the order of the layers does not tell
-        "latents": dict(vars(latents)),
+        "inputs": inputs.ingredients(),
         "psi": psi,
         "evidence": asdict(evidence),
         # Averages of per-batch correlations depend on the batch; pooled sums do not.

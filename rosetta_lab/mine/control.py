@@ -13,24 +13,26 @@ from omegaconf import DictConfig
 
 from rosetta_lab.dictionary.build import null_summary
 from rosetta_lab.dictionary.evidence import Found, mean_of_best
+from rosetta_lab.models.images import reference_of
 from rosetta_lab.models.load import load_models, randomized
 from rosetta_lab.models.observer import Observer
 
 
 def untrained(cfg: DictConfig) -> tuple[DictConfig, list[str]]:
-    """A copy of a run's config whose discriminative models have random weights.
+    """A copy of a run's config whose discriminative models, but the reference, are untrained.
 
     Returns:
         The copy, and the names of models that stay as they are, since they have no ``weights``.
     """
     copy = cfg.copy()
-    copy.disc = {name: randomized(entry) for name, entry in cfg.disc.items()}
-    return copy, [name for name, entry in copy.disc.items() if "weights" not in entry]
+    own = reference_of(cfg)
+    copy.disc = {n: entry if n == own else randomized(entry) for n, entry in cfg.disc.items()}
+    return copy, [n for n, entry in copy.disc.items() if n != own and "weights" not in entry]
 
 
 def beside(observer: Observer, cfg: DictConfig) -> Observer:
     """Another config's models, looking at the images of the same source."""
-    return Observer(observer.source, load_models(cfg.disc, cfg.seed))
+    return Observer(observer.source, load_models(cfg.disc, cfg.seed), observer.reference)
 
 
 def count(found: Found, kept: list[str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from rosetta_lab.data.latents import LatentBatch
+from rosetta_lab.data.inputs import Batch
 from rosetta_lab.errors import RosettaError, check_choice
 from rosetta_lab.functional.products import Products
 from rosetta_lab.metrics.matching import bands, match, match_own
@@ -39,7 +39,7 @@ class MiningModule(L.LightningModule):
     Args:
         observer: the models and their layers.
         shapes: of the layers, see :func:`shapes_of`.
-        pilot: the first latents of the run. Before the pass, they are looked at for the mean
+        pilot: the first inputs of the run. Before the pass, they are looked at for the mean
             activation that is subtracted from every unit before anything is summed, which keeps
             float32 products accurate for units whose mean is far from zero.
         images: how many images the run has.
@@ -62,7 +62,7 @@ class MiningModule(L.LightningModule):
         self,
         observer: Observer,
         shapes: Mapping[str, list[Layer]],
-        pilot: LatentBatch,
+        pilot: Batch,
         images: int,
         correlation: Correlation = "pooled",
         evidence: Evidence | None = None,
@@ -124,7 +124,7 @@ class MiningModule(L.LightningModule):
             )
         self.started = time.monotonic()
 
-    def validation_step(self, batch: LatentBatch, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
         block, seen = self.grouping.block(int(batch.index[0])), Seen(self.sums, len(batch))
         self._look(batch, seen, block)
         orders = {k: v.to(self.device) for k, v in self.grouping.orders(batch.index.cpu()).items()}
@@ -143,7 +143,7 @@ class MiningModule(L.LightningModule):
         self.seen += len(batch)
         self.log_dict(self.progress(), prog_bar=True, on_step=True, on_epoch=False)
 
-    def _look(self, batch: LatentBatch, seen: Seen, block: int) -> None:
+    def _look(self, batch: Batch, seen: Seen, block: int) -> None:
         """Look at some images; at fewer at a time, from now on, where memory does not suffice."""
         if len(batch) > self.batch_size:
             for part in batch.split(self.batch_size):
@@ -168,7 +168,7 @@ class MiningModule(L.LightningModule):
             torch.cuda.empty_cache()
         self._look(batch, seen, block)
 
-    def _show(self, batch: LatentBatch, on_map: OnModelMap) -> None:
+    def _show(self, batch: Batch, on_map: OnModelMap) -> None:
         def checked(model: str, layer: str, maps: Tensor) -> None:
             check_finite(model, layer, maps)
             on_map(model, layer, maps)
@@ -233,12 +233,12 @@ def out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
-def shapes_of(observer: Observer, batch: LatentBatch) -> dict[str, list[Layer]]:
-    """Every model's layers, with the sizes of their maps, from any latents."""
+def shapes_of(observer: Observer, batch: Batch) -> dict[str, list[Layer]]:
+    """Every model's layers, with the sizes of their maps, from any inputs."""
     return observer.shapes(observer(batch, lambda model, layer, maps: maps.to("meta")))
 
 
-def pilot_run(observer: Observer, pilot: LatentBatch, batch_size: int) -> dict[str, Tensor]:
+def pilot_run(observer: Observer, pilot: Batch, batch_size: int) -> dict[str, Tensor]:
     """Means of every model's units over the pilot images, float32 (U,)."""
     means: dict[str, Tensor] = {}
     for part in pilot.split(batch_size):

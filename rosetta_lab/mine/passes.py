@@ -13,7 +13,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor
 
-from rosetta_lab.data.latents import LatentDataModule, Latents
+from rosetta_lab.data.inputs import Inputs
+from rosetta_lab.data.latents import LatentDataModule
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import save_tensors, tensor_in_rows
 from rosetta_lab.mine.budget import Budget, Way, bytes_of
@@ -23,7 +24,7 @@ from rosetta_lab.mine.null import Evidence
 from rosetta_lab.mine.result import MiningResult
 from rosetta_lab.models.meta import observer_without_memory
 from rosetta_lab.models.observer import Observer
-from rosetta_lab.models.units import Layer
+from rosetta_lab.models.units import Layer, UnitIndex
 from rosetta_lab.run.configs import plain
 
 log = logging.getLogger("rosetta_lab")
@@ -33,7 +34,7 @@ PILOT_IMAGES = 16
 def mine(
     cfg: DictConfig,
     observer: Observer,
-    latents: Latents,
+    inputs: Inputs,
     trainer: L.Trainer,
     tables: Path | None = None,
 ) -> tuple[MiningResult | None, MiningModule]:
@@ -44,12 +45,12 @@ def mine(
     Args:
         cfg: of the run.
         observer: its models.
-        latents: what their images are made of.
+        inputs: what they are shown.
         trainer: runs the passes.
         tables: folder for whole tables of r, which the first process writes; None for none.
     """
     # What is decided here has to be the same in every process: they meet in every pass.
-    evidence, shapes = Evidence.of(cfg), shapes_of(observer, latents.batch([0]))
+    evidence, shapes = Evidence.of(cfg), shapes_of(observer, inputs.batch([0]))
     how = {
         "gen": plain(cfg.gen),
         "disc": plain(cfg.disc),
@@ -57,16 +58,16 @@ def mine(
         "sums": cfg.sums,
         "products": cfg.products,
     }
-    key = fingerprint(observer, latents, cfg.psi, cfg.correlation, how, cfg.batch_size, evidence)
+    key = fingerprint(observer, inputs, cfg.psi, cfg.correlation, how, cfg.batch_size, evidence)
     cache = open_cache(key) if cfg.cache else None
     make = partial(
         instantiate(cfg.module),
         observer,
         shapes,
-        latents.batch(list(range(min(PILOT_IMAGES, len(latents))))),
-        len(latents),
+        inputs.batch(list(range(min(PILOT_IMAGES, len(inputs))))),
+        len(inputs),
         evidence=evidence,
-        classes=len(latents.classes),
+        classes=len(inputs.classes),
     )
     module: MiningModule = make()
     result = cache.load() if cache else None
@@ -76,7 +77,7 @@ def mine(
         if tables and first:
             cache.give_tables(shapes, tables)
         return result, module
-    way = way_of(cfg, observer, latents, shapes, trainer)
+    way = way_of(cfg, observer, inputs, shapes, trainer)
     passes, size = way.rows, way.batch_size
     found: list[MiningResult] = []
     shifts: dict[str, Tensor] | None = None
@@ -99,7 +100,7 @@ def mine(
                     shifts=shifts,
                 )
                 data: LatentDataModule = instantiate(cfg.datamodule)(
-                    latents,
+                    inputs,
                     batch_size=size,
                     grouping=module.grouping,
                     **({"done": unfinished.done} if unfinished else {}),
@@ -126,7 +127,7 @@ def mine(
 def way_of(
     cfg: DictConfig,
     observer: Observer,
-    latents: Latents,
+    inputs: Inputs,
     shapes: dict[str, list[Layer]],
     trainer: L.Trainer,
 ) -> Way:
@@ -145,7 +146,7 @@ def way_of(
         if cfg.row_blocks == "auto":
             cfg = cfg.copy()
             cfg.row_blocks = 1
-    way = Budget(cfg, observer_without_memory(cfg), latents, shapes).way(budget, str(device))
+    way = Budget(cfg, observer_without_memory(cfg), inputs, shapes).way(budget, str(device))
     giga = 1e9
     if not way.fits:
         raise RosettaError(
@@ -163,13 +164,13 @@ def way_of(
     return way
 
 
-def save_statistics(folder: Path, module: MiningModule, result: MiningResult) -> None:
+def save_statistics(folder: Path, shapes: Mapping[str, list[Layer]], result: MiningResult) -> None:
     """Write ``statistics.safetensors``."""
     statistics = {
-        f"{name}/{layer.name}/{kind}": values[groups.index.units(layer.name)]
-        for name, groups in module.groups.items()
+        f"{name}/{layer.name}/{kind}": values[UnitIndex(layers).units(layer.name)]
+        for name, layers in shapes.items()
         for kind, values in result.statistics[name].items()
-        for layer in groups.index.layers
+        for layer in layers
     }
     save_tensors(folder / "statistics.safetensors", statistics)
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import DictConfig
-
 from rosetta_lab.data.grouping import Grouping
-from rosetta_lab.dictionary.evidence import Found, find, returning
+from rosetta_lab.dictionary.evidence import Found, returning
 from rosetta_lab.functional.evidence import jaccard
 from rosetta_lab.mine.null import parts_of
-from rosetta_lab.mine.result import MiningResult
 
 
 @dataclass
@@ -47,13 +45,15 @@ class Stability:
 
 
 def measure_stability(
-    result: MiningResult, whole: Found, grouping: Grouping, cfg: DictConfig
+    parts: Mapping[str, Found], whole: Found, grouping: Grouping
 ) -> Stability | None:
-    """Match the parts of a run as the whole was matched; None where none were kept apart."""
-    parts = {
-        part: find(matchings, cfg.k_disc, cfg.k_gen, cfg.max_fdr)
-        for part, matchings in result.parts.items()
-    }
+    """Compare the parts of a run with each other and the whole; None where none were kept apart.
+
+    Args:
+        parts: what each of them finds, see :func:`rosetta_lab.mine.null.parts_of`.
+        whole: what all images find.
+        grouping: of the images.
+    """
     halves = {part: found for part, found in parts.items() if part.startswith("half")}
     if not halves:
         return None

@@ -55,6 +55,12 @@ def summary_table(dictionary: RosettaDictionary) -> str:
                 f"{len(dictionary.position_only)} are left out: they fire at the same places, "
                 "without evidence of the same content."
             )
+    if "cliques" in summary:
+        counts = ", ".join(f"{count} of {n} models" for n, count in summary["cliques"].items())
+        lines.append(
+            "Every model was the reference: units that are all best buddies form cliques, "
+            f"{counts or 'none'}; those of all are the concepts."
+        )
     if "stability" in summary:
         stable = summary["stability"]
         lines.append(

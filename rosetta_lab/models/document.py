@@ -70,7 +70,7 @@ def generator_section(name: str, card: dict[str, str]) -> str:
     """One generator."""
     cfg = composed(f"gen={name}", "disc=[resnet_fashion]")
     observer = observer_without_memory(cfg)
-    generator = observer.source.generator
+    generator = observer.generator
     rows = {
         "weights": f"`{cfg.gen.weights}`",
         "latents": latents(cfg, generator),

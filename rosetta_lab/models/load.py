@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import torch
 from hydra.errors import InstantiationException
@@ -14,6 +14,7 @@ from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, ListConfig, open_dict
 from torch import nn
 
+from rosetta_lab.data.inputs import GivenImages, Inputs
 from rosetta_lab.data.latents import Latents
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import content_digest
@@ -21,7 +22,14 @@ from rosetta_lab.models.base import Generator
 from rosetta_lab.models.checkpoints import build, load_weights, skeleton
 from rosetta_lab.models.checkpoints.told import open_arguments
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
-from rosetta_lab.models.observer import GeneratedImages, Observer
+from rosetta_lab.models.images import (
+    check_images,
+    entries_of,
+    largest_input,
+    load_targets,
+    reference_of,
+)
+from rosetta_lab.models.observer import GeneratedImages, Observer, ShownImages
 from rosetta_lab.run.configs import plain
 
 log = logging.getLogger("rosetta_lab")
@@ -125,7 +133,8 @@ def apply_overrides(cfg: DictConfig) -> DictConfig:
 
     Raises:
         RosettaError: there is no discriminative model; ``layers`` names a model that is not part of
-            the run, or is something else; ``weights`` is something else than null or random.
+            the run, or is something else; ``weights`` is something else than null or random; see
+            :func:`check_images`, too.
     """
     if not cfg.get("disc"):
         raise RosettaError(
@@ -133,13 +142,16 @@ def apply_overrides(cfg: DictConfig) -> DictConfig:
             "Name at least one, such as disc=[resnet_fashion]."
         )
     cfg = cfg.copy()
+    with open_dict(cfg):
+        cfg.gen = cfg.get("gen")  # gen=null leaves no key
     for name, entry in cfg.disc.items():
         if not isinstance(entry, Mapping):
             raise RosettaError(
                 f"disc.{name}={entry}: expected a model (_target_ and its arguments).\n"
                 f"Pass ~disc.{name} to leave it out."
             )
-    entries = {cfg.gen.name: cfg.gen, **cfg.disc}
+    check_images(cfg)
+    entries = entries_of(cfg)
     if cfg.weights not in (None, "random"):
         name = next(iter(cfg.disc), "NAME")
         raise RosettaError(
@@ -157,7 +169,7 @@ def apply_overrides(cfg: DictConfig) -> DictConfig:
     if not isinstance(layers, Mapping):
         raise RosettaError(
             f"layers={layers}: expected 'reference' or globs by model, such as "
-            f"layers='{{{cfg.gen.name}: [...]}}'."
+            f"layers='{{{next(iter(entries))}: [...]}}'."
         )
     with open_dict(cfg):
         for name, globs in layers.items():
@@ -171,7 +183,7 @@ def apply_overrides(cfg: DictConfig) -> DictConfig:
         cfg = random_weights(cfg)
     elif not cfg.pretrained:
         cfg = random_weights(cfg, "disc")
-    entries = {cfg.gen.name: cfg.gen, **cfg.disc}
+    entries = entries_of(cfg)
     random = [name for name, entry in entries.items() if entry.get("weights") == "random"]
     if random:
         log.warning("RANDOM WEIGHTS (%s): a test of the code, not a result.", ", ".join(random))
@@ -188,7 +200,7 @@ def random_weights(cfg: DictConfig, *kinds: Literal["gen", "disc"]) -> DictConfi
         kinds: of models; none for all of them.
     """
     cfg = cfg.copy()
-    if "gen" in kinds or not kinds:
+    if cfg.gen is not None and ("gen" in kinds or not kinds):
         cfg.gen = randomized(cfg.gen)
     if "disc" in kinds or not kinds:
         for name, entry in cfg.disc.items():
@@ -205,10 +217,29 @@ def randomized(entry: DictConfig) -> DictConfig:
 
 
 def load_observer(cfg: DictConfig) -> Observer:
-    """Generator, discriminative models and their layers, from a run's config."""
+    """The source of images, discriminative models and their layers, from a run's config."""
+    source = load_source(cfg)
+    return Observer(source, load_models(cfg.disc, cfg.seed), reference_of(cfg))
+
+
+def load_source(cfg: DictConfig) -> GeneratedImages | ShownImages:
+    """What makes a run's images: its generator, or nothing where they are given."""
+    if cfg.gen is None:
+        return ShownImages()
     generator = load_generator(cfg.gen, cfg.seed)
-    source = GeneratedImages(generator, cfg.gen.layers, cfg.gen.name, cfg.psi)
-    return Observer(source, load_models(cfg.disc, cfg.seed))
+    recorded = reference_of(cfg) == cfg.gen.name
+    return GeneratedImages(generator, cfg.gen.layers if recorded else None, cfg.gen.name, cfg.psi)
+
+
+def load_inputs(cfg: DictConfig, observer: Observer) -> Inputs:
+    """What a run's config asks its models to be shown: latents, or given images.
+
+    Images are squares, as large as the model wants them that wants them largest.
+    """
+    if isinstance(observer.source, GeneratedImages):
+        return load_latents(cfg, observer.source.generator)
+    models = cast(Iterable[DiscriminativeModel], observer.models.values())
+    return GivenImages(load_targets(cfg, largest_input(models)), cfg.num_images)
 
 
 def load_latents(cfg: DictConfig, generator: Generator) -> Latents:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from omegaconf import DictConfig
 
-from rosetta_lab.models.load import load_latents, load_observer, random_weights
+from rosetta_lab.models.load import load_inputs, load_observer, random_weights
 from rosetta_lab.models.observer import Observer
 from rosetta_lab.models.units import Layer
 
@@ -18,5 +18,5 @@ def observer_without_memory(cfg: DictConfig) -> Observer:
 
 def shapes_without_memory(cfg: DictConfig, observer: Observer) -> dict[str, list[Layer]]:
     """The recorded layers by model, from one image on the ``meta`` device."""
-    batch = load_latents(cfg, observer.source.generator).batch([0])
+    batch = load_inputs(cfg, observer).batch([0])
     return observer.shapes(observer(batch))

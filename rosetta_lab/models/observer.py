@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rosetta_lab.data.inputs import Batch, ImageBatch
 from rosetta_lab.data.latents import LatentBatch
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.models.base import Generator
@@ -38,12 +39,12 @@ class GeneratedImages(nn.Module):
 
     Args:
         generator: makes the images.
-        layers: globs over its modules.
+        layers: globs over its modules; None to record nothing of it.
         name: how it is called.
         psi: truncation.
 
     Attributes:
-        networks: the models that a source runs itself, by name.
+        networks: the models that a source runs itself and records, by name.
         layers: what it records of them.
 
     Raises:
@@ -53,23 +54,37 @@ class GeneratedImages(nn.Module):
     def __init__(
         self,
         generator: Generator,
-        layers: Sequence[str],
+        layers: Sequence[str] | None,
         name: str = "generator",
         psi: float = 1.0,
     ) -> None:
         super().__init__()
         self.generator, self.name, self.psi = generator, name, psi
-        self.networks = {name: generator}
-        self.layers = {name: resolve_layers(generator, layers, name)}
+        self.networks: dict[str, nn.Module] = {} if layers is None else {name: generator}
+        self.layers = {} if layers is None else {name: resolve_layers(generator, layers, name)}
 
     def forward(self, batch: LatentBatch, on_map: OnModelMap | None = None) -> Observation:
         """Images of latents, and what the generator does for them."""
         generator, name = self.generator, self.name
         latent = generator.map(batch.z, generator.one_hot(batch.label), self.psi)
         images, maps = generator.output_and_maps(
-            latent, self.layers[name], of_model(name, on_map), self.psi
+            latent, self.layers.get(name, []), of_model(name, on_map), self.psi
         )
-        return Observation(generator.to_unit_range(images), {name: maps})
+        seen = {name: maps} if name in self.layers else {}
+        return Observation(generator.to_unit_range(images), seen)
+
+
+class ShownImages(nn.Module):
+    """A source whose images are given; it has no model of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.networks: dict[str, nn.Module] = {}
+        self.layers: dict[str, list[str]] = {}
+
+    def forward(self, batch: ImageBatch, on_map: OnModelMap | None = None) -> Observation:
+        """The images of a batch."""
+        return Observation(batch.image, {})
 
 
 class Observer(nn.Module):
@@ -78,19 +93,20 @@ class Observer(nn.Module):
     Args:
         source: makes the images, and may show what models of its own do on the way.
         models: name to discriminative model; the names must differ from those of the source's.
-        reference: name of the model that all are compared with; None for the source's own.
+        reference: name of the model that all are compared with; None for the source's own, or the
+            first where it has none.
 
     Attributes:
         networks: all models by name, the reference first.
 
     Raises:
-        RosettaError: no models, a name used twice, no such reference, or a glob that matches
-            nothing.
+        RosettaError: no models, none beside the reference, a name used twice, no such reference,
+            or a glob that matches nothing.
     """
 
     def __init__(
         self,
-        source: GeneratedImages,
+        source: GeneratedImages | ShownImages,
         models: Mapping[str, DiscriminativeModel],
         reference: str | None = None,
     ) -> None:
@@ -105,6 +121,11 @@ class Observer(nn.Module):
             raise RosettaError(
                 f"reference={reference}: there is no such model in this run.\n"
                 f"Choose from {', '.join(everyone)}."
+            )
+        if len(everyone) < 2:
+            raise RosettaError(
+                f"disc=[{self.reference}]: there is no model to compare the reference with.\n"
+                "Name two discriminative models at least."
             )
         self.source = source
         self.models = nn.ModuleDict(models)
@@ -122,12 +143,18 @@ class Observer(nn.Module):
         return {name: known[name] for name in self.networks}
 
     @property
+    def generator(self) -> Generator:
+        """The source's, where it has one."""
+        assert isinstance(self.source, GeneratedImages)
+        return self.source.generator
+
+    @property
     def others(self) -> list[str]:
         """The names of all models but the reference."""
         return [name for name in self.networks if name != self.reference]
 
     @torch.no_grad()
-    def forward(self, batch: LatentBatch, on_map: OnModelMap | None = None) -> Observation:
+    def forward(self, batch: Batch, on_map: OnModelMap | None = None) -> Observation:
         """Show the images that the source makes of a batch to every model.
 
         Args:

@@ -35,7 +35,7 @@ def tell(plan: Any, form: str, text: Callable[[Any], str]) -> None:
     say(json.dumps(plan.to_dict(), indent=2) if form == "json" else text(plan))
 
 
-@entry_point("plan")
+@entry_point("plan", optional=["gen"])
 def mining(cfg: DictConfig) -> None:
     """Of rosetta_lab.mine."""
     check_choice("format", cfg.format, FORMATS)

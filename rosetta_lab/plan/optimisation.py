@@ -18,8 +18,9 @@ from rosetta_lab.errors import check_count
 from rosetta_lab.functional.agreement import Normalization
 from rosetta_lab.invert.optimise import Problem, descend
 from rosetta_lab.invert.problem import TargetBatches
-from rosetta_lab.invert.setup import load_inversion, load_targets
+from rosetta_lab.invert.setup import load_inversion
 from rosetta_lab.invert.units import target_units
+from rosetta_lab.models.images import load_targets
 from rosetta_lab.run.device import best, chosen_device, peak_of
 from rosetta_lab.run.memory import available_memory
 
@@ -88,7 +89,7 @@ def plan_inversion(cfg: DictConfig, device: str | None, measure: float) -> Optim
     check_count("steps", cfg.steps)
     mined = load_mined(cfg.dictionary, device, cfg.trust_sources)
     cfg = mined.filled_in(cfg)
-    inversion, targets = load_inversion(cfg, mined), load_targets(cfg, mined.generator)
+    inversion, targets = load_inversion(cfg, mined), load_targets(cfg, mined.generator.resolution)
     memory, seconds = measured(
         lambda images: inversion(TargetBatches(targets, images)[0]), len(targets), device, measure
     )

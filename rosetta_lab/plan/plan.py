@@ -12,7 +12,8 @@ from typing import Any
 from omegaconf import DictConfig
 
 from rosetta_lab.mine.budget import Budget, MemoryPlan, Way, bytes_of
-from rosetta_lab.models.load import load_latents
+from rosetta_lab.models.images import EVERY, entries_of
+from rosetta_lab.models.load import load_inputs
 from rosetta_lab.models.meta import observer_without_memory, shapes_without_memory
 from rosetta_lab.models.units import Layer
 from rosetta_lab.plan.rehearsal import Timing, measure_time
@@ -50,6 +51,7 @@ class Plan:
     available: int
     way: Way
     timing: Timing | None
+    rounds: int = 1  # with another reference each
 
     @property
     def memory(self) -> MemoryPlan:
@@ -61,7 +63,8 @@ class Plan:
         """For the whole run; None where nothing was measured."""
         if self.timing is None:
             return None
-        return len(self.way.rows) * self.timing.seconds(self.num_images, self.way.batch_size)
+        once = self.timing.seconds(self.num_images, self.way.batch_size)
+        return self.rounds * len(self.way.rows) * once
 
     @property
     def images_per_second(self) -> float | None:
@@ -105,12 +108,12 @@ def make_plan(cfg: DictConfig, device: str | None = None, measure: float = 0.0) 
     """
     device = chosen_device(device)
     observer = observer_without_memory(cfg)
-    latents = load_latents(cfg, observer.source.generator)
+    inputs = load_inputs(cfg, observer)
     shapes = shapes_without_memory(cfg, observer)
     available = available_memory(device)
-    finder = Budget(cfg, observer, latents, shapes)
+    finder = Budget(cfg, observer, inputs, shapes)
     way = finder.way(bytes_of(cfg.memory, device, finder.weights), device)
-    entries = {cfg.gen.name: cfg.gen, **cfg.disc}
+    entries = entries_of(cfg)
     models = [
         ModelPlan(
             name,
@@ -125,4 +128,5 @@ def make_plan(cfg: DictConfig, device: str | None = None, measure: float = 0.0) 
         print(MEASURED, file=sys.stderr)
         sums = finder.sums(way.rows[0], device)
         timing = measure_time(cfg, sums, device, way.batch_size, measure)
-    return Plan(models, len(latents), device, available, way, timing)
+    rounds = len(cfg.disc) if cfg.get("reference") == EVERY else 1
+    return Plan(models, len(inputs), device, available, way, timing, rounds)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rosetta_lab.mine.budget import rehearse, states
 from rosetta_lab.mine.sums import Sums
-from rosetta_lab.models.load import load_latents, load_observer, random_weights
+from rosetta_lab.models.load import load_inputs, load_observer, random_weights
 from rosetta_lab.models.observer import Observation, OnModelMap
 from rosetta_lab.run.device import timed
 
@@ -55,10 +55,10 @@ def measure_time(cfg: DictConfig, sums: Sums, device: str, limit: int, seconds: 
         seconds: to repeat each measurement for.
     """
     observer = load_observer(random_weights(cfg)).to(device)
-    latents = load_latents(cfg, observer.source.generator)
+    inputs = load_inputs(cfg, observer)
 
     def show(images: int) -> Callable[[], Observation]:
-        batch = latents.batch(list(range(images)))
+        batch = inputs.batch(list(range(images)))
         return lambda: observer(batch)
 
     images = 1

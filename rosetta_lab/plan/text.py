@@ -22,6 +22,11 @@ def plan_text(plan: Plan) -> str:
         f"free on {plan.device}": plan.available,
     }
     lines += ["Memory", *(f"  {what:<40}{size / GIGA:>10.2f} GB" for what, size in parts.items())]
+    if plan.rounds > 1:
+        lines.append(
+            f"  {plan.rounds} rounds over the images, each with another reference and half of the "
+            f"other models; reckoned as if {plan.models[0].name} met all of them every time."
+        )
     if len(way.rows) > 1:
         lines.append(
             f"  {len(way.rows)} passes over the images, each of some of {plan.models[0].name}'s "

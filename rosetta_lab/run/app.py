@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ from rosetta_lab.run.command_line import (
     check_keys,
     check_lists,
     empty_lists,
+    image_folders,
+    left_out,
     zoo_arguments,
 )
 from rosetta_lab.run.configs import check_room, follow_moves
@@ -37,8 +39,12 @@ from rosetta_lab.run.record import adopt_record, drop_record, held_record
 from rosetta_lab.run.resume import former_defaults, resumed_arguments
 
 
-def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:
+def entry_point(
+    config_name: str, optional: Sequence[str] = ()
+) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:
     """Decorator: a Hydra main that reads ``conf/<config_name>.yaml``.
+
+    ``optional`` are groups of which null is a choice.
 
     A :class:`RosettaError` is printed as it is, without a traceback, and the process exits with
     code 1, a sweep after its other jobs; ``HYDRA_FULL_ERROR=1`` brings the traceback back.
@@ -77,7 +83,9 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
             try:
                 typed = at_home([hidden(word) for word in sys.argv[1:]])
                 arguments = former_defaults(config_name, resumed_arguments(typed))
-                arguments = empty_lists(config_name, zoo_arguments(config_name, arguments))
+                arguments = left_out(arguments, optional)
+                arguments = image_folders(zoo_arguments(config_name, arguments))
+                arguments = empty_lists(config_name, arguments)
                 sys.argv[1:] = held_record(arguments)
                 check_room(config_name, sys.argv[1:])
                 check_lists(sys.argv[1:])

@@ -6,6 +6,7 @@ import argparse
 import difflib
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,31 @@ def empty_lists(config_name: str, arguments: list[str]) -> list[str]:
         if isinstance(members, list)
     }
     nothing = {f"{group}={value}": f"{group}=[]" for group in groups for value in ("null", "")}
+    return [nothing.get(word, word) for word in arguments]
+
+
+def image_folders(arguments: list[str]) -> list[str]:
+    """Command-line arguments with ``images=PATH`` for ``data=PATH`` of a file or folder.
+
+    A config of ``data`` goes before a folder of its name; ``data=./NAME`` is a folder's.
+    """
+    outside = outside_folders(arguments)
+    found = []
+    for word in arguments:
+        override = next(iter(parse([word])), None)
+        if override is not None and override.key_or_group == "data" and word.startswith("data="):
+            value = None if override.is_sweep_override() else override.value()
+            folders = group_folders(override, outside)
+            named = {path.stem for folder in folders for path in folder.glob("*.yaml")}
+            if isinstance(value, str) and value not in named and path_of(value).exists():
+                word = word.replace("data=", "images=", 1)
+        found.append(word)
+    return found
+
+
+def left_out(arguments: list[str], optional: Sequence[str]) -> list[str]:
+    """Command-line arguments with ``~group``, as Hydra calls it, for null where it is a choice."""
+    nothing = {f"{group}=null": f"~{group}" for group in optional}
     return [nothing.get(word, word) for word in arguments]
 
 

@@ -27,6 +27,7 @@ from rosetta_lab.run.foreign import (
     read_yaml,
 )
 
+NO_GROUP = re.compile(r"^~([A-Za-z0-9_-]+)$")  # how Hydra records gen=null
 # Of lightning.Trainer's arguments, those that a resumed run may have added.
 ADDED = ("benchmark", "detect_anomaly", "deterministic", "num_nodes", "precision")
 
@@ -61,6 +62,7 @@ def resumed_arguments(arguments: list[str]) -> list[str]:
     then = read_yaml(record)
     if not isinstance(then, list) or not all(isinstance(word, str) for word in then):
         raise RosettaError(f"{record}: expected a list of a run's arguments.")
+    then = [NO_GROUP.sub(r"\1=null", word) for word in then]
     kept = [word for word in then if word.split("=")[0].lstrip("+~") not in given]
     for word in kept:
         check_stored(word, outside_folders(arguments))

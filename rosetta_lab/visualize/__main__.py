@@ -8,6 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from torch import Tensor
 
+from rosetta_lab.data.latents import caption
 from rosetta_lab.dictionary.mined import EMBEDDED, Mined, load_mined
 from rosetta_lab.dictionary.pairs import matched_pairs
 from rosetta_lab.dictionary.schema import class_names
@@ -19,7 +20,6 @@ from rosetta_lab.invert.latent_files import metadata
 from rosetta_lab.invert.sources import Sources, from_seeds
 from rosetta_lab.invert.units import target_units
 from rosetta_lab.mine.page.concepts import ATLAS, link_atlas
-from rosetta_lab.mine.page.examples import caption
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.pages.document import PAGE_NAME
 from rosetta_lab.run.app import entry_point

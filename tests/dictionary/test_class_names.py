@@ -6,8 +6,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from rosetta_lab.data.fashion.scenes import CLASSES
+from rosetta_lab.data.latents import caption
 from rosetta_lab.files import asset_root
-from rosetta_lab.mine.page.examples import caption
 
 FASHION = sorted((asset_root() / "conf" / "gen").glob("*_fashion.yaml"))
 

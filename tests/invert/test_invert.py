@@ -277,7 +277,7 @@ def test_edits_start_from_the_tuned_generator(tmp_path: Path) -> None:
         (["steps=0"], "steps=0: expected a whole number from 1 on"),
         (["steps=many"], "steps=many: expected a whole number from 1 on"),
         (["batch_size=0"], "batch_size=0: expected a whole number from 1 on"),
-        (["data=imagenet_val"], "data.root is not given"),
+        (["data=imagenet_val"], "] - data.root is not given"),
         (["images=nowhere"], "no such file or folder of images"),
     ],
 )

@@ -272,7 +272,8 @@ def test_a_tuned_image_is_written_before_the_next_is_tuned(
     assert module.results.read("one")["tuned_psnr"] > 0.0
     # An edit of it starts from the generator as it was tuned.
     own = tmp_path / "results" / "two"
-    other = Mined(None, tmp_path, OmegaConf.create({"gen": {}}), copy.deepcopy(generator), "cpu")  # type: ignore[arg-type]
+    bare = OmegaConf.create({"gen": {}})
+    other = Mined(None, tmp_path, bare, "cpu", generator=copy.deepcopy(generator))  # type: ignore[arg-type]
     latent = {"file": str(own / "latent.safetensors"), "label": None}
     asked = {"images": None, "inversion": {}, "latent": latent, "space": None}
     sources, space = load_sources(OmegaConf.create(asked), other)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from commands import call
+from given import photos
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from planned import toy_run
@@ -237,3 +238,18 @@ def test_the_papers_models_run_end_to_end(tmp_path: Path) -> None:
         names = list(stream.keys())
         layer = next(name for name in names if "/synthesis.L13_" in name and "/count" in name)
         assert set(stream.get_tensor(layer).tolist()) == {2 * 32 * 32}
+
+
+def test_given_images_are_counted_and_not_looked_at(tmp_path: Path) -> None:
+    """Of many, the few that show sizes and bytes are read; here all but these are broken."""
+    folder = photos(tmp_path / "photos", 30)
+    for path in sorted(folder.iterdir())[8:]:
+        path.write_bytes(b"broken")
+    given = {"gen": None, "data": None, "images": str(folder), "psi": None}
+    plan = make_plan(toy_run(**given), "cpu")
+    assert plan.num_images == 30 and [model.name for model in plan.models] == ["a", "b"]
+    assert (plan.rounds, plan.way.batch_size) == (1, 8)
+    every = make_plan(toy_run(**given, reference="all"), "cpu", measure=0.01)
+    assert every.rounds == 2 and "2 rounds over the images" in plan_text(every)
+    timing = every.timing
+    assert timing is not None and every.seconds == pytest.approx(2 * timing.seconds(30, 8))

@@ -10,7 +10,7 @@ from commands import call, process
 
 import rosetta_lab.run.app  # noqa: F401  what the configs refer to
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.run.command_line import check_keys, check_lists
+from rosetta_lab.run.command_line import check_keys, check_lists, image_folders, left_out
 
 
 @pytest.mark.parametrize(
@@ -47,9 +47,9 @@ def test_keys_that_exist_pass(arguments: list[str]) -> None:
 @pytest.mark.parametrize(
     ("command", "argument", "message"),
     [
-        ("mine", "gen=null", "gen=null: there is no such choice.\n.*stylegan2_fashion"),
+        ("mine", "gen=null", "gen=null: there are no images to look at.\\n.*data=fashion_scenes"),
         ("mine", "disc=null", "disc.*there is no.*\n.*resnet_fashion"),
-        ("plan", "gen=null", "gen=null: there is no such choice.\n"),
+        ("plan", "gen=null", "gen=null: there are no images to look at.\\n"),
         ("invert", "zoo=null", "zoo=null: there is no such choice.\n.*embedded, paper"),
         ("edit", "zoo=null", "zoo=null: there is no such choice.\n.*embedded, paper"),
         ("edit", "edit=null", "edit=.*: nothing to do.\n.*edit=zoom"),
@@ -131,3 +131,18 @@ def test_help_shows_the_keys(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert "num_images: 1600" in done.stdout and "stylegan2_fashion" in done.stdout
     assert not list(tmp_path.iterdir())
+
+
+def test_data_names_a_config_or_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("samples", "my photos"):
+        (tmp_path / name).mkdir()
+    given = ["data=samples", "data=./samples", "data='my photos'", "data=nowhere", "k=3"]
+    taken = ["data=samples", "images=./samples", "images='my photos'", "data=nowhere", "k=3"]
+    assert image_folders(given) == taken
+    assert image_folders(["data=samples,./samples", "~data"]) == ["data=samples,./samples", "~data"]
+
+
+def test_null_leaves_a_group_out_where_it_is_a_choice() -> None:
+    given = ["gen=null", "data=null", "psi=null"]
+    assert left_out(given, ["gen"]) == ["~gen", "data=null", "psi=null"]

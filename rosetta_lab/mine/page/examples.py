@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from rosetta_lab.data.latents import Latents
+from rosetta_lab.data.inputs import Inputs
 from rosetta_lab.dictionary.schema import RosettaDictionary
 from rosetta_lab.models.observer import Observer
 from rosetta_lab.models.units import Unit
@@ -20,7 +19,7 @@ class Examples:
 
     Attributes:
         images: (E, 3, H, W) in [0, 1].
-        captions: one short text per image (its number, its class).
+        captions: one short text per image (its number, its class; its name).
         maps: model name and unit to activation maps (E, h, w), raw values. Holds every Rosetta
             neuron's own unit and its best match in every model. Maps may be non-square and
             smaller than the image; they always cover exactly the image.
@@ -33,7 +32,7 @@ class Examples:
 
 def collect_examples(
     observer: Observer,
-    latents: Latents,
+    inputs: Inputs,
     dictionary: RosettaDictionary,
     count: int = 64,
     batch_size: int = 16,
@@ -54,25 +53,13 @@ def collect_examples(
             shown = activation[:, channel].to("cpu", torch.float32, copy=True)
             maps.setdefault((model, Unit(layer, channel)), []).append(shown)
 
-    numbers = range(min(count, len(latents)))
+    numbers = range(min(count, len(inputs)))
     for start in range(0, len(numbers), batch_size):
-        batch = latents.batch(list(numbers[start : start + batch_size]))
+        batch = inputs.batch(list(numbers[start : start + batch_size]))
         images.append(observer(batch, keep).images.cpu())
         for place, index in enumerate(batch.index.tolist()):
-            captions.append(
-                caption(index, None if batch.label is None else batch.label[place], names)
-            )
+            label = None if batch.label is None else int(batch.label[place])
+            captions.append(inputs.caption(index, label, names))
     return Examples(
         torch.cat(images), captions, {key: torch.cat(parts) for key, parts in maps.items()}
     )
-
-
-def caption(index: int, label: Tensor | int | None, names: Sequence[str] | None) -> str:
-    """An image's number and its class: by name, where the generator's config has ``class_names``.
-
-    >>> caption(3, 1, ["bag", "coat"]), caption(3, 1, None), caption(3, None, None)
-    ('image 3, coat', 'image 3, class 1', 'image 3')
-    """
-    if label is None:
-        return f"image {index}"
-    return f"image {index}, {names[int(label)] if names else f'class {int(label)}'}"

@@ -57,6 +57,8 @@ def write_page(dictionary: RosettaDictionary, examples: Examples, folder: Path) 
         null=summary.get("null"),
         stability=summary.get("stability"),
         control=_control(dictionary),
+        given="images" in summary,
+        cliques=[[span, thousands(many)] for span, many in summary.get("cliques", {}).items()],
         histograms=histograms(_ordered(summary.get("histogram", {}), models)),
         content=_content(summary.get("null"), models),
         growth=_growth(summary.get("stability")),
