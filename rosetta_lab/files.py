@@ -25,6 +25,12 @@ PACKAGE = Path(__file__).parent
 # Of the disk: no space, quota, size, read-only.
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 CONTENT = "content_sha256"  # note of a safetensors file
+# Types with which anything can be calculated, as torch calls them. It has others, of four and eight
+# bits, that it can hardly do more with than store them.
+PLAIN = {
+    *("float16", "bfloat16", "float32", "float64", "bool"),
+    *("uint8", "int8", "int16", "int32", "int64"),
+}
 
 
 def asset_root() -> Path:
@@ -152,6 +158,8 @@ def check_tensors(
                 raise ValueError("it does not say what was written")
             for name in sorted(file.keys()):
                 tensor = file.get_tensor(name)
+                if not is_plain(tensor):
+                    raise ValueError(f"{name} is of {tensor.dtype}")
                 if expected is not None:
                     _add(digest, name, tensor)
                 if use is not None:
@@ -164,6 +172,11 @@ def check_tensors(
             "Expected a safetensors file that is whole: get it again, or run again what wrote it."
         ) from None
     return notes
+
+
+def is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor is of a type in :data:`PLAIN`."""
+    return str(tensor.dtype).removeprefix("torch.") in PLAIN
 
 
 def content_digest(tensors: Mapping[str, Tensor], notes: Mapping[str, str] | None = None) -> str:

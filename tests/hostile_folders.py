@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     marker = tmp_path / "marker"
     (shared / "evil.py").write_text(f"open({str(marker)!r}, 'w').close()\nclass Evil: pass\n")
     monkeypatch.syspath_prepend(str(shared))
+    monkeypatch.delitem(sys.modules, "evil", raising=False)  # whoever imports it again leaves one
     monkeypatch.setenv("SECRET", "s3cr3t")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     yield shared

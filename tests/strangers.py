@@ -7,7 +7,10 @@ has, leaves a marker.
 from __future__ import annotations
 
 import json
+import os
+import pickle
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,16 @@ NETWORK = "resnet_fashion"
 Change = Callable[[dict[str, Any]], Any]
 
 
+class Touch:
+    """Whose unpickling makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return os.system, (f"touch {self.path}",)
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of stored runs with a module beside them, where Python would find it."""
@@ -30,9 +43,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "from rosetta_lab.models.generators.stylegan2 import StyleGAN2\n"
         "class Evil(StyleGAN2): pass\n"
     )
+    (shared / "evil.pth").write_bytes(pickle.dumps(Touch(tmp_path / "marker")))
     monkeypatch.chdir(shared)
     monkeypatch.syspath_prepend(str(shared))
+    monkeypatch.delitem(sys.modules, "evil", raising=False)  # whoever imports it again leaves one
     monkeypatch.setenv("SECRET", "s3cr3t")
+    monkeypatch.setenv("KIND", "evil.Evil")
     return shared
 
 

@@ -7,6 +7,7 @@ for target in ImageFolder("my_photos", size=256):
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import warnings
 from collections import Counter
@@ -25,7 +26,12 @@ from torchvision.utils import save_image
 
 from rosetta_lab.data.folders import SUFFIXES, find_images, make_ids, tell
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.files import replacing
+from rosetta_lab.files import path_of, replacing
+
+log = logging.getLogger("rosetta_lab")
+# Of the formats that Pillow knows, those that the names in SUFFIXES stand for. What is in a file
+# tells its format, whatever its name; some others have Pillow start other programs (EPS).
+FORMATS = sorted({form for end, form in Image.registered_extensions().items() if end in SUFFIXES})
 
 
 @dataclass
@@ -62,11 +68,11 @@ def read_image(path: Path, size: int) -> Tensor:
     """Read an image file, crop its centre to a square and resize that with antialiasing.
 
     The orientation of EXIF is applied, transparent parts become white, grey becomes RGB, 16 bits
-    are kept where Pillow keeps them (grey images); of an animation it is the first picture. Colour
-    profiles are not applied.
+    are kept where Pillow keeps them (grey images); of an animation it is the first picture, which
+    is said. Colour profiles are not applied.
 
     Args:
-        path: any format that Pillow knows.
+        path: in one of ``FORMATS``.
         size: R, in pixels.
 
     Returns:
@@ -110,7 +116,10 @@ def open_image(path: Path, convert: Callable[[Image.Image], Image.Image]) -> Ima
         with warnings.catch_warnings():
             # Pillow warns from the size on at half of which it refuses; large photos are welcome.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as file:
+            with Image.open(path, formats=FORMATS) as file:
+                # Cameras put a small copy beside the picture (MPO), which nobody means.
+                if getattr(file, "is_animated", False) and file.format != "MPO":
+                    log.warning("%s: of its several pictures, the first is taken.", path)
                 return convert(ImageOps.exif_transpose(file))
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
@@ -186,7 +195,7 @@ class ImageFolder(Dataset[Target]):
     """
 
     def __init__(self, path: str | os.PathLike[str], size: int) -> None:
-        root, self.size = Path(str(path)).expanduser(), size
+        root, self.size = path_of(str(path)), size
         if root.is_file():
             self.files, folder = [root], root.parent
         else:
@@ -235,7 +244,7 @@ class ImageNetVal(Dataset[Target]):
         seed: int = 0,
         num_classes: int = 1000,
     ) -> None:
-        base, self.size = Path(root).expanduser(), size
+        base, self.size = path_of(str(root)), size
         if not base.is_dir():
             raise RosettaError(f"{base}: there is no such folder of ImageNet images.")
         entries = (entry for entry in base.iterdir() if not entry.name.startswith("."))

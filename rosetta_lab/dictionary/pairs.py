@@ -130,14 +130,15 @@ def pool_of(dictionary: RosettaDictionary, name: str, pool: Pool, seed: int = 0)
     known = dictionary.evidence.get(name)
     if pool == "best_buddies" or (pool == "accepted" and known is None):
         return every  # without a null, all of them are accepted
-    if known is None:
+    null = dictionary.summary.get("null")
+    if known is None or (null is None and pool != "decoys"):
         raise RosettaError(
             f"pool={pool}: this dictionary was mined without a null.\n"
             "Mine it again with null=shuffled, or choose pool=best_buddies."
         )
     if pool == "decoys":
         return known["decoys"]
-    accepted = known["q"] <= dictionary.summary["null"]["max_fdr"]
+    accepted = known["q"] <= null["max_fdr"]
     return every[accepted if pool == "accepted" else ~accepted]
 
 

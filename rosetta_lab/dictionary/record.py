@@ -17,6 +17,7 @@ from rosetta_lab.run.foreign import Strict, check_record
 DIGEST = "sha256"  # of a dictionary's record, in it
 LONGEST_NAME = 200  # of a model
 MOST_UNITS = 1 << 22  # of a model; the paper's largest has 111,000
+EVIDENCE = {"q", "decoys"}  # of a model's pairs, that pools are made of
 BEYOND = 1e-3  # what rounding may add to a correlation of 1
 Number = Annotated[int, Field(ge=0, lt=1 << 40)]
 Count = Annotated[int, Field(ge=1, lt=1 << 40)]
@@ -82,6 +83,18 @@ class ConceptRecord(Strict):
     score: R
 
 
+class NullRecord(Strict, extra="ignore"):
+    """What pairs were accepted by."""
+
+    max_fdr: Share
+
+
+class SummaryRecord(Strict, extra="ignore"):
+    """Of a dictionary's summary, what more than its page depends on."""
+
+    null: NullRecord | None = None
+
+
 class DictionaryRecord(Strict, extra="ignore"):
     """A ``dictionary.json``, of schema 1 or 2; ``generator`` in it is the reference model."""
 
@@ -105,6 +118,7 @@ def check_dictionary(record: Mapping[str, Any]) -> DictionaryRecord:
         RosettaError: a value is of another type or out of its range, or names what is not there.
     """
     found = check_record(DictionaryRecord, record, "Broken Rosetta dictionary")
+    check_record(SummaryRecord, found.summary, "Broken Rosetta dictionary: summary")
     channels = {
         name: {layer.name: layer.channels for layer in card.layers}
         for name, card in found.discriminative.items()
@@ -195,6 +209,7 @@ def check_pairs(
         _require(name in units and _indices(rows, 3, (own, units[name])), what)
         _require(bool((rows[:, 2] >= 0).all()), what)
     for name, values in evidence.items():
+        _require(values.keys() >= EVIDENCE, f"evidence of '{name}': only {sorted(values)}")
         for key, value in values.items():
             what = f"evidence '{key}' of '{name}'"
             if key == "decoys":

@@ -89,8 +89,8 @@ def read_latents(
 def _numbers(generator: Generator, stored: Tensor, name: str) -> Tensor:
     """A tensor of a file in the generator's precision."""
     like = next(generator.parameters())
-    found = like if stored.is_complex() else stored.to(like)
-    if stored.is_complex() or not found.isfinite().all():
+    found = stored.to(like)
+    if not found.isfinite().all():
         raise RosettaError(
             f"{name}: not all of it are finite numbers.\nName a file with latents that are."
         )

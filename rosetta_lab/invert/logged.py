@@ -80,7 +80,7 @@ def log_pictures(
 
     key = records[:KEY_IMAGES]
     for column, what in enumerate(("target", "inverted")):
-        pictures = [Image.open(files(record)[column]) for record in key]
+        pictures = [Image.open(files(record)[column], formats=["PNG"]) for record in key]
         logger.log_image(f"pictures/{what}", pictures, caption=[record["id"] for record in key])
     kinds = judged(records)
     rows = [

@@ -19,7 +19,7 @@ from rosetta_lab.data.latents import Latents
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import content_digest
 from rosetta_lab.models.base import Generator
-from rosetta_lab.models.checkpoints import build, load_weights, skeleton
+from rosetta_lab.models.checkpoints import build, load_weights, made
 from rosetta_lab.models.checkpoints.told import open_arguments
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.models.images import (
@@ -85,10 +85,11 @@ def load_generator(cfg: DictConfig, seed: int = 0, maker: Maker | None = None) -
         told = open_arguments(kind, given, weights.config, weights.source)
     torch.manual_seed(seed)
     make = partial(maker.make, cfg.network, **told)
-    if weights is None and not isinstance(maker, ByHydra):
-        skeleton(make)  # others' sizes, for which nothing accounts
-    generator: Generator = make() if weights is None else build(make, weights)
-    if weights is not None:
+    generator: Generator
+    if weights is None:  # of others' sizes nothing accounts for
+        generator = make() if isinstance(maker, ByHydra) else made(make)
+    else:
+        generator = build(make, weights)
         generator.source, generator.sha256 = weights.source, weights.sha256
     return generator.eval().requires_grad_(False)
 

@@ -11,13 +11,10 @@ import importlib
 import os
 from collections.abc import Iterable, Mapping
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
-import torch
-
 from rosetta_lab.errors import RosettaError, printable
-from rosetta_lab.models.checkpoints import skeleton
+from rosetta_lab.models.checkpoints import made
 from rosetta_lab.models.options import checked_options, models_in
 from rosetta_lab.run.configs import moved, unresolved
 from rosetta_lab.run.foreign import LOCAL, TARGET, check_closed, is_download, own_sources
@@ -79,9 +76,8 @@ class Kinds:
         for name in models_in(kind):
             options[name] = DISCRIMINATIVE.make(options[name])
         make = partial(kind, **(options | more))
-        if options.get("weights") == "random" and torch.get_default_device().type != "meta":
-            skeleton(make)  # refused before it takes memory
-        return make()
+        # What has weights is held to their size where it gets them.
+        return made(make) if options.get("weights") == "random" else make()
 
 
 GENERATORS = Kinds(
@@ -150,7 +146,7 @@ def _is_fetched(entry: Mapping[str, Any], weights: str) -> bool:
     if DISCRIMINATIVE.is_kind(target, "timm"):
         return weights == "pretrained"
     # open_clip's tags look like file names.
-    return DISCRIMINATIVE.is_kind(target, "open_clip") and not Path(weights).expanduser().is_file()
+    return DISCRIMINATIVE.is_kind(target, "open_clip") and not os.path.isfile(os.path.expanduser(weights))
 
 
 def _plugins() -> list[str]:
@@ -162,7 +158,7 @@ def _imported(path: str, base: str | None) -> type:
     module, _, name = path.rpartition(".")
     try:
         found: Any = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise RosettaError(
             f"{PLUGINS}: '{path}' cannot be imported ({error}).\n"
             "Install the package that it comes from."

@@ -99,7 +99,8 @@ def group_folders(override: Override, outside: list[str]) -> list[Path]:
     """
     group = override.key_or_group
     own = asset_root() / (group if group == "experiments" else f"conf/{group}")
-    return [f for f in (own, *(Path(root) / group for root in outside)) if f.is_dir()]
+    places = (own, *(Path(root) / group for root in outside))
+    return [place for place in places if os.path.isdir(place)]  # none where a name is too long
 
 
 def empty_lists(config_name: str, arguments: list[str]) -> list[str]:

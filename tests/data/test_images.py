@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from coloured import BLUE, GREEN, RED, corners, quadrants
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from rosetta_lab.data.images import (
     BrokenImage,
@@ -22,6 +22,7 @@ from rosetta_lab.data.images import (
     write_image,
 )
 from rosetta_lab.errors import RosettaError
+from rosetta_lab.invert.page.differences import write_difference
 
 
 def assert_near(found: list[tuple[int, ...]], expected: list[tuple[int, ...]], by: int) -> None:
@@ -164,10 +165,30 @@ def test_cmyk(tmp_path: Path) -> None:
     assert_near(corners(read_image(tmp_path / "a.jpg", 32)), [RED, GREEN, BLUE, BLUE], 15)
 
 
-def test_an_animation_gives_its_first_picture(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tiff"])
+def test_an_animation_gives_its_first_picture_and_it_is_said(
+    suffix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, how = tmp_path / f"a.{suffix}", {"lossless": True} if suffix == "webp" else {}
+    quadrants().save(tmp_path / f"b.{suffix}", **how)
+    read_image(tmp_path / f"b.{suffix}", 32)
+    assert not caplog.messages
     later = Image.new("RGB", (32, 32), "black")
-    quadrants().save(tmp_path / "a.gif", save_all=True, append_images=[later])
-    assert corners(read_image(tmp_path / "a.gif", 32)) == [RED, GREEN, BLUE, BLUE]
+    quadrants().save(path, save_all=True, append_images=[later], **how)
+    assert corners(read_image(path, 32)) == [RED, GREEN, BLUE, BLUE]
+    assert caplog.messages == [f"{path}: of its several pictures, the first is taken."]
+
+
+def test_programs_are_no_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostScript, which Pillow has Ghostscript run, whatever the file is called."""
+    ran: list[object] = []
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *how, **more: ran.append(how))
+    quadrants().save(tmp_path / "a.png", "EPS")
+    with pytest.raises(BrokenImage, match="unknown format"):
+        read_image(tmp_path / "a.png", 32)
+    with pytest.raises(BrokenImage, match="unreadable"):
+        write_difference(tmp_path / "a.png", tmp_path / "a.png", tmp_path / "b.png")
+    assert not ran
 
 
 # Broken files

@@ -11,6 +11,7 @@ from commands import call
 from safetensors.torch import save_file
 from strangers import NETWORK, Change, change, folder, model, nothing_ran, refusal  # noqa: F401
 
+from rosetta_lab.dictionary.pairs import matched_pairs
 from rosetta_lab.dictionary.schema import RosettaDictionary
 from rosetta_lab.dictionary.statistics import load_statistics
 from rosetta_lab.errors import RosettaError
@@ -55,6 +56,8 @@ BROKEN: dict[str, Change] = {
     "a layer without a size": lambda r: r["generator"]["layers"][0].update(height=-4),
     "k is 0": lambda r: r.update(k=0),
     "no images": lambda r: r.update(num_images=0),
+    "no line of acceptance": lambda r: r["summary"].update(null={"max_fdr": "0.05"}),
+    "a null that is none": lambda r: r["summary"].update(null=[1]),
     "no seed": lambda r: r.pop("seed"),
     "models in a list": lambda r: r.update(discriminative=[1]),
     "no mapping": lambda r: r.update(config=[1]),
@@ -111,17 +114,41 @@ def test_evidence_and_statistics_are_of_units_that_there_are(folder: Path) -> No
         "q": torch.tensor([0.5, 0.5]),
         "r": torch.tensor([torch.nan]),
         "decoys": torch.tensor([[0, -1]]),
+        "r_centred": torch.tensor([0.5]).to(torch.float8_e4m3fn),
+        "another": None,
     }.items():
-        save_file({f"{NETWORK}/{key}": values}, "mined/evidence.safetensors")
+        known = {"q": torch.tensor([0.5]), "decoys": torch.tensor([[0, 1]])}
+        save_file({f"{NETWORK}/{k}": x for k, x in known.items()}, "mined/evidence.safetensors")
+        RosettaDictionary.load("mined")
+        known = {"q": known["q"]} if values is None else known | {key: values}
+        save_file({f"{NETWORK}/{k}": x for k, x in known.items()}, "mined/evidence.safetensors")
         with pytest.raises(RosettaError) as error:
             RosettaDictionary.load("mined")
         refusal(error)
     Path("mined/evidence.safetensors").write_bytes(b"x")
     with pytest.raises(RosettaError):
         RosettaDictionary.load("mined")
+    for values in (torch.zeros(1).to(torch.float8_e5m2), torch.zeros(1, dtype=torch.complex64)):
+        save_file({"g/a/mean": values, "g/a/var": values}, "mined/statistics.safetensors")
+        with pytest.raises(RosettaError, match="is of torch") as error:
+            load_statistics(Path("mined"), "g")
+        refusal(error)
     for mean, var in (([0.0], [-1.0]), ([0.0], [torch.nan]), ([0.0, 1.0], [1.0])):
         tensors = {"g/a/mean": torch.tensor(mean), "g/a/var": torch.tensor(var)}
         save_file(tensors, "mined/statistics.safetensors")
         with pytest.raises(RosettaError) as error:
             load_statistics(Path("mined"), "g")
         refusal(error)
+
+
+def test_pairs_are_accepted_by_what_the_dictionary_says(folder: Path) -> None:
+    """One with evidence that does not say it was not mined by this program."""
+    save_file({NETWORK: torch.tensor([[0, 0, 1], [1, 1, 1]])}, "mined/best_buddies.safetensors")
+    known = {"q": torch.tensor([0.01, 0.5]), "decoys": torch.tensor([[0, 1]])}
+    save_file({f"{NETWORK}/{k}": x for k, x in known.items()}, "mined/evidence.safetensors")
+    with pytest.raises(RosettaError, match="without a null") as error:
+        matched_pairs(RosettaDictionary.load("mined"), NETWORK, "accepted")
+    refusal(error)
+    change(Path("mined/dictionary.json"), lambda r: r["summary"].update(null={"max_fdr": 0.05}))
+    found = matched_pairs(RosettaDictionary.load("mined"), NETWORK, "accepted")
+    assert found[NETWORK].tolist() == [[0, 0]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,7 @@ HOSTILE: dict[str, Change] = {
     "a class of another kind": model(_target_="rosetta_lab.edit.edits.Shift"),
     "a class that a module imported": model(_target_="rosetta_lab.models.load.DiscriminativeModel"),
     "another thing when it is used": model(_target_="${oc.select:weights,os.system}"),
+    "a class by a variable": model(_target_="${oc.env:KIND}"),
     "by its weights": model(_target_=f"${{oc.dict.values:{TIMM}}}", weights="random"),
     "a partial object": network(_partial_=True),
     "arguments by place": network(_args_=[1]),
@@ -96,9 +98,9 @@ HOSTILE: dict[str, Change] = {
         },
     ),
     "an unknown option": network(hook="evil"),
-    "open_clip unpickles": clip(model_kwargs={"weights_only": False}),
-    "open_clip reads a path": clip(model_kwargs={"pretrained_image_path": "evil.pt"}),
-    "open_clip's pretrained": clip(model_kwargs={"pretrained": "evil.pt"}),
+    "open_clip unpickles": clip(model_kwargs={"weights_only": False, "pretrained": "evil.pth"}),
+    "open_clip reads a path": clip(model_kwargs={"pretrained_image_path": "evil.pth"}),
+    "open_clip's pretrained": clip(model_kwargs={"pretrained": "evil.pth"}),
     "open_clip's text tower": clip(model_kwargs={"text_cfg": {"hf_model_name": "evil/evil"}}),
     "open_clip's image tower": clip(model_kwargs={"vision_cfg": {"timm_model_name": "x"}}),
     "open_clip's own text tower": clip(architecture="roberta-ViT-B-32"),
@@ -121,7 +123,8 @@ def test_a_dictionary_is_data(name: str, folder: Path) -> None:
     change(folder / "mined/dictionary.json", HOSTILE[name])
     with pytest.raises(RosettaError) as error:
         load_mined("mined").models([NETWORK])
-    refusal(error)
+    # For what it is, not since the library fails, a file is not there or weights do not fit.
+    assert re.search(r"; refused|is refused|random weights has more than", refusal(error))
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,16 @@ def test_a_recipe_is_data(text: str, folder: Path) -> None:
     refusal(error)
 
 
+def test_a_recipe_that_would_double_and_double(folder: Path) -> None:
+    lines = [f"a{i}: '${{a{i - 1}}}${{a{i - 1}}}'" for i in range(1, 40)]
+    text = "\n".join(["edit: {x: {_target_: shift}}", "a0: x", *lines, "space: '${a39}'"])
+    (folder / "recipe.yaml").write_text(text)
+    cfg = OmegaConf.create({"recipe": "recipe.yaml", "edit": {}, "space": "w"})
+    with pytest.raises(RosettaError, match="nothing in it is resolved") as error:
+        with_recipe(cfg)
+    refusal(error)
+
+
 def test_an_edit_refuses_a_strangers_recipe(folder: Path) -> None:
     recipe = folder / "edited/recipe.yaml"
     recipe.write_text(recipe.read_text().replace("rosetta_lab.edits.Shift", "evil.Evil"))

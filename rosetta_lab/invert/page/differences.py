@@ -22,7 +22,7 @@ LARGEST = 0.5  # difference that gets the lightest colour; the same for all, so 
 def _pixels(path: Path) -> npt.NDArray[np.float32]:
     """A picture that a run wrote (H, W, 3), which may be anybody's."""
     try:
-        with Image.open(path) as file:
+        with Image.open(path, formats=["PNG"]) as file:
             if file.width * file.height > MOST_PIXELS:
                 raise ValueError(f"{file.width} x {file.height} pixels")
             return np.asarray(file.convert("RGB"), dtype=np.float32)

@@ -6,9 +6,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rosetta_lab.models.checkpoints.convert import load_weights
-    from rosetta_lab.models.checkpoints.weights import Weights, build, load_into, skeleton
+    from rosetta_lab.models.checkpoints.weights import (
+        Weights,
+        build,
+        load_into,
+        made,
+        no_larger_than,
+        skeleton,
+    )
 
-__all__ = ["Weights", "build", "load_into", "load_weights", "skeleton"]
+__all__ = [
+    "Weights",
+    "build",
+    "load_into",
+    "load_weights",
+    "made",
+    "no_larger_than",
+    "skeleton",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -17,12 +17,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import safe_open
 from torch import Tensor
 
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.files import PACKAGE, cache_folder, save_tensors
+from rosetta_lab.files import PACKAGE, cache_folder, is_plain, save_tensors
 from rosetta_lab.models.checkpoints.budget import Budget
 from rosetta_lab.models.checkpoints.cache import (
     intact,
@@ -45,10 +44,6 @@ log = logging.getLogger(__name__)
 
 VERSION = 3  # of the conversions; a higher one makes cached files of a lower one be ignored
 FAMILIES = ("stylegan2", "stylegan3", "stylegan_xl", BIGGAN)
-PLAIN = {
-    *(torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.bool),
-    *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
-}
 # The package of the parent process, whatever else is installed under its name.
 CHILD = """
 import sys
@@ -169,7 +164,7 @@ def _read_safetensors(path: Path, subject: Path) -> tuple[dict[str, Tensor], dic
                 state[name_of(name)] = file.get_tensor(name)
             metadata = file.metadata() or {}
         for name, tensor in state.items():
-            if tensor.dtype not in PLAIN:
+            if not is_plain(tensor):
                 raise RosettaError(
                     f"{name} is of {tensor.dtype}; expected a plain tensor of numbers.\n"
                     "Get the weights in single or half precision."

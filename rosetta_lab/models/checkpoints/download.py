@@ -85,9 +85,10 @@ def _local(source: str) -> Path:
     """Path behind ``package://``, ``installed://``, ``file://`` or a plain path."""
     try:
         return _local_file(source)
-    except (ValueError, RuntimeError) as error:  # [ in a host; ~ of nobody
+    except (OSError, ValueError, RuntimeError) as error:  # too long; [ in a host; ~ of nobody
+        reason = error.strerror if isinstance(error, OSError) else error
         raise RosettaError(
-            f"{public(source)!r:.200} is no path: {error}.\n"
+            f"{public(source)!r:.200} is no path: {reason}.\n"
             "Pass weights=PATH with the path of a checkpoint."
         ) from error
 

@@ -58,7 +58,7 @@ def build(make: Callable[[], Network], weights: Weights) -> Network:
 
     Args:
         make: constructor with all of its arguments. One that needs the contents of its tensors
-            cannot be made on ``meta``; its sizes have to be one's own.
+            cannot be made on ``meta``, and is only held to the weights' size as it is made.
         weights: what it has to fit.
 
     Raises:
@@ -68,7 +68,8 @@ def build(make: Callable[[], Network], weights: Weights) -> Network:
     if found is not None:
         check_fit(found, weights)
     try:
-        network = make()
+        with no_larger_than(weights):
+            network = make()
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         if weights.config is None:
             raise
@@ -78,6 +79,17 @@ def build(make: Callable[[], Network], weights: Weights) -> Network:
         ) from error
     load_into(network, weights)
     return network
+
+
+def made(make: Callable[[], Network], weights: Weights | None = None) -> Network:
+    """The network that ``make`` makes, no larger than :func:`skeleton` allows, wherever it is made.
+
+    Raises:
+        RosettaError: see there.
+    """
+    skeleton(make, weights)
+    with no_larger_than(weights):
+        return make()
 
 
 def skeleton(make: Callable[[], Network], weights: Weights | None = None) -> Network | None:

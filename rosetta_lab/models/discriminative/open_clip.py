@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.models.checkpoints import Weights, load_into, load_weights, skeleton
+from rosetta_lab.models.checkpoints import (
+    Weights,
+    load_into,
+    load_weights,
+    no_larger_than,
+    skeleton,
+)
 from rosetta_lab.models.checkpoints.hub import load_from_hub
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.models.discriminative.timm import misfit
@@ -76,7 +82,7 @@ class OpenClipModel(DiscriminativeModel):
                 make = partial(open_clip.create_model, architecture, device="meta", **options)
                 skeleton(make, loaded)
         try:
-            with unwarned():
+            with unwarned(), nullcontext() if loaded is None else no_larger_than(loaded):
                 network = open_clip.create_model(
                     architecture,
                     path,

@@ -14,7 +14,7 @@ from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from rosetta_lab.errors import RosettaError, printable
-from rosetta_lab.models.checkpoints import Weights, load_weights, skeleton
+from rosetta_lab.models.checkpoints import Weights, load_weights, no_larger_than, skeleton
 from rosetta_lab.models.checkpoints.hub import load_from_hub
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.models.discriminative.timm_names import timm_names
@@ -160,9 +160,10 @@ def with_weights(architecture: str, loaded: Weights, options: dict[str, Any]) ->
         "label_offset": entry.label_offset if classes == entry.num_classes else 0,
     }
     try:
-        network: Any = timm.create_model(
-            architecture, True, pretrained_cfg_overlay=overlay, **options
-        )
+        with no_larger_than(loaded):
+            network: Any = timm.create_model(
+                architecture, True, pretrained_cfg_overlay=overlay, **options
+            )
     except (AssertionError, IndexError, KeyError, RuntimeError, ValueError) as error:
         raise misfit(loaded.source, architecture, error) from error
     network.pretrained_cfg.pop("state_dict")  # a second copy

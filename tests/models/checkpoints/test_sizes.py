@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.models.checkpoints import Weights, build, load_weights
+from rosetta_lab.models.checkpoints import made as within_bounds
 from rosetta_lab.models.checkpoints.told import open_arguments
 from rosetta_lab.models.generators.biggan_deep import BigGANDeep
 from rosetta_lab.models.generators.stylegan2 import StyleGAN2
@@ -169,6 +170,14 @@ class Counted(nn.Module):
         self.layer = nn.Linear(self.width, 1)
 
 
+class Large(nn.Module):
+    """One of 536 million numbers, likewise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(int(torch.ones(1)) << 15, 1 << 14)
+
+
 def weights_of(state: dict[str, Tensor]) -> Weights:
     return Weights(state, None, None, "somewhere.pth", "")
 
@@ -179,6 +188,10 @@ def test_a_network_that_cannot_be_made_on_meta() -> None:
     assert torch.equal(build(partial(Counted, 4), weights).layer.weight, state["weight"])
     with pytest.raises(RosettaError, match=r"layer\.weight \(1, 4\) instead of \(1, 5\)"):
         build(partial(Counted, 5), weights)
+    with pytest.raises(RosettaError, match="far larger than its 2 tensors of 5 numbers"):
+        build(partial(Counted, 1 << 23), weights)
+    with pytest.raises(RosettaError, match="random weights has more than 268,435,456 numbers"):
+        within_bounds(Large)
 
 
 def test_random_numbers_are_drawn_as_before() -> None:
