@@ -23,12 +23,13 @@ from rosetta_lab.models.options import Text, refusing
 from rosetta_lab.models.registry import DISCRIMINATIVE, GENERATORS, check_sources
 from rosetta_lab.models.units import INPUT_SUFFIX, Layer
 from rosetta_lab.run.configs import plain, unresolved
-from rosetta_lab.run.foreign import TARGET, Strict, check_closed, check_record
+from rosetta_lab.run.foreign import TARGET, Strict, check_closed, check_record, check_values
 
 EMBEDDED = PACKAGE / "zoo" / "dictionary"
 MINE_AGAIN = "weights=PATH to a new rosetta_lab.mine"  # what a dictionary names is not replaced
 LR = 0.1  # of inversions through a generator whose config names none
 MOST_CLASSES = 1 << 15
+MOST_VALUES = 1 << 16  # of all models' entries, which take a while to become a config
 Finite = Annotated[float, Field(ge=-1e6, le=1e6)]
 
 
@@ -245,7 +246,9 @@ def load_mined_models(
     folder = dictionary_folder(source)
     dictionary = RosettaDictionary.load(folder)
     found = {key: dictionary.config.get(key) for key in MinedConfig.model_fields}
-    check_closed({"gen": found["gen"], "disc": found["disc"]}, f"{FILE_NAME}: config")
+    models = {"gen": found["gen"], "disc": found["disc"]}
+    check_values(models, f"{FILE_NAME}: config", MOST_VALUES)
+    check_closed(models, f"{FILE_NAME}: config")
     checked = check_record(MinedConfig, found, f"{FILE_NAME}: config")
     config = OmegaConf.create(checked.model_dump(exclude_none=True))
     if checked.gen is not None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from pydantic import Field
 
 from rosetta_lab.edit.edits import Edit, compose
 from rosetta_lab.errors import RosettaError, printable
@@ -20,10 +21,38 @@ from rosetta_lab.models.perceptual import Perceptual
 from rosetta_lab.models.registry import PERCEPTUAL, Kinds, check_sources
 from rosetta_lab.run.command_line import parse
 from rosetta_lab.run.configs import NO_RESULT, all_moved, matters, plain, unresolved, without
-from rosetta_lab.run.foreign import TARGET, check_closed, read_yaml
+from rosetta_lab.run.foreign import TARGET, Strict, check_closed, check_record, read_yaml
 
 RECIPE = "recipe.yaml"
 WHOLE = ("edit", "perceptual")  # these stand instead of, not beside, the defaults
+
+
+class Lenient(Strict, extra="ignore"):
+    """Of what others wrote, the numbers on which it depends how long a run takes."""
+
+
+class LatentAsked(Lenient):
+    """``latent`` of a recipe: all images of its seeds are edited at once."""
+
+    seed: int | Annotated[list[int], Field(max_length=1000)] | None = None
+
+
+class InversionAsked(Lenient):
+    """``inversion`` of a recipe."""
+
+    steps: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+
+
+class Asked(Lenient):
+    """A recipe."""
+
+    steps: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    reference_images: Annotated[int, Field(ge=1, le=10_000)] = 1
+    frames: Annotated[int, Field(ge=0, le=10_000)] = 0
+    latent: LatentAsked = LatentAsked()
+    inversion: InversionAsked = InversionAsked()
+
+
 EDITS = Kinds(
     "rosetta_lab.edit.edits.Edit",
     {
@@ -58,6 +87,7 @@ def with_recipe(cfg: DictConfig, arguments: Sequence[str] = ()) -> DictConfig:
     if not isinstance(recipe, dict) or not isinstance(recipe.get("edit"), dict):
         raise RosettaError(f"{name}: it holds no edit.\nName the recipe.yaml of an edit's folder.")
     check_closed(recipe, name)
+    check_record(Asked, recipe, name)
     _check_targets(recipe, name)
     for key in recipe:
         if key in NO_RESULT:

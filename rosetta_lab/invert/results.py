@@ -23,7 +23,7 @@ from rosetta_lab.run.configs import same_results
 from rosetta_lab.run.foreign import LARGEST_YAML, read_json, read_text
 
 log = logging.getLogger("rosetta_lab")
-MOST_FIGURES, LONGEST_NAME, LARGEST = 200, 200, 1e300  # of a result; the last of a figure
+MOST_FIGURES, LONGEST_NAME, LARGEST = 200, 200, 1e30  # of a result; the last of a figure
 RESULT, IMAGE = "result.json", "inverted.png"
 FAILURES = "failures"  # RUN/failures/ID.txt says why an image has no result
 TARGET, START, SETTINGS = "target.png", "start.png", "settings.yaml"
@@ -85,7 +85,7 @@ class Results:
     def failure(self, name: str) -> str:
         """Why an image has no result, as the process noted that tried."""
         note = self._failure(name)
-        return note.read_text() if note.is_file() else "it was not tried"
+        return printable(read_text(note)) if note.is_file() else "it was not tried"
 
     def _failure(self, name: str) -> Path:
         return self.folder / FAILURES / f"{name}.txt"

@@ -146,7 +146,9 @@ def _is_fetched(entry: Mapping[str, Any], weights: str) -> bool:
     if DISCRIMINATIVE.is_kind(target, "timm"):
         return weights == "pretrained"
     # open_clip's tags look like file names.
-    return DISCRIMINATIVE.is_kind(target, "open_clip") and not os.path.isfile(os.path.expanduser(weights))
+    return DISCRIMINATIVE.is_kind(target, "open_clip") and not os.path.isfile(
+        os.path.expanduser(weights)
+    )
 
 
 def _plugins() -> list[str]:

@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from datetime import datetime
+from errno import EISDIR, ENOTDIR
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import PACKAGE, asset_root, path_of, unwritable
 from rosetta_lab.run.addresses import hidden
 from rosetta_lab.run.foreign import parse_yaml
+from rosetta_lab.run.record import HELD
 
 Configured = TypeVar("Configured", bound=DictConfig | ListConfig)
 
@@ -81,8 +83,19 @@ def check_room(config_name: str, arguments: list[str]) -> None:
         try:
             with tempfile.TemporaryFile(dir=there) as file:
                 file.write(bytes(1 << 14))
+            _check_notes(config_name, folder)
         except OSError as error:
             raise unwritable(folder, error) from error
+
+
+def _check_notes(config_name: str, folder: Path) -> None:
+    """Raise an OSError if Hydra could not write what it writes into a folder before a run."""
+    notes = (f"{HELD}/{name}.yaml" for name in ("config", "hydra", "overrides"))
+    for file in (folder / name for name in (*notes, f"{config_name}.log")):
+        if file.is_dir():
+            raise IsADirectoryError(EISDIR, f"{file.relative_to(folder)} in it is a folder")
+        if file.parent.exists() and not file.parent.is_dir():
+            raise NotADirectoryError(ENOTDIR, f"{HELD} in it is no folder")
 
 
 def plain(value: Any) -> Any:

@@ -166,13 +166,18 @@ def parse_yaml(text: str, name: str) -> Any:
     return found
 
 
-def check_values(value: Any, name: str) -> None:
+def check_values(value: Any, name: str, most: int = MOST_VALUES) -> None:
     """See that a record consists of plain values, and is neither huge nor deep.
+
+    Args:
+        value: the record.
+        name: for messages.
+        most: of the values in it.
 
     Raises:
         RosettaError: it is something else.
     """
-    left, level = MOST_VALUES, [value]
+    left, level = most, [value]
     for _ in range(DEEPEST):
         below: list[Any] = []
         for item in level:
@@ -188,6 +193,11 @@ def check_values(value: Any, name: str) -> None:
                 )
             elif isinstance(item, str) and not item.isascii():
                 _require_text(item, name)
+            elif isinstance(item, int) and item.bit_length() > 64:
+                raise RosettaError(
+                    f"{name}: holds a number of {item.bit_length()} bits.\n"
+                    "Expected whole numbers of 64 bits at most."
+                )
         left -= len(below)
         if not below:
             return
@@ -277,7 +287,8 @@ def own_sources() -> set[tuple[str | None, str]]:
     for root in roots:
         for group in ("gen", "disc", "perceptual"):
             for path in (root / group).glob("*.yaml"):
-                for _, entry in _walk(read_yaml(path), ""):
+                # The user's own may have anchors, and whatever else Hydra reads.
+                for _, entry in _walk(yaml.safe_load(path.read_text(encoding="utf-8")), ""):
                     if isinstance(entry, Mapping) and isinstance(entry.get("weights"), str):
                         found.add((entry.get("architecture"), public(entry["weights"])))
     return found

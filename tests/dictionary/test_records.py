@@ -129,7 +129,7 @@ def test_evidence_and_statistics_are_of_units_that_there_are(folder: Path) -> No
     with pytest.raises(RosettaError):
         RosettaDictionary.load("mined")
     for values in (torch.zeros(1).to(torch.float8_e5m2), torch.zeros(1, dtype=torch.complex64)):
-        save_file({"g/a/mean": values, "g/a/var": values}, "mined/statistics.safetensors")
+        save_file({"g/a/mean": values, "g/a/var": values.clone()}, "mined/statistics.safetensors")
         with pytest.raises(RosettaError, match="is of torch") as error:
             load_statistics(Path("mined"), "g")
         refusal(error)

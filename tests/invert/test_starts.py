@@ -75,6 +75,9 @@ def test_what_does_not_move_is_said_and_is_no_result(
     results.write(batch, found, [{"psnr": 10.0}])
     assert not results.done(batch.ids[0])
     assert "no gradient" in results.failure(batch.ids[0])
+    (tmp_path / "failures" / f"{batch.ids[0]}.txt").write_bytes(b"\xff")
+    with pytest.raises(RosettaError, match="cannot be read"):
+        results.failure(batch.ids[0])
     moved = optimise(Inversion(small, None, None, {"l2": 1.0})(batch), steps=3)
     results.write(batch, moved, [{"psnr": 10.0}])
     assert results.done(batch.ids[0])

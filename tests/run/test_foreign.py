@@ -20,6 +20,7 @@ from rosetta_lab.errors import RosettaError
 from rosetta_lab.models.discriminative.timm import TimmModel
 from rosetta_lab.models.load import load_models
 from rosetta_lab.models.registry import DISCRIMINATIVE, GENERATORS, PERCEPTUAL, check_sources
+from rosetta_lab.run import foreign
 from rosetta_lab.run.command_line import zoo_of
 
 # The fixtures are imported by name.
@@ -160,6 +161,7 @@ def test_commands_refuse_hostile_dictionaries(
         (clip(architecture="ViT-B-32", weights=OWN), "network is far larger than its 80 tensors"),
         (vgg(channels=[4096] * 4), "network is far larger than its 80 tensors"),
         (lambda r: r["config"].update(classes=[1] * 10**5), "at most 32768"),
+        (model(layers=["layer1.*"] * 10**5), "its values are too many"),
     ],
 )
 def test_sizes_that_a_dictionary_tells(how: Change, message: str, folder: Path) -> None:
@@ -209,10 +211,20 @@ def test_every_kind_is_there() -> None:
     assert EDITS.find("rosetta_lab.edits.Shift") is EDITS.find("shift")
 
 
-def test_sources_that_the_users_own_configs_name_are_fetched(tmp_path: Path) -> None:
+def test_sources_that_the_users_own_configs_name_are_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     own = {"_target_": TIMM, "architecture": "resnet50.tv_in1k", "weights": "pretrained"}
     url = "https://dl.fbaipublicfiles.com/dino/dino_resnet50_pretrain/dino_resnet50_pretrain.pth"
     check_sources([own, {"weights": url}, {"weights": "random"}, {"weights": "a/b.pkl"}], False)
+    (tmp_path / "disc").mkdir()  # a config of one's own may say things twice
+    (tmp_path / "disc/a.yaml").write_text(f"x: &x {{weights: '{url}y'}}\ny: *x\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(foreign, "asset_root", lambda: tmp_path / "none")
+        assert not foreign.own_sources()
+        (tmp_path / "none").symlink_to(tmp_path)
+        (tmp_path / "conf").symlink_to(tmp_path)
+        assert foreign.own_sources() == {(None, f"{url}y")}
     for other in (own | {"architecture": "resnet18"}, {"weights": f"{url}x"}):
         with pytest.raises(RosettaError, match="trust_sources=true") as error:
             check_sources([{"model": other}], False)

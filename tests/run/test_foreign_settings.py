@@ -58,6 +58,8 @@ from rosetta_lab.run.resume import former_defaults, resumed_arguments
         "k=1,2",
         "steps",
         "a=[",
+        f"seed={'9' * 4000}",
+        f"{'a' * 2000}={'${oc.env:SECRET}'}",
     ],
 )
 def test_stored_arguments_are_data(word: str, folder: Path) -> None:
@@ -87,6 +89,14 @@ def test_stored_arguments_name_keys_of_the_command(folder: Path) -> None:
     done = call("invert", "resume=inverted_plain", cwd=folder)
     assert done.returncode == 1
     assert "there is no key 'no'" in done.stderr
+
+
+def test_a_key_that_is_too_long_for_a_path_is_none(folder: Path) -> None:
+    record = folder / "inverted_plain/.hydra/overrides.yaml"
+    record.write_text(yaml.safe_dump([f"{'a' * 2000}=1"]))
+    done = call("invert", "resume=inverted_plain", cwd=folder)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "there is no key" in done.stderr
 
 
 def test_plain_arguments_are_resumed(folder: Path) -> None:

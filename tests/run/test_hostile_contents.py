@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import struct
+import threading
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -87,6 +88,8 @@ def test_neurons_without_matches(command: str, folder: Path) -> None:
     [
         *(("keep", "x"), ("steps", "x"), ("lr", {"a": 1}), ("psi", "x")),
         *(("concepts", ["x"]), ("latent", {"seed": "x"}), ("reference_images", -1)),
+        *(("reference_images", 10**7), ("steps", 10**12), ("frames", 10**9)),
+        *(("latent", {"seed": list(range(2000))}), ("inversion", {"steps": 10**12})),
         *(("matches", 3), ("loss", {"activation": "x"}), ("origin", [1]), ("space", 7)),
     ],
 )
@@ -147,6 +150,8 @@ MANY_FIGURES = json.dumps({"id": "coat_red"} | {f"f{i}": 1 for i in range(10**5)
         ("result.json", b'{"id": "coat_red", "label": 1e9, "psnr": 1}'),
         ("result.json", b'{"id": "coat_red", "psnr": "1", "ssim": null}'),
         ("result.json", b'{"id": "coat_red", "psnr": 1e999}'),
+        ("result.json", b'{"id": "coat_red", "psnr": 1e299, "ssim": -1e299}'),
+        ("result.json", b'{"id": "coat_red", "psnr": 1e29, "ssim": -1e29}'),
         ("result.json", b'{"id": "coat_red", "\x1b[2J": 1}'),
         ("result.json", MANY_FIGURES),
         ("target.png", b"no picture"),
@@ -192,10 +197,28 @@ def test_pipes_in_a_run(name: str, folder: Path) -> None:
     place.parent.mkdir(exist_ok=True)
     place.unlink(missing_ok=True)
     os.mkfifo(place)
-    assert opened("resume", folder).returncode == 1
+    done = threading.Event()
+
+    def let_go() -> None:
+        """End the wait at the other end of the pipe; who does not wait is not met here."""
+        while not done.wait(30):
+            os.close(os.open(place, os.O_RDWR | os.O_NONBLOCK))
+            waited.append(place)
+
+    waited: list[Path] = []
+    watch = threading.Thread(target=let_go, daemon=True)
+    watch.start()
+    try:
+        assert opened("resume", folder).returncode == 1
+    finally:
+        done.set()
+        watch.join()
+    assert not waited
 
 
-@pytest.mark.parametrize("name", ["csv/metrics.csv", "settings.yaml"])
+@pytest.mark.parametrize(
+    "name", ["csv/metrics.csv", "settings.yaml", "invert.log", ".hydra/resumed/config.yaml"]
+)
 def test_folders_in_the_place_of_files(name: str, folder: Path) -> None:
     place = folder / "inverted_all" / name
     place.unlink(missing_ok=True)
@@ -212,4 +235,9 @@ def test_links_of_wandb(folder: Path, tmp_path: Path) -> None:
     assert opened("compare", folder).returncode == 0
     assert opened("resume", folder).returncode == 0
     (logs.parents[1] / "run_id.txt").symlink_to(folder / "secret")
+    assert opened("resume", folder).returncode == 1
+
+
+def test_a_file_in_the_place_of_notes(folder: Path) -> None:
+    (folder / "inverted_all/.hydra/resumed").touch()
     assert opened("resume", folder).returncode == 1
