@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # it takes seconds, and what converts a checkpoint does witho
 PACKAGE = Path(__file__).parent
 # Of the disk: no space, quota, size, read-only.
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+FORMULA = ("=", "+", "-", "@", "\t", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 CONTENT = "content_sha256"  # note of a safetensors file
 # Types with which anything can be calculated, as torch calls them. It has others, of four and eight
 # bits, that it can hardly do more with than store them.
@@ -92,14 +93,15 @@ def write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:
 
 
 def _cell(value: object) -> object:
-    """A cell's value. Spreadsheets compute a text that begins with one of these signs."""
+    """A cell's value. Spreadsheets compute a text that begins with one of these signs, of any
+    width."""
     if not isinstance(value, str):
         return value
     shown = visible(value)
     try:
         float(value)
     except ValueError:
-        return f"'{shown}" if shown.startswith(("=", "+", "-", "@", "\t")) else shown
+        return f"'{shown}" if shown.startswith(FORMULA) else shown
     return shown
 
 

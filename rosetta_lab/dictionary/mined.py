@@ -29,7 +29,7 @@ EMBEDDED = PACKAGE / "zoo" / "dictionary"
 MINE_AGAIN = "weights=PATH to a new rosetta_lab.mine"  # what a dictionary names is not replaced
 LR = 0.1  # of inversions through a generator whose config names none
 MOST_CLASSES = 1 << 15
-MOST_VALUES = 1 << 16  # of all models' entries, which take a while to become a config
+MOST_VALUES = 40_000  # of all models' entries, which take a while to become a config
 Finite = Annotated[float, Field(ge=-1e6, le=1e6)]
 
 

@@ -16,6 +16,7 @@ from rosetta_lab.run.foreign import Strict, check_record
 
 DIGEST = "sha256"  # of a dictionary's record, in it
 LONGEST_NAME = 200  # of a model
+MOST_MODELS = 100
 MOST_UNITS = 1 << 22  # of a model; the paper's largest has 111,000
 EVIDENCE = {"q", "decoys"}  # of a model's pairs, that pools are made of
 BEYOND = 1e-3  # what rounding may add to a correlation of 1
@@ -106,7 +107,7 @@ class DictionaryRecord(Strict, extra="ignore"):
     created: str
     rosetta_lab: str
     generator: CardRecord
-    discriminative: dict[str, CardRecord]
+    discriminative: Annotated[dict[str, CardRecord], Field(max_length=MOST_MODELS)]
     neurons: list[NeuronRecord]
     concepts: list[ConceptRecord]
 

@@ -22,6 +22,7 @@ from rosetta_lab.run.foreign import Strict, check_record
 
 Text = Annotated[str, Field(max_length=1024)]
 Size = Annotated[int, Field(ge=1, le=4096)]
+Pixels = Annotated[int, Field(ge=1, le=1536)]  # of an image's side, which costs its square
 Count = Annotated[int, Field(ge=0, le=1 << 20)]
 Depth = Annotated[int, Field(ge=1, le=200)]
 Architecture = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=200)]
@@ -30,7 +31,7 @@ Architecture = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=200
 class PreprocessOptions(Strict):
     """Of :class:`rosetta_lab.models.preprocess.Preprocess`."""
 
-    size: Size | tuple[Size, Size]
+    size: Pixels | tuple[Pixels, Pixels]
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)

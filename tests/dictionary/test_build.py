@@ -6,6 +6,7 @@ import pytest
 import torch
 from matched import dictionary_of
 
+from rosetta_lab.dictionary.build import check_k
 from rosetta_lab.dictionary.schema import ModelCard, RosettaDictionary
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.models.units import Layer, Unit
@@ -73,6 +74,13 @@ def test_k_that_does_not_fit(k: int) -> None:
     with pytest.raises(RosettaError, match=r"k_disc=\d.*a: it has 4 units") as error:
         small_dictionary(k_disc=k)
     assert "between 1 and 4" in str(error.value)
+
+
+def test_no_k_fits_a_model_none_of_whose_units_varies() -> None:
+    """There is nothing between 1 and 0 to choose from."""
+    with pytest.raises(RosettaError, match="a: none of its recorded units varies") as error:
+        check_k({"g": 4, "a": 0}, "g", 1, 1)
+    assert "between" not in str(error.value) and "layers=" in str(error.value)
 
 
 def test_dictionary_round_trip(tmp_path) -> None:

@@ -52,6 +52,10 @@ BROKEN: dict[str, Change] = {
         r["discriminative"].update(all=r["discriminative"].pop(NETWORK)),
         [n["matches"].update(all=n["matches"].pop(NETWORK)) for n in r["neurons"]],
     ),
+    "very many models": lambda r: (
+        r["discriminative"].update({f"x{i}": r["discriminative"][NETWORK] for i in range(200)}),
+        [n["matches"].update({f"x{i}": [] for i in range(200)}) for n in r["neurons"]],
+    ),
     "a layer without units": lambda r: r["generator"]["layers"][0].update(channels=0),
     "a layer without a size": lambda r: r["generator"]["layers"][0].update(height=-4),
     "k is 0": lambda r: r.update(k=0),

@@ -256,7 +256,7 @@ def test_without_a_logger(word: str, folder: Path) -> None:
 
 
 def test_tables_hold_no_formulas(tmp_path: Path) -> None:
-    signs = ["=1+1", "+x", "-x", "@x", "\tx"]
+    signs = ["=1+1", "+x", "-x", "@x", "\tx", "\uff1d1+1", "\uff20x"]
     rows = [["id", *signs], [*signs, -1.5], ["-1.5", "+3", None, float("nan"), "a=b", 7]]
     rows += [["a\rb", "\x1b[2J", "a\nb", "\ud800"]]
     write_csv(tmp_path / "table.csv", rows)

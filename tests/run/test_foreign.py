@@ -85,6 +85,7 @@ HOSTILE: dict[str, Change] = {
     "a boolean for a number": model(model_kwargs={"num_classes": True}),
     "a text for a number": model(model_kwargs={"num_classes": "10"}),
     "a huge image": model(preprocess={"size": 10**9}),
+    "an image of many pixels": model(preprocess={"size": 2048}),
     "a huge network": network(img_resolution=2**40),
     "a huge network without weights": model(
         architecture="vit_huge_patch14_clip_224", weights="random", model_kwargs=None

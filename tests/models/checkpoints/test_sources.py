@@ -214,6 +214,8 @@ def test_local_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("package://zoo/weights/nothing.safetensors", "nothing.safetensors"),
         ("package://../README.md", "outside the package"),
         ("s3://bucket/model.pkl", "unknown scheme 's3'"),
+        ("x" * 1000, "is no path: File name too long"),
+        (f"file:///{'a/' * 3000}", "is no path: File name too long"),
     ],
 )
 def test_sources_that_lead_nowhere(source: str, wanted: str) -> None:
