@@ -130,8 +130,8 @@ def pool_of(dictionary: RosettaDictionary, name: str, pool: Pool, seed: int = 0)
     known = dictionary.evidence.get(name)
     if pool == "best_buddies" or (pool == "accepted" and known is None):
         return every  # without a null, all of them are accepted
-    null = dictionary.summary.get("null")
-    if known is None or (null is None and pool != "decoys"):
+    null: dict[str, float] = dictionary.summary.get("null") or {}
+    if known is None or (not null and pool != "decoys"):
         raise RosettaError(
             f"pool={pool}: this dictionary was mined without a null.\n"
             "Mine it again with null=shuffled, or choose pool=best_buddies."
