@@ -23,7 +23,7 @@ from rosetta_lab.run.configs import same_results
 from rosetta_lab.run.foreign import LARGEST_YAML, read_json, read_text
 
 log = logging.getLogger("rosetta_lab")
-MOST_FIGURES, LONGEST_NAME, LARGEST = 200, 200, 1e30  # of a result; the last of a figure
+MOST_FIGURES, LONGEST_NAME, LARGEST = 200, 200, 1e300  # of a result; the last of a figure
 RESULT, IMAGE = "result.json", "inverted.png"
 FAILURES = "failures"  # RUN/failures/ID.txt says why an image has no result
 TARGET, START, SETTINGS = "target.png", "start.png", "settings.yaml"
