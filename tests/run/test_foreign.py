@@ -116,7 +116,7 @@ HOSTILE: dict[str, Change] = {
     "a missing value": generator(name="???"),
     "classes that are none": generator(class_names={"a": 1}),
     "a wrong seed": lambda record: record["config"].update(seed="${oc.env:SECRET}"),
-    "psi is NaN": lambda record: record["config"].update(psi=None),
+    "psi is huge": lambda record: record["config"].update(psi=1e300),
 }
 
 
