@@ -106,6 +106,7 @@ def test_a_disk_that_fills(command: str, size: int, folder: Path) -> None:
 
 
 def test_a_folder_that_is_read_only(folder: Path) -> None:
+    assert run("compare", folder).returncode == 0  # imports what another user may not read
     for where in ("hydra.run.dir=locked/run", "hydra.run.dir=locked"):
         (folder / "locked").mkdir(exist_ok=True)
         with read_only(folder / "locked"):
