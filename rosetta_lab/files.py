@@ -9,6 +9,7 @@ import io
 import json
 import math
 import os
+import re
 import secrets
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -32,6 +33,7 @@ PLAIN = {
     *("float16", "bfloat16", "float32", "float64", "bool"),
     *("uint8", "int8", "int16", "int32", "int64"),
 }
+UNFINISHED = re.compile(r"\..{1,40}\.[0-9a-f]{8}")  # names of files until they are whole
 
 
 def asset_root() -> Path:
@@ -57,12 +59,11 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(mode)
         temporary.replace(path)
-    except BaseException as error:
-        with suppress(OSError):
+    except OSError as error:
+        raise unwritable(path, error) from error
+    finally:
+        with suppress(OSError):  # it stays after a failure, and where both are one file's names
             temporary.unlink()
-        if isinstance(error, OSError):
-            raise unwritable(path, error) from error
-        raise
 
 
 def unwritable(path: Path, error: Exception) -> RosettaError:
@@ -108,7 +109,10 @@ def _cell(value: object) -> object:
 def save_tensors(
     path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, str] | None = None
 ) -> None:
-    """Write a safetensors file, whole or not at all, with a digest of all that is in it."""
+    """Write a safetensors file, whole or not at all, with a digest of all that is in it.
+
+    The same tensors and notes make the same bytes.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -117,8 +121,22 @@ def save_tensors(
     with replacing(path) as temporary:
         try:
             save_file(ready, temporary, noted | {CONTENT: content_digest(ready, noted)})
+            _sort_notes(temporary)
         except SafetensorError as error:  # of the disk, since what is written is well formed
             raise unwritable(path, error) from error
+
+
+def _sort_notes(path: Path) -> None:
+    """Put a safetensors file's notes, which the library leaves in any order, into one."""
+    with path.open("r+b") as file:
+        header = file.read(int.from_bytes(file.read(8), "little"))
+        entries = json.loads(header)
+        notes = dict(sorted(entries.pop("__metadata__").items()))
+        sorted_ = {"__metadata__": notes, **entries}
+        text = json.dumps(sorted_, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= len(header):
+            file.seek(8)
+            file.write(text.ljust(len(header)))
 
 
 def load_tensors(path: Path, *, ours: bool = False) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -55,8 +55,7 @@ def mine(
         on_table=lambda name, rows: bands.setdefault(name, []).append(rows),
         **options,
     )
-    done = {"done": partial.done} if partial else {}
-    data = LatentDataModule(latents, batch, module.grouping, **done)
+    data = LatentDataModule(latents, batch, module.grouping, module.done)
     trainer(precision=precision).validate(module, data, verbose=False)
     result = module.result
     result.tables = {name: torch.cat(rows) for name, rows in bands.items()}

@@ -14,15 +14,13 @@ from rosetta_lab.ablate.run import ablate_generator, ablate_models
 from rosetta_lab.ablate.tables import ablation_text, write_tables
 from rosetta_lab.ablate.units import choose
 from rosetta_lab.dictionary.mined import load_mined_models, with_generator
-from rosetta_lab.errors import check_count, say
+from rosetta_lab.errors import say
 from rosetta_lab.run.app import entry_point
 from rosetta_lab.run.trainer import make_trainer, one_device
 
 
 @entry_point("ablate")
 def main(cfg: DictConfig) -> list[Row]:
-    for key in ("latents", "draws", "resamples", "batch_size", "pictures"):
-        check_count(key, cfg[key])
     folder = Path(HydraConfig.get().runtime.output_dir)
     trainer = make_trainer(cfg, folder, bar=False)
     with one_device(trainer) as device:

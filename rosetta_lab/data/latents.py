@@ -154,8 +154,7 @@ class LatentDataModule(L.LightningDataModule):
         latents: all of them.
         batch_size: per process.
         grouping: which of them have to be in one batch; None for none.
-        done: how many of a process's images are done already, by rank and number of processes
-            (a resumed run).
+        done: how many of this process's images are done already (a resumed run), once it is set up.
     """
 
     def __init__(
@@ -163,7 +162,7 @@ class LatentDataModule(L.LightningDataModule):
         latents: Inputs,
         batch_size: int,
         grouping: Grouping | None = None,
-        done: Callable[[int, int], int] = lambda rank, world: 0,
+        done: Callable[[], int] = lambda: 0,
     ) -> None:
         super().__init__()
         check_count("batch_size", batch_size)
@@ -174,5 +173,5 @@ class LatentDataModule(L.LightningDataModule):
         rank, world = (
             (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         )
-        batches = self.grouping.batches(self.batch_size, rank, world, self.done(rank, world))
+        batches = self.grouping.batches(self.batch_size, rank, world, self.done())
         return DataLoader(self.latents, batch_sampler=batches, collate_fn=as_is)

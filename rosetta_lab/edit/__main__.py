@@ -32,7 +32,7 @@ from rosetta_lab.edit.setup import (
     load_sources,
     pose,
 )
-from rosetta_lab.errors import check_choice, check_count, say
+from rosetta_lab.errors import check_choice, say
 from rosetta_lab.files import atomic_write
 from rosetta_lab.functional.agreement import Normalization
 from rosetta_lab.invert.latent_files import metadata
@@ -40,6 +40,7 @@ from rosetta_lab.invert.logged import loss_listener
 from rosetta_lab.invert.units import own_units, target_units
 from rosetta_lab.run.app import entry_point
 from rosetta_lab.run.trainer import make_trainer, one_device
+from rosetta_lab.run.values import check_kinds
 
 
 @entry_point("edit")
@@ -48,7 +49,7 @@ def main(cfg: DictConfig) -> EditRun:
     if cfg.recipe is not None:
         cfg = with_recipe(cfg, HydraConfig.get().overrides.task)
         atomic_write(folder / ".hydra" / "config.yaml", OmegaConf.to_yaml(cfg).encode())
-    check_count("steps", cfg.steps)
+        check_kinds("edit", cfg)
     if cfg.normalization is not None:
         check_choice("normalization", cfg.normalization, get_args(Normalization))
     trainer = make_trainer(cfg, folder, bar=False)

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from rosetta_lab.data.images import BrokenImage
 from rosetta_lab.dictionary.mined import load_mined
 from rosetta_lab.dictionary.schema import RosettaDictionary
-from rosetta_lab.errors import RosettaError, check_count, say
+from rosetta_lab.errors import RosettaError, say
 from rosetta_lab.invert.figures import objective
 from rosetta_lab.invert.logged import log_curves
 from rosetta_lab.invert.page.index import write_inversions
@@ -31,7 +31,6 @@ log = logging.getLogger("rosetta_lab")
 
 @entry_point("invert")
 def main(cfg: DictConfig) -> float | None:
-    check_count("steps", cfg.steps)
     folder = Path(HydraConfig.get().runtime.output_dir)
     trainer = make_trainer(cfg, folder, bar=False)  # the module's own bar counts steps
     mined = load_mined(cfg.dictionary, trainer.strategy.root_device, cfg.trust_sources)

@@ -8,6 +8,7 @@ import math
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -145,21 +146,32 @@ class Results:
                 continue
             tensors |= {f"curve/{part}": curve[place] for part, curve in result.curves.items()}
             record = {"id": name, "label": batch.labels[place], **values}
-            folder = self.root / name
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            temporary = folder.with_name(f".new_{secrets.token_hex(4)}")
-            temporary.mkdir()
-            save_tensors(temporary / LATENT, tensors, notes)
-            write_image(result.images[place], temporary / IMAGE)
-            write_image(batch.images[place], temporary / TARGET)
-            if result.starts is not None:
-                write_image(result.starts[place], temporary / START)
-            (temporary / RESULT).write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
-            for extra in extras:
-                extra(temporary)
+            with self._new(name) as folder:
+                save_tensors(folder / LATENT, tensors, notes)
+                write_image(result.images[place], folder / IMAGE)
+                write_image(batch.images[place], folder / TARGET)
+                if result.starts is not None:
+                    write_image(result.starts[place], folder / START)
+                text = json.dumps(record, indent=1, allow_nan=False) + "\n"
+                (folder / RESULT).write_text(text)
+                for extra in extras:
+                    extra(folder)
+            self._failure(name).unlink(missing_ok=True)
+
+    @contextmanager
+    def _new(self, name: str) -> Iterator[Path]:
+        """A folder for an image's result, which is put into its place once it is whole."""
+        folder = self.root / name
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = folder.with_name(f".new_{secrets.token_hex(4)}")
+        temporary.mkdir()
+        try:
+            yield temporary
             shutil.rmtree(folder, ignore_errors=True)  # what an interrupted removal left
             temporary.rename(folder)
-            self._failure(name).unlink(missing_ok=True)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
 
     def add(
         self, name: str, file: str, tensors: Mapping[str, Tensor], picture: str, image: Tensor

@@ -10,7 +10,9 @@ import json
 import logging
 import os
 import shutil
+import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ import torch
 
 from rosetta_lab.data.inputs import Inputs
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.files import cache_folder, load_tensors, replacing, save_tensors
+from rosetta_lab.files import UNFINISHED, cache_folder, load_tensors, replacing, save_tensors
 from rosetta_lab.mine.code import outside_code
 from rosetta_lab.mine.null import Evidence
 from rosetta_lab.mine.partial import PartialSums
@@ -32,6 +34,7 @@ from rosetta_lab.models.observer import Observer
 
 log = logging.getLogger("rosetta_lab")
 ARITHMETIC = 5  # raise it whenever the same ingredients would give other numbers
+ABANDONED = 86400  # seconds for which nobody has written into an unfinished file
 
 
 def fingerprint(
@@ -71,6 +74,10 @@ def open_cache(key: str) -> SumsCache | None:
     except RosettaError as error:
         log.warning("Mining without a cache. %s", error)
         return None
+    for left in filter(lambda path: UNFINISHED.fullmatch(path.name), path.parent.iterdir()):
+        with suppress(OSError):  # of a run that was killed, unless one writes there now
+            if time.time() - left.stat().st_mtime > ABANDONED:
+                left.unlink()
     return SumsCache(path)
 
 
@@ -92,9 +99,11 @@ class SumsCache:
         )
 
     def forget_parts(self) -> None:
-        """The run is finished: forget its passes."""
+        """The run is finished: forget its passes, also those of runs with other budgets."""
         for path in self.path.parent.glob(f"{self.path.stem}.*-*.safetensors"):
             path.unlink(missing_ok=True)
+        for path in self.path.parent.glob(f"{self.path.stem}.*-*.partial"):
+            PartialSums(path).remove()
 
     def _tables_of(self, models: Iterable[str]) -> list[Path]:
         return [self.tables / f"{name}.safetensors" for name in models]
@@ -124,9 +133,8 @@ class SumsCache:
             return None
 
     def save(self, result: MiningResult) -> None:
-        """Keep a finished result and forget the unfinished sums, or say that it cannot be kept."""
+        """Keep a finished result, or say that it cannot be kept."""
         try:
             save_tensors(self.path, result.to_tensors())
         except RosettaError as error:
             log.warning("The result is not kept for later runs. %s", error)
-        self.partial.remove()

@@ -23,6 +23,7 @@ from rosetta_lab.mine.result import MiningResult
 from rosetta_lab.mine.sums import Seen, Sums, groups_of
 from rosetta_lab.models.observer import Observer, OnModelMap
 from rosetta_lab.models.units import Layer
+from rosetta_lab.run.processes import by_first, least
 
 log = logging.getLogger("rosetta_lab")
 Correlation = Literal["pooled", "batch_mean"]
@@ -103,25 +104,42 @@ class MiningModule(L.LightningModule):
         self.started = time.monotonic()
 
     def setup(self, stage: str) -> None:
-        """Look at the pilot images."""
-        means = self.shifts or pilot_run(self.observer, self.pilot, self.batch_size)
+        """Agree on what is subtracted: what unfinished sums began with, or a look at the pilot.
+
+        Every process has to subtract the same numbers, to the last bit. Sums that began with others
+        are those of another run, and are left out.
+        """
+        rank, world = self.global_rank, self.trainer.world_size
+        began = self.partial.find(rank, world) if self.partial is not None else {}
+        leader = least(self.trainer, rank if began else world)
+        means: Mapping[str, Tensor]
+        if leader < world:
+            means = self.trainer.strategy.broadcast(began, src=leader)
+            same = bool(began) and all(began[name].equal(mean) for name, mean in means.items())
+            if self.partial is not None and not same:
+                self.partial.images = 0
+        else:
+            means = by_first(self.trainer, self._means)
         for name, groups in self.groups.items():
             groups.shift.copy_(means[name])
+
+    def _means(self) -> Mapping[str, Tensor]:
+        return self.shifts or pilot_run(self.observer, self.pilot, self.batch_size)
+
+    def done(self) -> int:
+        """Images of this process that unfinished sums have seen."""
+        return self.partial.images if self.partial is not None else 0
 
     def forget(self) -> None:
         """Let the sums go."""
         del self.sums
 
     def on_validation_start(self) -> None:
-        # Every process has to subtract the same numbers, to the last bit.
-        for groups in self.groups.values():
-            groups.shift.copy_(self.trainer.strategy.broadcast(groups.shift))
         with self.device:
             self.sums = self._make_sums()
         if self.partial is not None:
-            self.seen = self.started_with = self.partial.load(
-                self.sums.metrics(), self.groups, self.global_rank, self.trainer.world_size
-            )
+            self.partial.load(self.sums.metrics())
+        self.seen = self.started_with = self.done()
         self.started = time.monotonic()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -132,14 +150,10 @@ class MiningModule(L.LightningModule):
             orders[0] = orders.pop(self.grouping.draws)
         seen.batches[self.observer.reference].reorder(orders)
         self.sums.add(seen, block)
-        if self.partial is not None:
-            self.partial.advance(
-                len(batch),
-                self.sums.metrics(),
-                self.groups,
-                self.global_rank,
-                self.trainer.world_size,
-            )
+        last = batch_idx + 1 == sum(map(int, self.trainer.num_val_batches))
+        if self.partial is not None and not last:  # without a batch left, nothing would finish
+            shifts = {name: groups.shift for name, groups in self.groups.items()}
+            self.partial.advance(len(batch), self.sums.metrics(), shifts)
         self.seen += len(batch)
         self.log_dict(self.progress(), prog_bar=True, on_step=True, on_epoch=False)
 

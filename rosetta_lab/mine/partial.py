@@ -10,18 +10,19 @@ from contextlib import suppress
 from pathlib import Path
 
 from safetensors import safe_open
+from torch import Tensor
 
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import check_tensors, save_tensors
-from rosetta_lab.metrics.activations import UnitGroups
 from rosetta_lab.metrics.statistics import SumMetric
 
 log = logging.getLogger("rosetta_lab")
+SHIFT = "shift/"
 
 
 class PartialSums:
-    """One file per process with its sums, the shifts that they were taken with and the number of
-    its images behind them.
+    """Files of one process with its sums, the shifts that they were taken with and the number of
+    its images behind them: the newest and the one before, which stands in where that is damaged.
 
     The shifts are means of a pilot run. That of the interrupted run may differ in the last bits (by
     another number of threads, say), and sums go on only with the shifts that they began with.
@@ -29,85 +30,82 @@ class PartialSums:
     Args:
         folder: belongs to one fingerprint (everything that the sums depend on).
         minutes: between two writes.
+
+    Attributes:
+        images: of this process behind the sums, as far as :meth:`find` and :meth:`advance` know.
     """
 
     def __init__(self, folder: Path, minutes: float = 5.0) -> None:
         self.folder, self.seconds = folder, minutes * 60.0
-        self._images = 0
+        self.images = 0
+        self._newest = self._found = folder
         self._written = time.monotonic()
 
-    def _file(self, rank: int, world: int) -> Path:
-        return self.folder / f"rank-{rank}-of-{world}.safetensors"
-
-    def done(self, rank: int, world: int) -> int:
-        """Images of this process that are summed up already."""
-        path = self._file(rank, world)
-        if not path.exists():
-            return 0
-        try:
-            return int(check_tensors(path, ours=True)["images"])
-        except (RosettaError, LookupError, ValueError) as error:
-            log.warning("Beginning anew. %s", error)
-            with suppress(OSError):  # what lies there may be anything
-                path.unlink()
-            return 0
-
-    def load(
-        self,
-        metrics: Mapping[str, SumMetric],
-        groups: Mapping[str, UnitGroups],
-        rank: int,
-        world: int,
-    ) -> int:
-        """Fill fresh metrics with the sums on disk, if there are any, and ``groups`` with shifts.
+    def find(self, rank: int, world: int) -> dict[str, Tensor]:
+        """Look for sums of this process, and use these files from now on.
 
         Args:
-            metrics: by name.
-            groups: model name to the units that the metrics share.
             rank: number of this process.
             world: how many there are.
 
         Returns:
-            images of this process behind them.
+            The shifts by model, none where there are no sums.
         """
-        self._images = self.done(rank, world)
-        if self._images:
-            with safe_open(self._file(rank, world), "pt") as stream:
+        self._newest = self.folder / f"rank-{rank}-of-{world}.safetensors"
+        self.images, shifts = 0, {}
+
+        def use(name: str, tensor: Tensor) -> None:
+            if name.startswith(SHIFT):
+                shifts[name.removeprefix(SHIFT)] = tensor
+
+        for path in (self._newest, self._before()):
+            if not path.exists():
+                continue
+            try:
+                self.images = int(check_tensors(path, use, ours=True)["images"])
+                self._found = path
+                return shifts
+            except (RosettaError, LookupError, ValueError) as error:
+                log.warning("Unfinished sums are passed over. %s", error)
+                shifts.clear()
+                with suppress(OSError):  # what lies there may be anything
+                    path.unlink()
+        return {}
+
+    def _before(self) -> Path:
+        return self._newest.with_suffix(".before.safetensors")
+
+    def load(self, metrics: Mapping[str, SumMetric]) -> None:
+        """Fill fresh metrics, by name, with the sums that were found, if any were."""
+        if self.images:
+            with safe_open(self._found, "pt") as stream:
                 for name, metric in metrics.items():
                     metric.load_sums({s: stream.get_tensor(f"{name}/{s}") for s in metric.sums()})
-                for name, units in groups.items():
-                    units.shift.copy_(stream.get_tensor(f"shift/{name}"))
-        return self._images
 
     def advance(
-        self,
-        images: int,
-        metrics: Mapping[str, SumMetric],
-        groups: Mapping[str, UnitGroups],
-        rank: int,
-        world: int,
+        self, images: int, metrics: Mapping[str, SumMetric], shifts: Mapping[str, Tensor]
     ) -> None:
         """Count the images of a finished batch; write the sums when it is time.
 
         Args:
             images: in the batch.
-            metrics: as :meth:`load`, and so are the others.
-            groups: their units.
-            rank: number of this process.
-            world: how many there are.
+            metrics: by name.
+            shifts: by model.
         """
-        self._images += images
+        self.images += images
         if time.monotonic() - self._written < self.seconds:
             return
         tensors = {
             f"{name}/{key}": value
             for name, metric in metrics.items()
             for key, value in metric.sums().items()
-        } | {f"shift/{name}": units.shift for name, units in groups.items()}
+        } | {f"{SHIFT}{name}": shift for name, shift in shifts.items()}
+        with suppress(OSError):  # there is none yet
+            self._newest.replace(self._before())
         try:
-            save_tensors(self._file(rank, world), tensors, {"images": str(self._images)})
+            save_tensors(self._newest, tensors, {"images": str(self.images)})
         except RosettaError as error:
-            log.warning("Were this run interrupted now, it would begin anew. %s", error)
+            log.warning("Were this run interrupted now, it would repeat what it did. %s", error)
         self._written = time.monotonic()
 
     def remove(self) -> None:

@@ -9,6 +9,7 @@ from functools import partial, reduce
 from pathlib import Path
 
 import lightning as L
+import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor
@@ -26,6 +27,7 @@ from rosetta_lab.models.meta import observer_without_memory
 from rosetta_lab.models.observer import Observer
 from rosetta_lab.models.units import Layer, UnitIndex
 from rosetta_lab.run.configs import plain
+from rosetta_lab.run.processes import by_first, least, meet
 
 log = logging.getLogger("rosetta_lab")
 PILOT_IMAGES = 16
@@ -49,7 +51,6 @@ def mine(
         trainer: runs the passes.
         tables: folder for whole tables of r, which the first process writes; None for none.
     """
-    # What is decided here has to be the same in every process: they meet in every pass.
     evidence, shapes = Evidence.of(cfg), shapes_of(observer, inputs.batch([0]))
     how = {
         "gen": plain(cfg.gen),
@@ -58,6 +59,7 @@ def mine(
         "sums": cfg.sums,
         "products": cfg.products,
     }
+    budget = bytes_of(cfg.memory, str(trainer.strategy.root_device))
     key = fingerprint(observer, inputs, cfg.psi, cfg.correlation, how, cfg.batch_size, evidence)
     cache = open_cache(key) if cfg.cache else None
     make = partial(
@@ -70,27 +72,33 @@ def mine(
         classes=len(inputs.classes),
     )
     module: MiningModule = make()
-    result = cache.load() if cache else None
+    meet(trainer)
+    by_first(trainer, lambda: check_shares(len(module.grouping.groups), trainer.world_size))
     first = trainer.is_global_zero
-    if cache and result is not None and (tables is None or cache.has_tables(shapes)):
-        log.info("Neighbours from the cache: %s", cache.path)
-        if tables and first:
-            cache.give_tables(shapes, tables)
+    result = cache.load() if cache and first else None
+    if cache and result is not None and tables and not cache.has_tables(shapes):
+        result = None
+    if trainer.strategy.broadcast(result is not None):
+        if cache and first:
+            log.info("Neighbours from the cache: %s", cache.path)
+            if tables:
+                cache.give_tables(shapes, tables)
         return result, module
-    way = way_of(cfg, observer, inputs, shapes, trainer)
+    way = way_of(cfg, inputs, shapes, trainer, budget)
     passes, size = way.rows, way.batch_size
     found: list[MiningResult] = []
     shifts: dict[str, Tensor] | None = None
     kept = cache.tables if cache and tables else tables
     with tables_in(kept if first else None, shapes, observer.reference) as on_table:
         for number, rows in enumerate(passes):
-            if len(passes) > 1:
+            if len(passes) > 1 and first:
                 log.info(
                     "Pass %d of %d: units %d to %d", number + 1, len(passes), rows[0], rows[-1]
                 )
             own = cache.part(rows) if cache and len(passes) > 1 else cache
-            done = own.load() if own and own is not cache and not tables else None
-            if done is None:
+            reuse = own if own is not cache and not tables and first else None
+            done = reuse.load() if reuse else None
+            if not trainer.strategy.broadcast(done is not None):
                 unfinished = own.partial if own else None
                 module = make(
                     rows=rows,
@@ -103,7 +111,7 @@ def mine(
                     inputs,
                     batch_size=size,
                     grouping=module.grouping,
-                    **({"done": unfinished.done} if unfinished else {}),
+                    done=module.done,
                 )
                 trainer.validate(module, data, verbose=False)
                 done = module.result
@@ -111,6 +119,9 @@ def mine(
                 module.forget()
                 if own and done is not None:
                     own.save(done)
+                trainer.strategy.barrier()
+                if unfinished:  # each its own: they may lie on several disks
+                    unfinished.remove()
             if done is not None:
                 found.append(done)
     if not found:
@@ -124,28 +135,45 @@ def mine(
     return result, module
 
 
+def check_shares(groups: int, processes: int) -> None:
+    """Raise a RosettaError unless every process has images, without which none would finish."""
+    if processes > groups:
+        raise RosettaError(
+            f"num_images: there is too little for {processes} processes to share, {groups} groups "
+            "of images that belong together.\nMine more images, or use fewer processes "
+            f"(trainer.devices={groups})."
+        )
+
+
 def way_of(
     cfg: DictConfig,
-    observer: Observer,
     inputs: Inputs,
     shapes: dict[str, list[Layer]],
     trainer: L.Trainer,
+    budget: int,
 ) -> Way:
     """How a run keeps to its memory, and says so.
 
-    Several processes have to make the same passes, and each sees other memory free: they share
-    what is free on a CPU, and pass once, unless they are told the bytes or the passes.
+    Several processes make the same passes, and each sees other memory free: the one that sees the
+    least decides. On a CPU they share what is free.
 
     Raises:
         RosettaError: it cannot.
     """
     device = trainer.strategy.root_device
-    budget = bytes_of(cfg.memory, str(device))
-    if trainer.world_size > 1 and cfg.memory == "auto":
-        budget //= trainer.num_devices if device.type == "cpu" else 1
-        if cfg.row_blocks == "auto":
-            cfg = cfg.copy()
-            cfg.row_blocks = 1
+    if cfg.memory == "auto" and device.type == "cpu":
+        budget //= trainer.num_devices
+    budget = least(trainer, budget)
+    return by_first(trainer, lambda: _way(cfg, inputs, shapes, budget, device))
+
+
+def _way(
+    cfg: DictConfig,
+    inputs: Inputs,
+    shapes: dict[str, list[Layer]],
+    budget: int,
+    device: torch.device,
+) -> Way:
     way = Budget(cfg, observer_without_memory(cfg), inputs, shapes).way(budget, str(device))
     giga = 1e9
     if not way.fits:

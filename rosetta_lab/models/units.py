@@ -109,6 +109,8 @@ def resolve_layers(network: nn.Module, globs: Sequence[str], model: str) -> list
         if not matches:
             raise RosettaError(f"{model}: no layer matches '{glob}'.\nThere is: {_summary(names)}.")
         found |= {name + suffix: order[name] for name in matches}
+    if not found:
+        raise RosettaError(f"{model}: layers=[]: name at least one.\nThere is: {_summary(names)}.")
     return sorted(found, key=lambda name: (found[name], name))
 
 

@@ -7,7 +7,8 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,18 @@ from hydra.errors import (
     InstantiationException,
 )
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from rosetta_lab.errors import RosettaError, visible
+from rosetta_lab.errors import RosettaError, printable, visible
 from rosetta_lab.files import DISK, asset_root, unwritable
 from rosetta_lab.run import loggers  # noqa: F401  configs of loggers call it
 from rosetta_lab.run.addresses import hidden, hide_in_files
+from rosetta_lab.run.claims import claimed, remove_unfinished
 from rosetta_lab.run.command_line import (
     at_home,
+    check_groups,
     check_keys,
-    check_lists,
+    check_words,
     empty_lists,
     image_folders,
     left_out,
@@ -35,8 +38,10 @@ from rosetta_lab.run.command_line import (
 )
 from rosetta_lab.run.configs import check_room, follow_moves
 from rosetta_lab.run.ending import end_when_asked
+from rosetta_lab.run.processes import is_first
 from rosetta_lab.run.record import adopt_record, drop_record, held_record
 from rosetta_lab.run.resume import former_defaults, resumed_arguments
+from rosetta_lab.run.values import check_kinds
 
 
 def entry_point(
@@ -56,14 +61,14 @@ def entry_point(
             quiet()
             folder = Path(HydraConfig.get().runtime.output_dir)
             try:
-                cfg = follow_moves(cfg)
-                if notes := HydraConfig.get().output_subdir:
-                    hide_in_files(folder / notes)
-                found = main(cfg)
-                adopt_record(folder)
-                return found
+                with _writing(folder, HydraConfig.get().output_subdir):
+                    cfg = follow_moves(cfg)
+                    check_kinds(config_name, cfg)
+                    found = main(cfg)
+                    adopt_record(folder)
+                    return found
             except (RosettaError, InstantiationException, OSError) as error:
-                mistake = _mistake(error, folder)
+                mistake = _mistake(error, folder, cfg)
                 if mistake is None or os.environ.get("HYDRA_FULL_ERROR"):
                     raise
                 logging.getLogger("rosetta_lab").error("%s", mistake)
@@ -71,8 +76,6 @@ def entry_point(
                     # Hydra runs the jobs that are left, then fails.
                     raise CompactHydraException(str(mistake)) from error
                 sys.exit(1)
-            finally:
-                drop_record(folder)
 
         run = hydra.main(
             version_base="1.3", config_path=str(asset_root() / "conf"), config_name=config_name
@@ -82,13 +85,14 @@ def entry_point(
         def start() -> None:
             try:
                 typed = at_home([hidden(word) for word in sys.argv[1:]])
+                check_words(typed)
                 arguments = former_defaults(config_name, resumed_arguments(typed))
                 arguments = left_out(arguments, optional)
                 arguments = image_folders(zoo_arguments(config_name, arguments))
                 arguments = empty_lists(config_name, arguments)
                 sys.argv[1:] = held_record(arguments)
                 check_room(config_name, sys.argv[1:])
-                check_lists(sys.argv[1:])
+                check_groups(sys.argv[1:])
                 check_keys(config_name, sys.argv[1:])
             except RosettaError as error:
                 sys.exit(str(error))
@@ -100,10 +104,32 @@ def entry_point(
     return decorate
 
 
-def _mistake(error: Exception, folder: Path) -> RosettaError | None:
+@contextmanager
+def _writing(folder: Path, notes: str | None) -> Iterator[None]:
+    """A run in its folder, which is held meanwhile; there is none where Hydra takes no notes."""
+    if notes is None:
+        yield
+        return
+    with claimed(folder) if is_first() else nullcontext():
+        if is_first():
+            remove_unfinished(folder)
+        hide_in_files(folder / notes)
+        try:
+            yield
+        finally:
+            drop_record(folder)
+
+
+def _mistake(error: Exception, folder: Path, cfg: DictConfig) -> RosettaError | None:
     """What the user can mend; None for anything else."""
     if isinstance(error, InstantiationException):  # Hydra's, around what a constructor raises
+        key = str(error).rpartition("full_key: ")[2]
         error = error.__cause__ if isinstance(error.__cause__, Exception) else error
+        if isinstance(error, TypeError | ValueError):
+            return RosettaError(
+                f"{key}={printable(OmegaConf.select(cfg, key))}: {printable(error)}.\n"
+                "Correct what it says; HYDRA_FULL_ERROR=1 shows where it failed."
+            )
     if isinstance(error, OSError):
         path = Path(os.fsdecode(error.filename or folder))
         if error.errno in DISK or folder.resolve() in path.resolve().parents:

@@ -7,6 +7,7 @@ import difflib
 import os
 import re
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ from hydra.core.override_parser.types import Override, Transformer
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 
-from rosetta_lab.errors import RosettaError, check_choice
+from rosetta_lab.errors import RosettaError, check_choice, printable
 from rosetta_lab.files import asset_root, path_of
 from rosetta_lab.run.foreign import (
     read_json,
 )
 
+# Of Hydra's options, those whose value may be the next word.
+OPTIONS = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn", "--package", "-p")
 NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -75,9 +78,20 @@ def parse(arguments: list[str]) -> list[Override]:
     """The overrides of a command line; none where Hydra cannot read it, and will say why."""
     words = [word for word in arguments if "=" in word and not word.startswith("-")]
     try:
-        return OverridesParser.create().parse_overrides(words)
+        return [parse_word(word) for word in words]
     except OverrideParseException:
         return []
+
+
+@cache
+def parse_word(word: str) -> Override:
+    """One override, which takes Hydra milliseconds to read, and is asked for often.
+
+    Raises:
+        OverrideParseException: Hydra cannot read it.
+    """
+    (override,) = OverridesParser.create().parse_overrides([word])
+    return override
 
 
 def outside_folders(arguments: list[str]) -> list[str]:
@@ -143,11 +157,30 @@ def left_out(arguments: list[str], optional: Sequence[str]) -> list[str]:
     return [nothing.get(word, word) for word in arguments]
 
 
-def check_lists(arguments: list[str]) -> None:
-    """Look every member of ``group=[NAME,...]`` up in its group, and null, which no group has.
+def check_words(arguments: list[str]) -> None:
+    """See that every word is an option, or a key with a value that Hydra can read.
 
-    Of ``group=NAME`` Hydra says itself what there is to choose from; of a member of a list it says
-    only that it cannot be loaded, and of null nothing that helps.
+    Raises:
+        RosettaError: one is not.
+    """
+    for before, word in zip(["", *arguments], arguments, strict=False):
+        if word.startswith("-") or before in OPTIONS or re.fullmatch(r"~[^=]+", word):
+            continue
+        try:
+            readable = bool(parse_word(word).key_or_group)
+        except (OverrideParseException, ValueError):
+            readable = False
+        if not readable:
+            raise RosettaError(
+                f"{printable(word)}: cannot be read.\nExpected key=value, as in k=5 or "
+                "classes=[1,2]; put a value with other signs in quotes, as in 'key=\"a (b)\"'."
+            )
+
+
+def check_groups(arguments: list[str]) -> None:
+    """Look the members that ``group=NAME`` or ``group=[NAME,...]`` name up in their group.
+
+    Of a member of a list Hydra says only that it cannot be loaded, of null nothing that helps.
 
     Raises:
         RosettaError: the group has no such member.
@@ -155,13 +188,15 @@ def check_lists(arguments: list[str]) -> None:
     outside = outside_folders(arguments)
     for override in parse(arguments):
         folders = group_folders(override, outside)
-        if override.is_delete() or not folders:
+        if override.is_delete() or not folders or override.key_or_group.startswith("hydra/"):
             continue
         choices = sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
         several = override.is_sweep_override()
         for value in override.sweep_iterator() if several else [override.value()]:
-            for name in value if isinstance(value, list) else [value] if value is None else ():
-                check_choice(override.key_or_group, "null" if name is None else str(name), choices)
+            for name in value if isinstance(value, list) else [value]:
+                named = "null" if name is None else str(name).removesuffix(".yaml")
+                if not any((folder / f"{named}.yaml").is_file() for folder in folders):
+                    check_choice(override.key_or_group, named, choices)
 
 
 def check_keys(config_name: str, arguments: list[str]) -> None:

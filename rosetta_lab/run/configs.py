@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,7 +15,9 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import PACKAGE, asset_root, path_of, unwritable
 from rosetta_lab.run.addresses import hidden
+from rosetta_lab.run.claims import claimed
 from rosetta_lab.run.foreign import parse_yaml
+from rosetta_lab.run.processes import is_first
 from rosetta_lab.run.record import HELD
 
 Configured = TypeVar("Configured", bound=DictConfig | ListConfig)
@@ -50,7 +51,7 @@ def run_folder(command: str, resume: str | None) -> str:
     """
     if resume:
         return str(path_of(str(resume)))
-    if int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) > 0:
+    if not is_first():
         return tempfile.mkdtemp(prefix="rosetta_lab_")
     name = f"outputs/{command}/{datetime.now():%Y-%m-%d_%H-%M-%S}"
     for number in count(1):  # another run may have begun in this second
@@ -66,10 +67,11 @@ def run_folder(command: str, resume: str | None) -> str:
 
 
 def check_room(config_name: str, arguments: list[str]) -> None:
-    """See that a run can write into its folder, of which Hydra would tell with a traceback.
+    """See that a run can write into its folder, of which Hydra would tell with a traceback, and
+    that no other run is at work there, whose notes Hydra would replace.
 
     Raises:
-        RosettaError: it cannot.
+        RosettaError: it cannot, or one is.
     """
     own: Any = OmegaConf.load(asset_root() / "conf" / f"{config_name}.yaml")
     if "output_subdir" in own.hydra:  # none: the command only prints
@@ -86,6 +88,9 @@ def check_room(config_name: str, arguments: list[str]) -> None:
             _check_notes(config_name, folder)
         except OSError as error:
             raise unwritable(folder, error) from error
+        if folder != path_of("outputs") and is_first():
+            with claimed(folder):
+                pass
 
 
 def _check_notes(config_name: str, folder: Path) -> None:

@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
+from rosetta_lab.errors import check_choice
+
 
 def without_autocast(device: str) -> AbstractContextManager[object]:
     """Context in which operations on this type of device keep the precision of their inputs."""
@@ -39,5 +41,6 @@ def set_matmul_precision(precision: str) -> None:
         precision: ``highest`` for not at all; ``high`` allows TF32, and ``medium`` bfloat16 in
             matrix products and TF32 in convolutions.
     """
+    check_choice("matmul_precision", precision, ("highest", "high", "medium"))
     torch.set_float32_matmul_precision(precision)
     torch.backends.cudnn.allow_tf32 = precision != "highest"  # PyTorch leaves it on otherwise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
@@ -13,8 +14,9 @@ from rosetta_lab.dictionary.mined import EMBEDDED, Mined, load_mined
 from rosetta_lab.dictionary.pairs import matched_pairs
 from rosetta_lab.dictionary.schema import class_names
 from rosetta_lab.dictionary.statistics import load_statistics
-from rosetta_lab.errors import RosettaError, say
+from rosetta_lab.errors import RosettaError, check_choice, say
 from rosetta_lab.files import atomic_write
+from rosetta_lab.functional.agreement import Normalization
 from rosetta_lab.invert.latent_code import LatentCode
 from rosetta_lab.invert.latent_files import metadata
 from rosetta_lab.invert.sources import Sources, from_seeds
@@ -47,6 +49,7 @@ def main(cfg: DictConfig) -> Path:
         raise RosettaError(f"shown={cfg.shown}: expected 1 to images={cfg.images}.")
     if cfg.matches in (None, "none"):
         raise RosettaError(f"matches={cfg.matches}: name a model of the dictionary, or all.")
+    check_choice("normalization", cfg.normalization, get_args(Normalization))
     with one_device(make_trainer(cfg, folder, bar=False)) as device:
         mined = load_mined(cfg.dictionary, device, cfg.trust_sources)
         page = write_pages(mined.filled_in(cfg), folder, mined)

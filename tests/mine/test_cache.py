@@ -56,9 +56,12 @@ def test_what_no_run_has_left_is_done_again(what: str, tmp_path: Path) -> None:
     left = tmp_path / "key.partial" / "rank-0-of-1.safetensors"
     save_tensors(left, SUMS, NOTES)
     cache = SumsCache(tmp_path / "key.safetensors")
-    assert cache.partial.done(0, 1) == 16
+    cache.partial.find(0, 1)
+    assert cache.partial.images == 16
     left.unlink()
     OTHERS[what](left)
-    assert PartialSums(left.parent).done(0, 1) == cache.partial.done(0, 1) == 0
+    for partial in (cache.partial, PartialSums(left.parent)):
+        assert not partial.find(0, 1)
+        assert partial.images == 0
     OTHERS[what](cache.path)
     assert cache.load() is None

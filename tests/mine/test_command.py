@@ -10,24 +10,7 @@ import pytest
 import torch
 from commands import Done, call, process
 from safetensors.torch import load_file
-
-TOY = [
-    "gen=stylegan2_fashion",
-    "gen.name=toy",
-    "~gen.network",
-    "+gen.network={_target_:toy.ToyGenerator,num_classes:3}",
-    "gen.weights=random",
-    "gen.layers=[fold,late]",
-    "~disc.resnet_fashion",
-    "+disc.a={_target_:toy.ToyModel,weights:random}",
-    "+disc.b={_target_:toy.ToyModel,seed:2,size:5,weights:random}",
-    "k=2",
-    "num_images=30",
-    "batch_size=4",
-    "trainer.accelerator=cpu",
-    "save_tables=true",
-]
-OTHERS = ["dino_resnet_fashion", "dino_vit_fashion", "mae_fashion", "clip_fashion"]
+from toy_runs import MINE
 
 
 def command(tmp_path: Path, *overrides: str, within: bool = True) -> Done:
@@ -38,8 +21,7 @@ def command(tmp_path: Path, *overrides: str, within: bool = True) -> Done:
 
 
 def toy_run(tmp_path: Path, name: str, *overrides: str, within: bool = True) -> Path:
-    drop = [f"~disc.{other}" for other in OTHERS]
-    arguments = [*TOY, *drop, f"hydra.run.dir={name}", *overrides]
+    arguments = [*MINE, f"hydra.run.dir={name}", *overrides]
     done = command(tmp_path, *arguments, within=within)
     assert done.returncode == 0, done.stderr[-2000:]
     return tmp_path / name
@@ -93,8 +75,7 @@ def test_processes_agree_on_a_cache_that_lacks_tables(tmp_path: Path) -> None:
 
 
 def test_sweep_over_k_runs_the_networks_once(tmp_path: Path) -> None:
-    drop = [f"~disc.{other}" for other in OTHERS]
-    done = command(tmp_path, "--multirun", *TOY, *drop, "k=1,2,3", "hydra.sweep.dir=sweep")
+    done = command(tmp_path, "--multirun", *MINE, "k=1,2,3", "hydra.sweep.dir=sweep")
     assert done.returncode == 0, done.stderr[-2000:]
     dictionaries = sorted((tmp_path / "sweep").glob("*/dictionary.json"))
     assert [json.loads(p.read_text())["k"] for p in dictionaries] == [1, 2, 3]
@@ -121,8 +102,7 @@ def test_misspelt_names_fail_at_once(
 
 
 def test_mistakes_are_told_in_two_lines(tmp_path: Path) -> None:
-    drop = [f"~disc.{other}" for other in OTHERS]
-    done = command(tmp_path, *TOY, *drop, "k=700")
+    done = command(tmp_path, *MINE, "k=700")
     assert done.returncode == 1
     assert "k_gen=700 does not fit" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr

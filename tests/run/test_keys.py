@@ -10,7 +10,7 @@ from commands import call, process
 
 import rosetta_lab.run.app  # noqa: F401  what the configs refer to
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.run.command_line import check_keys, check_lists, image_folders, left_out
+from rosetta_lab.run.command_line import check_groups, check_keys, image_folders, left_out
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_keys_that_exist_pass(arguments: list[str]) -> None:
         ("edit", "edit=null", "edit=.*: nothing to do.\n.*edit=zoom"),
         ("ablate", "zoo=null", "zoo=null: there is no such choice.\n.*embedded, paper"),
         ("mine", "disc.resnet_fashion=null", "disc.resnet_fashion=None: .*\n.*~disc.resnet_fash"),
-        ("mine", "k=two", "k_gen=two: expected a whole number from 1 on"),
+        ("mine", "k=two", "k=two: expected a whole number from 1 on"),
         ("mine", "k_disc=0", "k_disc=0: expected a whole number from 1 on"),
         ("mine", "k_gen=-1", "k_gen=-1: expected a whole number from 1 on"),
         ("mine", "k_disc=1.5", "k_disc=1.5: expected a whole number from 1 on"),
@@ -98,16 +98,16 @@ def test_configs_of_another_folder(
 ) -> None:
     monkeypatch.chdir(outside)
     arguments = [*place, "disc=[grey,resnet_fashion]", "disc.grey.size=8"]
-    check_lists(arguments)
+    check_groups(arguments)
     check_keys("mine", arguments)
     with pytest.raises(RosettaError, match=r"disc=gray: .*\n.*dino_vit, .*, grey, judge"):
-        check_lists([*place, "disc=[resnet50,gray]"])
+        check_groups([*place, "disc=[resnet50,gray]"])
     with pytest.raises(
         RosettaError, match=r"disc.grey.sice: there is no key 'sice'; did you mean size"
     ):
         check_keys("mine", [*arguments, "disc.grey.sice=8"])
     with pytest.raises(RosettaError, match="disc=grey"):
-        check_lists(arguments[len(place) :])
+        check_groups(arguments[len(place) :])
 
 
 @pytest.mark.parametrize(

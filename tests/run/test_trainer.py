@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import hydra
 import pytest
 import torch
 from lightning.pytorch.accelerators import MPSAccelerator
@@ -12,6 +13,9 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from omegaconf import DictConfig, OmegaConf
 
 from rosetta_lab.errors import RosettaError
+from rosetta_lab.files import asset_root
+from rosetta_lab.run import app  # noqa: F401  what the configs refer to
+from rosetta_lab.run.configs import plain
 from rosetta_lab.run.precision import set_matmul_precision
 from rosetta_lab.run.trainer import make_trainer, one_device
 
@@ -93,3 +97,42 @@ def test_one_option_rounds_products_and_convolutions(
     found = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     set_matmul_precision("highest")
     assert found == (precision, tf32)
+
+
+@pytest.mark.parametrize(
+    "started",
+    [
+        {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "4",
+         "GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": "x"},
+        {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_JOB_NAME": "x",
+         "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0", "SLURM_JOB_ID": "1",
+         "SLURM_JOB_NUM_NODES": "1"},
+    ],
+    ids=["torchrun", "slurm"],
+)  # fmt: skip
+def test_other_processes_than_were_started(
+    started: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in started.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(RosettaError, match=r"trainer.devices=1, .*\n.*trainer=slurm"):
+        make_trainer(config(strategy="ddp"), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["auto", "cpu", "gpu", "ddp", "slurm"])
+def test_trainers_by_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What each is; a command's own arguments and the command line's go before it."""
+    monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "4")
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "3")
+    expected = {
+        "auto": ("auto", 1, 1, "auto"), "cpu": ("cpu", 1, 1, "auto"), "gpu": ("gpu", 1, 1, "auto"),
+        "ddp": ("auto", "auto", 1, "ddp"), "slurm": ("gpu", 4, 3, "ddp"),
+    }  # fmt: skip
+    with hydra.initialize_config_dir(str(asset_root() / "conf"), version_base="1.3"):
+        for command in ("mine", "invert", "edit", "visualize", "ablate", "plan"):
+            found = plain(hydra.compose(command, [f"trainer={name}"]).trainer)
+            keys = ("accelerator", "devices", "num_nodes", "strategy")
+            assert tuple(({"num_nodes": 1} | found)[key] for key in keys) == expected[name]
+            assert ("inference_mode" in found) == (command in ("invert", "edit", "visualize"))
+            others = hydra.compose(command, [f"trainer={name}", "trainer.devices=7"])
+            assert others.trainer.devices == 7
