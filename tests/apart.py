@@ -89,7 +89,7 @@ def another_shift_and_no_end() -> None:
     look, step, seen = module.pilot_run, module.MiningModule.validation_step, []
 
     def other(*arguments: object) -> dict[str, torch.Tensor]:
-        return {name: mean + 0.3 for name, mean in look(*arguments).items()}
+        return {name: 1.3 * mean for name, mean in look(*arguments).items()}
 
     def die(*arguments: object) -> None:
         seen.append(1)

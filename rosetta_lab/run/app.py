@@ -61,8 +61,8 @@ def entry_point(
             quiet()
             folder = Path(HydraConfig.get().runtime.output_dir)
             try:
+                cfg = follow_moves(cfg)  # knows the addresses that are hidden in a run's notes
                 with _writing(folder, HydraConfig.get().output_subdir):
-                    cfg = follow_moves(cfg)
                     check_kinds(config_name, cfg)
                     found = main(cfg)
                     adopt_record(folder)

@@ -27,7 +27,7 @@ from rosetta_lab.run.foreign import (
     read_yaml,
 )
 
-NO_GROUP = re.compile(r"^~([A-Za-z0-9_-]+)$")  # how Hydra records gen=null
+NO_GROUP = re.compile(r"^~(gen)$")  # how Hydra records gen=null
 # Of lightning.Trainer's arguments, those that a resumed run may have added.
 ADDED = ("benchmark", "detect_anomaly", "deterministic", "num_nodes", "precision")
 

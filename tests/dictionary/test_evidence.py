@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -165,15 +164,14 @@ def test_stability_is_how_often_a_unit_returns() -> None:
     assert again.parts.keys() == result.parts.keys()
     all_found = find(whole, 1, 1, 0.05)
     for read in (result, again):
-        cfg = type("Config", (), {"k_disc": 1, "k_gen": 1, "max_fdr": 0.05})
-        stable = measure_stability(read, all_found, Grouping(80, 1, blocks=2), cfg)  # type: ignore[arg-type]
+        of_parts = {part: find(matchings, 1, 1, 0.05) for part, matchings in read.parts.items()}
+        stable = measure_stability(of_parts, all_found, Grouping(80, 1, blocks=2))
         assert stable is not None
         expected = {i: 1.0 if i < CONTENT // 2 else 0.5 for i in range(CONTENT)}
         assert stable.of_units == expected
         assert stable.neurons == pytest.approx(0.5)
         assert [row[:2] for row in stable.course] == [(40, 10), (80, CONTENT)]
-    none = replace(result, parts={})
-    assert measure_stability(none, all_found, Grouping(80, 1), cfg) is None  # type: ignore[arg-type]
+    assert measure_stability({}, all_found, Grouping(80, 1)) is None
 
 
 def test_a_unit_with_other_partners_does_not_return() -> None:

@@ -26,7 +26,11 @@ R = st.floats(-1.0, 1.0)
 SETTINGS = st.dictionaries(
     NAME.filter(lambda name: name != "gen"),
     st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | NAME,
+        st.none()
+        | st.booleans()
+        | st.integers(-(2**63), 2**63 - 1)
+        | st.floats(allow_nan=False)
+        | NAME,
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAME, inner, max_size=3),
         max_leaves=5,
     ),

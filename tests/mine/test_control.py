@@ -110,10 +110,16 @@ def test_the_page_shows_them_beside_the_trained_ones(runs) -> None:
 
 def test_the_config_of_the_run_is_not_touched() -> None:
     cfg = OmegaConf.create(
-        {"disc": {"a": {"_target_": "x", "weights": "pretrained"}, "b": {"_target_": "y"}}}
+        {
+            "gen": {"name": "g"},
+            "disc": {"a": {"_target_": "x", "weights": "pretrained"}, "b": {"_target_": "y"}},
+        }
     )
     copy, kept = untrained(cfg)
     assert (cfg.disc.a.weights, copy.disc.a.weights, kept) == ("pretrained", "random", ["b"])
+    cfg.reference = "a"  # which stays trained
+    copy, kept = untrained(cfg)
+    assert (copy.disc.a.weights, kept) == ("pretrained", ["b"])
 
 
 CONFIG = {

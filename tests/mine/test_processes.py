@@ -181,7 +181,11 @@ def test_sums_that_only_one_process_has(kept: int, alone: Path, tmp_path: Path) 
     left = [next(Path(cache).rglob("rank-*-of-2.safetensors")) for cache in caches]
     shutil.rmtree(left[1 - kept].parent)
     run(tmp_path / "after", 2, ROSETTA_CACHE=caches)
-    check_same(tmp_path / "after", alone, 1e-5)  # products are float32, of another shift
+    # Products are float32, of another shift: r is as near as is promised, and near ties may turn.
+    (_, tables), (_, whole) = found(tmp_path / "after"), found(alone)
+    assert tables.keys() == whole.keys() and len(tables) == 3
+    for name, table in tables.items():
+        torch.testing.assert_close(table, whole[name], atol=1e-5, rtol=0)
 
 
 @pytest.mark.slow
