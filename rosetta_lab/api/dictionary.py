@@ -21,7 +21,13 @@ from torch import Tensor, nn
 
 from rosetta_lab.api.images import Given, as_images, heatmaps
 from rosetta_lab.api.objects import as_generator, as_model, held
-from rosetta_lab.dictionary.mined import Mined, MinedModels, load_mined_models, with_generator
+from rosetta_lab.dictionary.mined import (
+    Mined,
+    MinedModels,
+    dictionary_folder,
+    load_mined_models,
+    with_generator,
+)
 from rosetta_lab.dictionary.schema import Match, RosettaDictionary, RosettaNeuron
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
@@ -56,9 +62,10 @@ def load(
     Raises:
         RosettaError: there is none, or what it says cannot be true.
     """
-    if generator is None and models is None:
+    folder = dictionary_folder(source)
+    record = RosettaDictionary.load(folder)
+    if generator is None and models is None and record.config.get("disc"):
         return Dictionary(load_mined_models(source, device, trust_sources))
-    record = RosettaDictionary.load(Path(source))
     networks = {}
     for name, network in (models or {}).items():
         card = record.discriminative.get(name, record.reference)
@@ -66,7 +73,7 @@ def load(
         how = Preprocess(**card.preprocess) if card.preprocess else None
         networks[name] = as_model(name, network, layers, how)
     own = None if generator is None else as_generator(generator)
-    return Dictionary(held(record, Path(source), networks, own, torch.device(device)))
+    return Dictionary(held(record, folder, networks, own, torch.device(device)))
 
 
 class Dictionary:

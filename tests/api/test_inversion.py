@@ -24,7 +24,7 @@ def dictionary() -> rl.Dictionary:
 @pytest.fixture(scope="module")
 def inverted(dictionary: rl.Dictionary) -> rl.Inversions:
     files = [SAMPLES / "bag_orange.png", SAMPLES / "coat_red.png"]
-    return rl.invert(files, dictionary, labels=[8, 4], **HOW)
+    return rl.invert(files, dictionary, **HOW)
 
 
 def test_the_command_finds_the_same(inverted: rl.Inversions, tmp_path: Path) -> None:

@@ -53,7 +53,9 @@ def test_objects_are_mined_shown_and_opened_again(
     torch.manual_seed(0)
     painter, network = Painter(), looker()
     with caplog.at_level(logging.WARNING):
-        found = rl.mine(painter, {"mine": network}, num_images=96, k=2, folder=tmp_path / "run")
+        found = rl.mine(
+            painter, {"mine": network}, num_images=96, k=2, max_fdr=1.0, folder=tmp_path / "run"
+        )
     assert "mine says nothing of its preprocessing" in caplog.text and "32 px" in caplog.text
     units = {(x.unit.layer, x.unit.channel): x.matches["mine"][0].channel for x in found.neurons}
     assert any(channel == 0 and unit[1] in (0, 2) for unit, channel in units.items()), units
