@@ -124,7 +124,7 @@ class Concept:
     score: float
 
 
-@dataclass
+@dataclass(repr=False)
 class RosettaDictionary:
     """What a mining run found. Neurons and concepts are sorted by score, best first.
 
@@ -152,6 +152,12 @@ class RosettaDictionary:
     position_only: list[RosettaNeuron] = field(default_factory=list)
     buddies: dict[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
     evidence: dict[str, dict[str, Tensor]] = field(default_factory=dict, compare=False, repr=False)
+
+    def __repr__(self) -> str:
+        return (
+            f"Rosetta dictionary of {self.reference.name} and {len(self.discriminative)} models: "
+            f"{len(self.neurons)} neurons in {len(self.concepts)} concepts"
+        )
 
     @property
     def of_generator(self) -> bool:

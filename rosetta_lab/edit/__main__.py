@@ -26,11 +26,13 @@ from rosetta_lab.edit.problem import Editing
 from rosetta_lab.edit.recipe import followed, load_edit, with_recipe, write_recipe
 from rosetta_lab.edit.setup import (
     add_selectivity,
+    agreement_of,
     chosen_units,
     control,
     filled_in,
     load_sources,
     pose,
+    space_of,
 )
 from rosetta_lab.errors import check_choice, say
 from rosetta_lab.files import atomic_write
@@ -72,7 +74,7 @@ def edit_images(cfg: DictConfig, mined: Mined, trainer: L.Trainer) -> EditRun:
     While it goes on, the trainer's loggers get the losses of every arm.
     """
     edit = load_edit(cfg)
-    sources, space = load_sources(cfg, mined, edit.space)
+    sources, space = load_sources(cfg, mined, space_of(edit))
     edited, kept = chosen_units(cfg, mined)
     posed = partial(pose, cfg, mined, edit, space)
 
@@ -82,7 +84,7 @@ def edit_images(cfg: DictConfig, mined: Mined, trainer: L.Trainer) -> EditRun:
         listeners = [loss_listener(trainer, cfg.steps, prefix=f"{arm.replace(' ', '_')}/")]
         return run_arm(editing, sources, cfg.frames, listeners, **how)
 
-    how: Normalization = cfg.normalization or edit.normalization
+    how = agreement_of(cfg, edit)
     others = target_units(cfg, mined, kept, how)
     editing = posed(target_units(cfg, mined, edited, how), others)
     before = own_images(editing, sources)

@@ -21,9 +21,7 @@ from torch import Tensor
 from rosetta_lab.data.images import BrokenImage, read_grey
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.functional import map_edits as F
-from rosetta_lab.functional.agreement import Normalization
 from rosetta_lab.functional.map_edits import Axis, Box
-from rosetta_lab.invert.latent_code import Space
 
 Fill = float | Literal["floor", "edge"]
 Mask = Sequence[float] | str | Path | Tensor
@@ -44,9 +42,7 @@ class Edit(ABC):
         uniform: whether every part of the picture is asked to do the same.
         start: where the optimisation begins: at the ``source``'s latent or at a ``random`` one.
         strength: whether the edit is about how strongly units fire rather than where. The cosine of
-            maps does not see that.
-        normalization: of the agreement, by default.
-        space: of the latents of seeds, by default.
+            maps does not see that; ``normalization=distance`` does.
 
     Raises:
         RosettaError: the box is empty or leaves the picture, or the file holds no picture.
@@ -63,14 +59,6 @@ class Edit(ABC):
     @property
     def uniform(self) -> bool:
         return self.strength or self.mask is None
-
-    @property
-    def normalization(self) -> Normalization:
-        return "distance" if self.strength else "cosine"
-
-    @property
-    def space(self) -> Space:
-        return "w+" if self.strength else "z"
 
     def __call__(self, maps: Tensor, floor: Tensor, margin: int = 0) -> Tensor:
         """Edit target maps.

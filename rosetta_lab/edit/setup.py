@@ -87,6 +87,17 @@ def chosen_units(cfg: DictConfig, mined: Mined) -> tuple[Pairs, Pairs]:
     return edited, {name: rows[~torch.isin(rows[:, 0], units)] for name, rows in every.items()}
 
 
+def agreement_of(cfg: DictConfig, edit: Edit) -> Normalization:
+    """How maps are compared: as asked for, else by what the edit is about."""
+    found: Normalization = cfg.normalization or ("distance" if edit.strength else "cosine")
+    return found
+
+
+def space_of(edit: Edit) -> Space:
+    """Of the latents of seeds, unless another is asked for."""
+    return "w+" if edit.strength else "z"
+
+
 def pose(
     cfg: DictConfig,
     mined: Mined,

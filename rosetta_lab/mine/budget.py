@@ -29,6 +29,7 @@ SHARE = 0.8  # of the free memory that a run takes by itself
 MOST_IMAGES = {"cpu": 32}  # at a time: more bring nothing there
 MOST_IMAGES_ELSEWHERE = 128
 MOST_PASSES = 256
+UNTOLD = 8  # images at a time
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
@@ -69,6 +70,12 @@ class Way:
     rows: list[range]
     memory: MemoryPlan
     budget: int
+
+    @classmethod
+    def untold(cls, batch_size: int | str, units: int) -> Way:
+        """One pass over few images at a time, where nobody knows what a batch takes."""
+        size = UNTOLD if batch_size == "auto" else int(batch_size)
+        return cls(size, [range(units)], MemoryPlan(0, 0, 0, 0), 0)
 
     @property
     def fits(self) -> bool:

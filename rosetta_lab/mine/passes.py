@@ -16,14 +16,14 @@ from torch import Tensor
 
 from rosetta_lab.data.inputs import Inputs
 from rosetta_lab.data.latents import LatentDataModule
-from rosetta_lab.errors import RosettaError
+from rosetta_lab.errors import RosettaError, printable
 from rosetta_lab.files import save_tensors, tensor_in_rows
 from rosetta_lab.mine.budget import Budget, Way, bytes_of
 from rosetta_lab.mine.cache import fingerprint, open_cache
 from rosetta_lab.mine.module import MiningModule, OnTable, shapes_of
 from rosetta_lab.mine.null import Evidence
 from rosetta_lab.mine.result import MiningResult
-from rosetta_lab.models.meta import observer_without_memory
+from rosetta_lab.models.meta import without_memory
 from rosetta_lab.models.observer import Observer
 from rosetta_lab.models.units import Layer, UnitIndex
 from rosetta_lab.run.configs import plain
@@ -84,7 +84,7 @@ def mine(
             if tables:
                 cache.give_tables(shapes, tables)
         return result, module
-    way = way_of(cfg, inputs, shapes, trainer, budget)
+    way = way_of(cfg, observer, inputs, shapes, trainer, budget)
     passes, size = way.rows, way.batch_size
     found: list[MiningResult] = []
     shifts: dict[str, Tensor] | None = None
@@ -147,6 +147,7 @@ def check_shares(groups: int, processes: int) -> None:
 
 def way_of(
     cfg: DictConfig,
+    observer: Observer,
     inputs: Inputs,
     shapes: dict[str, list[Layer]],
     trainer: L.Trainer,
@@ -164,17 +165,28 @@ def way_of(
     if cfg.memory == "auto" and device.type == "cpu":
         budget //= trainer.num_devices
     budget = least(trainer, budget)
-    return by_first(trainer, lambda: _way(cfg, inputs, shapes, budget, device))
+    return by_first(trainer, lambda: _way(cfg, observer, inputs, shapes, budget, device))
 
 
 def _way(
     cfg: DictConfig,
+    observer: Observer,
     inputs: Inputs,
     shapes: dict[str, list[Layer]],
     budget: int,
     device: torch.device,
 ) -> Way:
-    way = Budget(cfg, observer_without_memory(cfg), inputs, shapes).way(budget, str(device))
+    try:
+        way = Budget(cfg, without_memory(observer), inputs, shapes).way(budget, str(device))
+    except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+        # A network of one's own, which makes tensors on a device that it names, or reads values.
+        way = Way.untold(cfg.batch_size, sum(x.channels for x in shapes[observer.reference]))
+        log.warning(
+            "How much memory this takes cannot be told: %d images at a time, in one pass. (%s)",
+            way.batch_size,
+            printable(error),
+        )
+        return way
     giga = 1e9
     if not way.fits:
         raise RosettaError(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from omegaconf import DictConfig
 
+from rosetta_lab.models import recording
+from rosetta_lab.models.layouts import twin
 from rosetta_lab.models.load import load_inputs, load_observer, random_weights
 from rosetta_lab.models.observer import Observer
 from rosetta_lab.models.units import Layer
@@ -14,6 +16,11 @@ def observer_without_memory(cfg: DictConfig) -> Observer:
     """A run's models on the ``meta`` device."""
     with torch.device("meta"):
         return load_observer(random_weights(cfg))
+
+
+def without_memory(observer: Observer) -> Observer:
+    """A copy of models that are there, on the ``meta`` device."""
+    return twin(observer, "meta", recording.__name__)
 
 
 def shapes_without_memory(cfg: DictConfig, observer: Observer) -> dict[str, list[Layer]]:

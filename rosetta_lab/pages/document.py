@@ -48,6 +48,16 @@ def write_document(path: Path, template: str, **values: Any) -> Path:
     return path
 
 
+def render_fragment(template: str, **values: Any) -> str:
+    """A part of a page, as notebooks show it.
+
+    Args:
+        template: its name in ``templates/``.
+        values: what it shows.
+    """
+    return TEMPLATES.get_template(template).render(values)
+
+
 def asset(name: str) -> Markup:
     """A style sheet or a script of ``templates/``, as it is."""
     assert TEMPLATES.loader is not None

@@ -13,9 +13,15 @@ from omegaconf import DictConfig
 
 from rosetta_lab.dictionary.mined import load_mined
 from rosetta_lab.edit.recipe import load_edit
-from rosetta_lab.edit.setup import chosen_units, filled_in, load_sources, pose
+from rosetta_lab.edit.setup import (
+    agreement_of,
+    chosen_units,
+    filled_in,
+    load_sources,
+    pose,
+    space_of,
+)
 from rosetta_lab.errors import check_count
-from rosetta_lab.functional.agreement import Normalization
 from rosetta_lab.invert.optimise import Problem, descend
 from rosetta_lab.invert.problem import TargetBatches
 from rosetta_lab.invert.setup import load_inversion
@@ -116,8 +122,8 @@ def plan_edit(cfg: DictConfig, device: str | None, measure: float) -> Optimisati
     inverted = cfg.inversion.steps if cfg.images is not None else 0
     cfg.inversion.steps = 0  # what an inversion finds takes no other memory or time
     edit = load_edit(cfg)
-    sources, space = load_sources(cfg, mined, edit.space)
-    how: Normalization = cfg.normalization or edit.normalization
+    sources, space = load_sources(cfg, mined, space_of(edit))
+    how = agreement_of(cfg, edit)
     units = (target_units(cfg, mined, pairs, how) for pairs in chosen_units(cfg, mined))
     editing = pose(cfg, mined, edit, space, *units)
     memory, seconds = measured(

@@ -143,11 +143,16 @@ def _shown(record: logging.LogRecord) -> bool:
     return True
 
 
+def quiet_lightning() -> None:
+    """Let only Lightning's warnings through."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
 def quiet() -> None:
     """Let only our own messages, and other libraries' warnings, through, and these only shown."""
     logging.getLogger().setLevel(logging.WARNING)
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    quiet_lightning()
     logging.getLogger("rosetta_lab").setLevel(logging.INFO)
     for handler in (*logging.getLogger().handlers, logging.lastResort):
         if handler is not None:

@@ -1,0 +1,1 @@
+"""Mining, inverting and editing from Python; ``import rosetta_lab as rl`` has it all."""

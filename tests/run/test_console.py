@@ -1,0 +1,21 @@
+"""``rosetta-lab COMMAND``."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+START = [sys.executable, "-c", "from rosetta_lab.run.console import main; main()"]
+
+
+def test_it_is_the_module() -> None:
+    done = subprocess.run([*START, "plan", "measure=0"], capture_output=True, text=True)
+    assert done.returncode == 0 and "stylegan2_fashion: 608 units" in done.stdout
+
+
+def test_help_names_every_command_and_a_mistake_too() -> None:
+    told = subprocess.run([*START, "--help"], capture_output=True, text=True)
+    wrong = subprocess.run([*START, "mien"], capture_output=True, text=True)
+    for text in (told.stdout, wrong.stderr):
+        assert all(x in text for x in ("ablate", "bench", "edit", "invert", "mine", "visualize"))
+    assert wrong.returncode == 1 and wrong.stderr.startswith("mien: there is no such command.")
