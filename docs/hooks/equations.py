@@ -19,4 +19,6 @@ def on_page_content(content: str, **_: Any) -> str:
 def _mathml(found: re.Match[str]) -> str:
     tag, latex = found.groups()
     display = "block" if tag == "div" else "inline"
-    return f'<{tag} class="equation">{convert(html.unescape(latex).strip(), display=display)}</{tag}>'
+    return (
+        f'<{tag} class="equation">{convert(html.unescape(latex).strip(), display=display)}</{tag}>'
+    )
