@@ -22,6 +22,8 @@ from hydra.core.global_hydra import GlobalHydra
 from nbclient import NotebookClient
 from omegaconf import OmegaConf
 
+from rosetta_lab.run import configs, loggers  # noqa: F401  what configs call
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 CONF = ROOT / "conf"
@@ -61,7 +63,7 @@ def leaves(values: object, before: str = "") -> dict[str, object]:
 
 
 def composed(command: str) -> dict[str, object]:
-    """The values of a command's config, as Hydra puts it together, without what is chosen by name."""
+    """The values of a command's config as Hydra composes it, but for what is chosen by name."""
     GlobalHydra.instance().clear()
     words = ["model=stylegan2_fashion"] if command == "zoo_train" else []
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
@@ -132,7 +134,10 @@ def test_every_picture_is_in_the_gallery_with_a_command() -> None:
 
 
 def test_equations_are_mathml() -> None:
-    page = '<span class="arithmatex">\\(a &lt; b^2\\)</span><div class="arithmatex">\\[\n\\sum_i x\n\\]</div>'
+    page = (
+        '<span class="arithmatex">\\(a &lt; b^2\\)</span>'
+        '<div class="arithmatex">\\[\n\\sum_i x\n\\]</div>'
+    )
     made = hook("equations").on_page_content(page)
     assert made.count("<math ") == 2 and "<msup><mi>b</mi><mn>2</mn></msup>" in made
     assert 'display="block"' in made and "\\" not in made

@@ -41,7 +41,7 @@ class Option(NamedTuple):
 
 
 def options(config: Path) -> list[Option]:
-    """The options of a config, without what is Hydra's own and what only this project's code reads."""
+    """The options of a config, without what is Hydra's and what only the code reads."""
     found: list[Option] = []
     section, path = "", list[str]()
     for line in config.read_text(encoding="utf-8").splitlines()[len(head(config)) :]:
@@ -60,9 +60,9 @@ def options(config: Path) -> list[Option]:
 def _without_machinery(found: Sequence[Option]) -> Iterator[Option]:
     for option in found:
         top = option.key.split(".")[0]
-        if option.group or top not in ("defaults", "hydra", "datamodule", "module"):
-            if option.value or option.comment:
-                yield option
+        known = option.group or top not in ("defaults", "hydra", "datamodule", "module")
+        if known and (option.value or option.comment):
+            yield option
 
 
 def head(config: Path) -> list[str]:
@@ -133,12 +133,12 @@ def index_page() -> str:
         f"- [`{head(path)[0].partition(': ')[0]}`]({name}.md)" for name, path in commands().items()
     ]
     how = (
-        "Every option is `KEY=VALUE` on the command line, with dots into blocks (`loss.l2=1.0`); in "
-        "Python, an argument, with `__` for a dot (`loss__l2=1.0`). `null` is nothing, lists are "
-        "`[a,b]`. `--help` prints a command's own, `--multirun k=1,3,5` runs all values. These pages "
-        "are made of `conf/`. What `gen=`, `disc=` and `perceptual=` choose from is on the page of "
-        "[models](../models.md); the keys of `edit=`, `trainer=` and `logger=` on that of "
-        "[groups](groups.md)."
+        "Every option is `KEY=VALUE` on the command line, with dots into blocks (`loss.l2=1.0`); "
+        "in Python, an argument, with `__` for a dot (`loss__l2=1.0`). `null` is nothing, lists "
+        "are `[a,b]`. `--help` prints a command's own, `--multirun k=1,3,5` runs all values. "
+        "These pages are made of `conf/`. What `gen=`, `disc=` and `perceptual=` choose from is "
+        "on the page of [models](../models.md); the keys of `edit=`, `trainer=` and `logger=` "
+        "are on that of [groups](groups.md)."
     )
     return "\n\n".join(["# Options", how, "\n".join(rows)])
 
