@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -21,6 +22,9 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 from nbclient import NotebookClient
 from omegaconf import OmegaConf
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webdriver import WebDriver
+from selenium.webdriver.support.ui import WebDriverWait
 
 from rosetta_lab.run import configs, loggers  # noqa: F401  what configs call
 
@@ -214,3 +218,23 @@ def test_the_site_fetches_nothing_and_its_links_lead_somewhere(site: Path) -> No
                     assert unquote(place.fragment) in pages[target].anchors, f"{file.name}: {link}"
     for style in site.rglob("*.css"):
         assert not re.search(r"(?:url\(|@import)\s*[\"']?(?:https?:)?//", style.read_text("utf-8"))
+
+
+@pytest.mark.slow
+def test_search_works_from_a_disk_and_asks_nobody(site: Path, driver: WebDriver) -> None:
+    driver.get((site / "api" / "index.html").as_uri())
+    driver.find_element(By.CSS_SELECTOR, "label.md-header__button[for=__search]").click()
+    driver.find_element(By.CSS_SELECTOR, "input.md-search__input").send_keys("jackknife")
+    found = "a.md-search-result__link"
+    WebDriverWait(driver, 60).until(lambda b: b.find_elements(By.CSS_SELECTOR, found))
+    links = [e.get_attribute("href") or "" for e in driver.find_elements(By.CSS_SELECTOR, found)]
+    assert any("method.html" in link or "functional.html" in link for link in links), links
+    events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+    asked = [
+        event["params"]["request"]["url"]
+        for event in events
+        if event["method"] == "Network.requestWillBeSent"
+    ]
+    assert asked and not [url for url in asked if not url.startswith(("file:", "data:", "about:"))]
+    severe = [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
+    assert not severe

@@ -21,7 +21,7 @@ if (location.protocol === "file:") {
       inside.postMessage = say
       const load = address => new Promise((done, failed) => {
         const script = page.createElement("script")
-        script.src = new URL(address, url)
+        script.src = new URL(address, document.baseURI)
         script.onload = done
         script.onerror = failed
         page.body.append(script)
