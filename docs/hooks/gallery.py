@@ -20,13 +20,11 @@ class Shown(NamedTuple):
     Attributes:
         picture: name of its file in experiments/.
         experiment: that tells of it.
-        title: of this.
         command: that made it.
     """
 
     picture: str
     experiment: str
-    title: str
     command: str
 
 
@@ -36,14 +34,13 @@ def shown() -> list[Shown]:
     for text in sorted(EXPERIMENTS.glob("*.md")):
         written = text.read_text(encoding="utf-8")
         commands = COMMAND.findall(written)
-        title = written.splitlines()[0].removeprefix("# ")
         for line in written.splitlines():
             for names in PICTURE.findall(line):
                 own = SAYS.findall(line)
                 picture = next(filter(None, names))
                 if picture not in found and (own or commands):
                     command = (own or commands)[0]
-                    found[picture] = Shown(picture, text.stem, title, command)
+                    found[picture] = Shown(picture, text.stem, command)
     return list(found.values())
 
 
@@ -55,10 +52,11 @@ def page() -> str:
         "experiments' texts, with the numbers measured, are in `experiments/`.",
     ]
     for one in shown():
+        name = one.picture.removesuffix(".png")
         parts += [
-            f"## {one.title} {{ #{one.picture.removesuffix('.png')} }}",
+            f"## {name} {{ #{name} }}",
             f"```bash\n{one.command}\n```",
-            f"![{one.title}](experiments/{one.picture})",
+            f"![{name}](experiments/{one.picture})",
             f"[Figures and settings](experiments/{one.experiment}.md)",
         ]
     return "\n\n".join(parts)
