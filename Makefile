@@ -3,7 +3,7 @@
 #   make mine     set up, then mine the shipped zoo; ARGS="k=3 num_images=400" passes options on
 #   make test     set up, then run the tests; ARGS="-m slow" passes options on
 #   make docs     set up, then build the documentation: site/index.html
-#   make check    lint, types and tests: what CI runs
+#   make check    lint, types and tests: what CI runs, beside docs
 #   make setup    the development environment alone, in .venv
 #
 # Another interpreter: make mine PYTHON=python3.12
