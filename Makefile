@@ -2,7 +2,8 @@
 #
 #   make mine     set up, then mine the shipped zoo; ARGS="k=3 num_images=400" passes options on
 #   make test     set up, then run the tests; ARGS="-m slow" passes options on
-#   make check    lint, types and tests: what CI runs
+#   make docs     set up, then build the documentation: site/index.html
+#   make check    lint, types and tests: what CI runs, beside docs
 #   make setup    the development environment alone, in .venv
 #
 # Another interpreter: make mine PYTHON=python3.12
@@ -16,13 +17,17 @@ ARGS ?=
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install $(PIP_ARGS)
 
-.PHONY: mine test check setup lint types system-packages
+.PHONY: mine test docs check setup lint types system-packages
 
 mine: $(VENV)/.run
 	$(BIN)/python -m rosetta_lab.mine $(ARGS)
 
 test: system-packages $(VENV)/.test
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# Material's note on the next MkDocs is not about this site.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 check: lint types test
 
@@ -45,13 +50,17 @@ $(VENV)/.run: pyproject.toml | $(BIN)/python
 	$(INSTALL) -e .
 	@touch $@
 
+$(VENV)/.docs: pyproject.toml | $(BIN)/python
+	$(INSTALL) -e '.[docs]'
+	@touch $(VENV)/.run $@
+
 $(VENV)/.test: pyproject.toml | $(BIN)/python
 	$(INSTALL) -e '.[test]'
-	@touch $(VENV)/.run $@
+	@touch $(VENV)/.run $(VENV)/.docs $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(INSTALL) -e '.[dev]'
-	@touch $(VENV)/.run $(VENV)/.test $@
+	@touch $(VENV)/.run $(VENV)/.docs $(VENV)/.test $@
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -124,11 +124,9 @@ def heatmaps(images: Tensor, maps: Mapping[str, Tensor], titles: Mapping[str, st
 
 def gallery(columns: Mapping[str, Tensor], titles: Mapping[str, str] | None = None) -> Figure:
     """Images (N, 3, H, W) in [0, 1] side by side, a column for every name."""
-    figures = matplotlib_figure()
     rows = len(next(iter(columns.values())))
-    figure: Figure = figures.Figure(
-        figsize=(INCHES * len(columns), INCHES * rows + 0.4), layout="tight"
-    )
+    size = (INCHES * len(columns), INCHES * rows + 0.4)
+    figure = _new_figure(size)
     axes = figure.subplots(rows, len(columns), squeeze=False)
     for column, (name, images) in enumerate(columns.items()):
         for row, image in enumerate(images.detach().cpu().clamp(0.0, 1.0)):
@@ -138,16 +136,16 @@ def gallery(columns: Mapping[str, Tensor], titles: Mapping[str, str] | None = No
     return figure
 
 
-def matplotlib_figure() -> Any:
-    """Matplotlib's module of figures, which need no display.
+def _new_figure(size: tuple[float, float]) -> Figure:
+    """An empty figure of so many inches.
 
     Raises:
-        RosettaError: it is not installed.
+        RosettaError: Matplotlib is not installed.
     """
     try:
-        from matplotlib import figure
+        from rosetta_lab.api.figures import Figure
     except ImportError:
         raise RosettaError(
             "Figures need matplotlib, which is not installed.\npip install 'rosetta-lab[notebook]'"
         ) from None
-    return figure
+    return Figure(figsize=size, layout="tight")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rosetta_lab.api.images import as_images
+from rosetta_lab.api.images import as_images, gallery
 from rosetta_lab.errors import RosettaError
 
 
@@ -53,3 +53,9 @@ def test_what_is_no_image_is_refused(given: object, message: str) -> None:
     with pytest.raises(RosettaError) as told:
         as_images(given)
     assert message in str(told.value) and len(str(told.value).splitlines()) <= 2
+
+
+def test_a_figure_is_a_picture_in_a_notebook() -> None:
+    formatter = pytest.importorskip("IPython.core.formatters").DisplayFormatter()
+    shown, _ = formatter.format(gallery({"image": torch.rand(1, 3, 8, 8)}))
+    assert shown["image/png"].startswith(b"\x89PNG")
