@@ -23,7 +23,7 @@ from rosetta_lab.mine.cache import fingerprint, open_cache
 from rosetta_lab.mine.module import MiningModule, OnTable, shapes_of
 from rosetta_lab.mine.null import Evidence
 from rosetta_lab.mine.result import MiningResult
-from rosetta_lab.models.meta import without_memory
+from rosetta_lab.models.meta import described, without_memory
 from rosetta_lab.models.observer import Observer
 from rosetta_lab.models.units import Layer, UnitIndex
 from rosetta_lab.run.configs import plain
@@ -31,6 +31,7 @@ from rosetta_lab.run.processes import by_first, least, meet
 
 log = logging.getLogger("rosetta_lab")
 PILOT_IMAGES = 16
+UNTOLD = (NotImplementedError, RuntimeError, TypeError, ValueError)  # on the meta device
 
 
 def mine(
@@ -177,8 +178,10 @@ def _way(
     device: torch.device,
 ) -> Way:
     try:
-        way = Budget(cfg, without_memory(observer), inputs, shapes).way(budget, str(device))
-    except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+        way = Budget(cfg, without_memory(cfg, observer), inputs, shapes).way(budget, str(device))
+    except (*UNTOLD, RosettaError) as error:
+        if isinstance(error, RosettaError) and described(cfg):
+            raise
         # A network of one's own, which makes tensors on a device that it names, or reads values.
         way = Way.untold(cfg.batch_size, sum(x.channels for x in shapes[observer.reference]))
         log.warning(

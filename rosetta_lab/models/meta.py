@@ -18,8 +18,15 @@ def observer_without_memory(cfg: DictConfig) -> Observer:
         return load_observer(random_weights(cfg))
 
 
-def without_memory(observer: Observer) -> Observer:
-    """A copy of models that are there, on the ``meta`` device."""
+def described(cfg: DictConfig) -> bool:
+    """Whether a run's models are those of its config; others are objects of whoever calls."""
+    return bool(cfg.disc) and (cfg.gen is None or "network" in cfg.gen)
+
+
+def without_memory(cfg: DictConfig, observer: Observer) -> Observer:
+    """A run's models on the ``meta`` device, copies where they are objects."""
+    if described(cfg):  # whose copies might hold on to what they are copied from
+        return observer_without_memory(cfg)
     return twin(observer, "meta", recording.__name__)
 
 

@@ -57,7 +57,9 @@ def objective(generator, statistics, names, weights=None) -> Objective:
     return Objective(weights or WEIGHTS, images, Agreement(targets, statistics, SIZES), perceptual)
 
 
-@pytest.mark.parametrize("space", ["z", "w", "w+"])
+@pytest.mark.parametrize(
+    "space", ["w", *(pytest.param(x, marks=pytest.mark.slow) for x in ("z", "w+"))]
+)
 def test_batch_of_eight_equals_eight_single_runs(generator, statistics, space) -> None:
     names = [f"{'x' * i}{i}" for i in range(8)]
 
@@ -237,6 +239,7 @@ def test_mistakes(weights, message) -> None:
         Objective(weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("count", "steps", "share"),
     [(20, 60, 0.35), pytest.param(100, 200, 0.5, marks=pytest.mark.slow)],

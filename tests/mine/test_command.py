@@ -51,6 +51,7 @@ def test_command_line_run(tmp_path: Path) -> None:
     assert json.dumps(records[0]) == json.dumps(records[2])
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_tables(tmp_path: Path) -> None:
     one = toy_run(tmp_path, "one", "cache=false")
     share = ["trainer.devices=2", "trainer.strategy=ddp"]
@@ -63,6 +64,7 @@ def test_two_processes_give_the_same_tables(tmp_path: Path) -> None:
     assert statistics[1]["toy/fold/count"].tolist() == statistics[0]["toy/fold/count"].tolist()
 
 
+@pytest.mark.slow
 def test_processes_agree_on_a_cache_that_lacks_tables(tmp_path: Path) -> None:
     """Only the first writes them; all mine again, or one would wait for the others for ever."""
     toy_run(tmp_path, "one", "save_tables=false")

@@ -150,6 +150,7 @@ def test_shuffled_images_have_no_cliques(tmp_path: Path) -> None:
     assert "0 Rosetta neurons in 0 concepts" in done.stdout
 
 
+@pytest.mark.slow
 def test_processes_find_the_same_cliques(mined: Path, tmp_path: Path) -> None:
     share = ["trainer.devices=2", "trainer.strategy=ddp", "batch_size=4"]
     where = f"data={mined.parent / 'photos'}"

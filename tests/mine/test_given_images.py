@@ -98,6 +98,7 @@ def test_table_of_photos_is_the_definition(tmp_path: Path) -> None:
     assert "The images were given" in page and (tmp_path / "run" / "page").is_dir()
 
 
+@pytest.mark.slow
 def test_batches_and_processes_change_nothing(tmp_path: Path) -> None:
     folder = photos(tmp_path / "photos")
     how = [f"images={folder}", "cache=false", "sums=float64"]  # noise is where float32 shows

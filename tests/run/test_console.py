@@ -9,8 +9,8 @@ START = [sys.executable, "-c", "from rosetta_lab.run.console import main; main()
 
 
 def test_it_is_the_module() -> None:
-    done = subprocess.run([*START, "plan", "measure=0"], capture_output=True, text=True)
-    assert done.returncode == 0 and "stylegan2_fashion: 608 units" in done.stdout
+    done = subprocess.run([*START, "bench", "nothing"], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.startswith("Usage: python -m rosetta_lab.bench")
 
 
 def test_help_names_every_command_and_a_mistake_too() -> None:

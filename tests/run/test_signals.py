@@ -55,6 +55,7 @@ def check_farewell(said: str, command: str, number: signal.Signals) -> None:
     assert f"python -m rosetta_lab.{command}" in second
 
 
+@pytest.mark.slow
 def test_asked_to_end_in_the_middle_of_a_batch(tmp_path: Path) -> None:
     said = asked("invert", signal.SIGTERM, tmp_path)
     check_farewell(said, "invert", signal.SIGTERM)

@@ -142,7 +142,7 @@ def test_clip_is_as_its_card_says(test_scenes: FashionScenes) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "dino_resnet_fashion",
+        pytest.param("dino_resnet_fashion", marks=pytest.mark.slow),
         pytest.param("dino_vit_fashion", marks=pytest.mark.slow),
         pytest.param("mae_fashion", marks=pytest.mark.slow),
     ],
