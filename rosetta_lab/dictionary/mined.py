@@ -230,9 +230,8 @@ def with_generator(found: MinedModels) -> Mined:
             "Mine one with gen=NAME, and without reference=."
         )
     with refusing("The dictionary's generator"), advising(f"gen.{MINE_AGAIN}"):
-        generator = load_generator(config.gen, config.seed, GENERATORS)
+        generator = load_generator(config.gen, config.seed, GENERATORS).to(found.device)
     check_weights(generator, dictionary.reference)
-    generator = generator.to(found.device)
     check_layers(generator, dictionary.reference)
     mined = Mined(**vars(found), generator=generator)
     mined.images(1, 0, config.psi)  # tells now which classes there are not

@@ -88,6 +88,7 @@ def test_several_devices_are_refused(command: str, tmp_path: Path) -> None:
     assert "this command works on one device" in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_the_other_generator_family(tmp_path: Path) -> None:
     """BigGAN's units are what its convolutions take in, and truncation is one of its latents."""
     for command, arguments in {

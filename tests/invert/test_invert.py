@@ -146,6 +146,7 @@ def test_killed_three_times_and_resumed(whole: Path, tmp_path: Path) -> None:
         assert all(torch.equal(a[key], b[key]) for key in a)
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_images(whole: Path, tmp_path: Path) -> None:
     shared = ["hydra.run.dir=run", "trainer.devices=2", "trainer.strategy=ddp"]
     done = process("invert", *QUICK, *shared, cwd=tmp_path)

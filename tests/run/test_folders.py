@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -228,7 +228,20 @@ def test_mining_without_a_cache(tmp_path: Path) -> None:
     assert "ROSETTA_CACHE" in done.stdout + done.stderr
 
 
-def test_the_cache_of_mining_is_private_and_whole(tmp_path: Path, cache: Path) -> None:
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "cut": lambda data: data[:-5],
+    "flipped": lambda data: data[:-1] + bytes([data[-1] ^ 1]),
+    "empty": lambda data: b"",
+    "another": lambda data: b"x" * 100,
+}
+
+
+@pytest.mark.parametrize(
+    "damages", [["cut", "flipped"], pytest.param(["empty", "another"], marks=pytest.mark.slow)]
+)
+def test_the_cache_of_mining_is_private_and_whole(
+    damages: list[str], tmp_path: Path, cache: Path
+) -> None:
     before = os.umask(0)
     try:
         call("mine", *OPTIONS, "hydra.run.dir=first", cwd=tmp_path)
@@ -237,8 +250,8 @@ def test_the_cache_of_mining_is_private_and_whole(tmp_path: Path, cache: Path) -
     assert {p.stat().st_mode & 0o777 for p in (cache, cache / "mining")} == {0o700}
     (kept,) = (cache / "mining").glob("*.safetensors")
     data = kept.read_bytes()
-    for damaged in (data[:-5], data[:-1] + bytes([data[-1] ^ 1]), b"", b"x" * 100):
-        kept.write_bytes(damaged)
+    for damage in damages:
+        kept.write_bytes(DAMAGES[damage](data))
         done = call("mine", *OPTIONS, "hydra.run.dir=again", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         said = done.stdout + done.stderr

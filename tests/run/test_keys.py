@@ -113,7 +113,10 @@ def test_configs_of_another_folder(
 @pytest.mark.parametrize(
     "command",
     [
-        ["mine", "--config-dir=configs", "hydra.run.dir=run", "page_images=2"],
+        pytest.param(
+            ["mine", "--config-dir=configs", "hydra.run.dir=run", "page_images=2"],
+            marks=pytest.mark.slow,
+        ),
         ["plan", "hydra.searchpath=[file://configs]", "measure=0", "pretrained=false"],
     ],
 )

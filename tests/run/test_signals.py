@@ -63,6 +63,7 @@ def test_asked_to_end_in_the_middle_of_a_batch(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "results" / "navy").exists()
 
 
+@pytest.mark.slow
 def test_asked_to_end_while_mining(tmp_path: Path) -> None:
     check_farewell(asked("mine", signal.SIGINT, tmp_path), "mine", signal.SIGINT)
     assert not (tmp_path / "run/dictionary.json").exists()
