@@ -110,6 +110,7 @@ def test_mistakes_are_told_in_two_lines(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_other_products_say_what_they_change(tmp_path: Path) -> None:
     exact = toy_run(tmp_path, "exact", "row_blocks=1")
     changes = {}

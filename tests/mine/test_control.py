@@ -52,6 +52,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[RosettaDic
     return found
 
 
+@pytest.mark.slow
 def test_the_control_is_a_run_of_untrained_models(runs) -> None:
     counts = runs["control"][0].summary["controls"]["untrained"]
     random = runs["random"][0]
@@ -65,6 +66,7 @@ def test_the_control_is_a_run_of_untrained_models(runs) -> None:
     assert counts["best_buddies"] != runs["alone"][0].summary["best_buddies"]
 
 
+@pytest.mark.slow
 def test_the_run_itself_stays_as_it_is(runs) -> None:
     beside, alone = (json.loads(json.dumps(runs[n][0].to_json())) for n in ("control", "alone"))
     assert beside["neurons"] == alone["neurons"]
@@ -76,6 +78,7 @@ def test_the_run_itself_stays_as_it_is(runs) -> None:
     assert counts["untrained"]["kept"] == ["toy"]
 
 
+@pytest.mark.slow
 def test_it_says_what_was_found_and_who_was_left_out(runs) -> None:
     counts = runs["control"][0].summary["controls"]["untrained"]
     said = runs["control"][1]
@@ -85,6 +88,7 @@ def test_it_says_what_was_found_and_who_was_left_out(runs) -> None:
     assert "Untrained" not in runs["alone"][1]
 
 
+@pytest.mark.slow
 def test_the_page_shows_them_beside_the_trained_ones(runs) -> None:
     made, _, page = runs["control"]
     assert "<h3>Untrained networks</h3>" in page

@@ -110,7 +110,7 @@ def check_same(folder: Path, alone: Path, atol: float = 1e-6) -> None:
         torch.testing.assert_close(table, whole[name], atol=atol, rtol=0)
 
 
-@pytest.mark.parametrize("world", [2, 3, 4])
+@pytest.mark.parametrize("world", [2, 3, pytest.param(4, marks=pytest.mark.slow)])
 def test_processes_find_the_same(world: int, alone: Path, tmp_path: Path) -> None:
     said = run(tmp_path, world, "row_blocks=2" if world == 3 else "row_blocks=auto")
     assert "Look at it" in said[0] and not any("Look at it" in text for text in said[1:])

@@ -21,6 +21,7 @@ def members(group: str) -> set[str]:
     return {path.stem for path in (CONF / group).glob("*.yaml")}
 
 
+@pytest.mark.slow
 def test_the_committed_page_is_what_the_configs_give() -> None:
     text = document()
     assert text == PAGE.read_text(), "run: python -m rosetta_lab.models.document > docs/models.md"

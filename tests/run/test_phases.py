@@ -77,7 +77,11 @@ def run(command: str, folder: Path) -> Done:
     ("command", "phase"),
     [p if p in BY_DEFAULT else pytest.param(*p, marks=pytest.mark.slow) for p in PHASES],
 )
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda it: it.name)
+@pytest.mark.parametrize(
+    "number",
+    [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM],
+    ids=lambda it: it.name,
+)
 def test_asked_to_end(command: str, phase: str, number: signal.Signals, tmp_path: Path) -> None:
     shutil.copytree(STORED / "photos", tmp_path / "photos")
     with pytest.MonkeyPatch.context() as patch:

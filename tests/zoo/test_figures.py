@@ -82,6 +82,7 @@ class Replay(Generator):
         return self.scenes.scenes(indices, seed=7).image * 2.0 - 1.0
 
 
+@pytest.mark.slow
 def test_generator_figures_tell_variety_from_collapse(
     test_scenes: FashionScenes, train: FashionScenes
 ) -> None:
