@@ -13,6 +13,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 PIP_ARGS ?=
+# One more than there are cores, since some tests wait for others' processes.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))')
 ARGS ?=
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install $(PIP_ARGS)
@@ -23,7 +25,7 @@ mine: $(VENV)/.run
 	$(BIN)/python -m rosetta_lab.mine $(ARGS)
 
 test: system-packages $(VENV)/.test
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Material's note on the next MkDocs is not about this site.
 docs: $(VENV)/.docs
