@@ -13,8 +13,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 PIP_ARGS ?=
-# One more than there are cores, since some tests wait for others' processes.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))')
+WORKERS ?= auto
 ARGS ?=
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install $(PIP_ARGS)
