@@ -13,7 +13,6 @@
 PYTHON ?= python3
 VENV ?= .venv
 PIP_ARGS ?=
-WORKERS ?= auto
 ARGS ?=
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install $(PIP_ARGS)
@@ -24,7 +23,7 @@ mine: $(VENV)/.run
 	$(BIN)/python -m rosetta_lab.mine $(ARGS)
 
 test: system-packages $(VENV)/.test
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Material's note on the next MkDocs is not about this site.
 docs: $(VENV)/.docs

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-TOY = [
+GENERATOR = [
     "gen=stylegan2_fashion",
     "gen.name=toy",
     "~gen.network",
     "+gen.network={_target_:toy.ToyGenerator,num_classes:3}",
     "gen.weights=random",
     "gen.layers=[fold,late]",
+]
+TOY = [
+    *GENERATOR,
     "~disc.resnet_fashion",
     "+disc.a={_target_:toy.ToyModel,weights:random}",
     "+disc.b={_target_:toy.ToyModel,seed:2,size:5,weights:random}",

@@ -31,6 +31,7 @@ from rosetta_lab.dictionary.mined import (
 from rosetta_lab.dictionary.schema import Match, RosettaDictionary, RosettaNeuron
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
+from rosetta_lab.models.meta import described
 from rosetta_lab.models.preprocess import Preprocess
 from rosetta_lab.models.units import Unit
 from rosetta_lab.pages.document import render_fragment
@@ -64,7 +65,7 @@ def load(
     """
     folder = dictionary_folder(source)
     record = RosettaDictionary.load(folder)
-    if generator is None and models is None and record.config.get("disc"):
+    if generator is None and models is None and described(record.config):
         return Dictionary(load_mined_models(source, device, trust_sources))
     networks = {}
     for name, network in (models or {}).items():

@@ -116,9 +116,9 @@ def as_model(
         side = resolution or 224
         log.warning(
             "%s says nothing of its preprocessing: it is shown images as they are, in [0, 1], of "
-            "%d px. preprocess= says how else.", name, side,
+            "%d px.\nrl.as_model(name, network, preprocess=...) says how else.", name, side,
         )  # fmt: skip
-        preprocess = Preprocess((side, side), "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+        preprocess = Preprocess((side, side))
     like = next(network.parameters(), torch.zeros(()))
     images = torch.zeros(1, 3, *preprocess.size, device=like.device)
     if layers is None:

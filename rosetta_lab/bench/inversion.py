@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -17,6 +16,7 @@ from rosetta_lab.invert.optimise import descend
 from rosetta_lab.invert.problem import Inversion, TargetBatch, TargetBatches
 from rosetta_lab.invert.setup import load_inversion
 from rosetta_lab.models.images import load_targets
+from rosetta_lab.run.device import timed
 
 WARM_UP = 2  # rounds that do not count
 WHOLE, SINGLE = "whole step", "one image at a time"
@@ -62,7 +62,9 @@ class InversionBenchmark:
         return "\n".join(lines)
 
 
-def seconds(steps: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+def seconds(
+    steps: Mapping[str, Callable[[], object]], rounds: int, device: str
+) -> dict[str, float]:
     """Median seconds of each step, taken in turns: what disturbs the machine disturbs all alike.
 
     The first ``WARM_UP`` rounds do not count.
@@ -70,18 +72,8 @@ def seconds(steps: Mapping[str, Callable[[], object]], rounds: int) -> dict[str,
     taken: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds):
         for name, step in steps.items():
-            synchronize()
-            started = time.perf_counter()
-            step()
-            synchronize()
-            taken[name].append(time.perf_counter() - started)
+            taken[name].append(timed(step, device))
     return {name: statistics.median(times[WARM_UP:]) for name, times in taken.items()}
-
-
-def synchronize() -> None:
-    """Wait for an accelerator to finish what it was given."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
 
 
 def run(cfg: DictConfig) -> InversionBenchmark:
@@ -110,7 +102,7 @@ def run(cfg: DictConfig) -> InversionBenchmark:
             step()
 
     steps[SINGLE] = one_at_a_time
-    taken = seconds(steps, rounds)
+    taken = seconds(steps, rounds, device)
     whole, single = taken.pop(WHOLE), taken.pop(SINGLE)
     parts = {part: max(0.0, whole - without) for part, without in taken.items()}
     return InversionBenchmark(

@@ -31,7 +31,7 @@ from rosetta_lab.run.processes import by_first, least, meet
 
 log = logging.getLogger("rosetta_lab")
 PILOT_IMAGES = 16
-UNTOLD = (NotImplementedError, RuntimeError, TypeError, ValueError)  # on the meta device
+UNMEASURED = (NotImplementedError, RuntimeError, TypeError, ValueError)  # on the meta device
 
 
 def mine(
@@ -179,7 +179,7 @@ def _way(
 ) -> Way:
     try:
         way = Budget(cfg, without_memory(cfg, observer), inputs, shapes).way(budget, str(device))
-    except (*UNTOLD, RosettaError) as error:
+    except (*UNMEASURED, RosettaError) as error:
         if isinstance(error, RosettaError) and described(cfg):
             raise
         # A network of one's own, which makes tensors on a device that it names, or reads values.

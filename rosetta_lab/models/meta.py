@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from omegaconf import DictConfig
 
@@ -18,9 +21,9 @@ def observer_without_memory(cfg: DictConfig) -> Observer:
         return load_observer(random_weights(cfg))
 
 
-def described(cfg: DictConfig) -> bool:
+def described(config: Mapping[str, Any] | DictConfig) -> bool:
     """Whether a run's models are those of its config; others are objects of whoever calls."""
-    return bool(cfg.disc) and (cfg.gen is None or "network" in cfg.gen)
+    return bool(config.get("disc")) and "network" in (config.get("gen") or {"network": None})
 
 
 def without_memory(cfg: DictConfig, observer: Observer) -> Observer:

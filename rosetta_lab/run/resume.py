@@ -27,7 +27,6 @@ from rosetta_lab.run.foreign import (
     read_yaml,
 )
 
-NO_GROUP = re.compile(r"^~(gen)$")  # how Hydra records gen=null
 # Of lightning.Trainer's arguments, those that a resumed run may have added.
 ADDED = ("benchmark", "detect_anomaly", "deterministic", "num_nodes", "precision")
 
@@ -62,7 +61,7 @@ def resumed_arguments(arguments: list[str]) -> list[str]:
     then = read_yaml(record)
     if not isinstance(then, list) or not all(isinstance(word, str) for word in then):
         raise RosettaError(f"{record}: expected a list of a run's arguments.")
-    then = [NO_GROUP.sub(r"\1=null", word) for word in then]
+    then = ["gen=null" if word == "~gen" else word for word in then]  # as Hydra records it
     kept = [word for word in then if word.split("=")[0].lstrip("+~") not in given]
     for word in kept:
         check_stored(word, outside_folders(arguments))

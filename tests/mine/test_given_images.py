@@ -13,6 +13,7 @@ from placed import CONTENT, PLACED, SIZE, PlacedModel
 from reference import pooled_correlation
 from safetensors.torch import load_file
 from toy import ToyModel
+from toy_runs import GENERATOR
 
 from rosetta_lab.data.images import ImageFolder, Target
 from rosetta_lab.data.inputs import GivenImages
@@ -166,15 +167,7 @@ def test_no_image_that_can_be_read(tmp_path: Path) -> None:
 
 def test_reference_on_generated_images(tmp_path: Path) -> None:
     """The generator makes the images and is no part of the dictionary; its weights matter."""
-    generator = [
-        "gen=stylegan2_fashion",
-        "gen.name=toy",
-        "~gen.network",
-        "+gen.network={_target_:toy.ToyGenerator,num_classes:3}",
-        "gen.weights=random",
-        "gen.layers=[fold,late]",
-        "num_images=30",
-    ]
+    generator = [*GENERATOR, "num_images=30"]
     done = command(tmp_path, *generator, *TOYS, "reference=b", "hydra.run.dir=own", toys=False)
     assert done.returncode == 0, done.stderr
     done = command(tmp_path, *generator, *TOYS, "hydra.run.dir=usual", toys=False)
