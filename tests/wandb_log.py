@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from google.protobuf.message import DecodeError
 from wandb.proto.wandb_internal_pb2 import Record
 
 BLOCK, HEADER = 32768, struct.Struct("<IHB")  # checksum, length, kind
@@ -32,6 +35,22 @@ def records(path: Path) -> Iterator[Record]:
             record.ParseFromString(parts)
             yield record
             parts = b""
+
+
+def finished(path: Path, seconds: float = 30.0) -> list[Record]:
+    """All records of a run that was finished: a process of W&B's own may still write the last ones.
+
+    Raises:
+        TimeoutError: the record of its end does not come.
+    """
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with suppress(DecodeError, struct.error):  # of a record that is half written
+            found = list(records(path))
+            if found and found[-1].WhichOneof("record_type") == "exit":
+                return found
+        time.sleep(0.05)
+    raise TimeoutError(f"{path}: no end after {seconds:.0f} s")
 
 
 def items(entries: Any) -> dict[str, Any]:
