@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from toy_runs import MINE
 
 QUIET = "trainer.enable_progress_bar=false"
-SHARED = (*MINE, "num_images=31", "max_fdr=1", "sums=float64", QUIET)
+SHARED = (*MINE, "num_images=31", "max_fdr=1", QUIET)
 
 
 def free_port() -> str:
