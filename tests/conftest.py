@@ -5,10 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import hypothesis
+import omegaconf._utils
 import pytest
 import torch
+import yaml
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
@@ -40,6 +43,15 @@ def private_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("WANDB_MODE", "offline")
         patch.setenv("HF_HUB_OFFLINE", "1")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def configs_read_in_c() -> Iterator[None]:
+    """Hydra reads some forty configs several times per command; libyaml gives the same, sooner."""
+    with pytest.MonkeyPatch.context() as patch:
+        quick = SimpleNamespace(**vars(yaml) | {"SafeLoader": yaml.CSafeLoader})
+        patch.setattr(omegaconf._utils, "yaml", quick)
         yield
 
 

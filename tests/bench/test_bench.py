@@ -35,7 +35,13 @@ def test_both_tables_agree_on_a_small_pair() -> None:
     assert "times as fast as the straightforward" in result.report()
 
 
-@pytest.mark.parametrize("row", sorted(path.stem for path in (asset_root() / "conf/row").iterdir()))
+LARGE = "stylegan_xl", "vit_base"
+ROWS = sorted(path.stem for path in (asset_root() / "conf/row").iterdir())
+
+
+@pytest.mark.parametrize(
+    "row", [pytest.param(x, marks=pytest.mark.slow if x in LARGE else ()) for x in ROWS]
+)
 def test_every_row_is_a_run_without_weights(row: str) -> None:
     with hydra.initialize_config_dir(str(asset_root() / "conf"), version_base="1.3"):
         cfg = apply_overrides(hydra.compose("bench_mining", [f"row={row}"]))

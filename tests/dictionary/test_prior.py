@@ -30,7 +30,7 @@ def mined(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """BigGAN, two of its classes at psi 0.4."""
     folder = tmp_path_factory.mktemp("mined") / "run"
     done = call(
-        "mine", "gen=biggan_fashion", "disc=[resnet_fashion]", "num_images=64", "page_images=1",
+        "mine", "gen=biggan_fashion", "disc=[resnet_fashion]", "num_images=16", "page_images=1",
         f"classes={CLASSES}", "psi=0.4", *QUICK[:2], f"hydra.run.dir={folder}", cwd=folder.parent,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

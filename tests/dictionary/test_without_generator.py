@@ -26,7 +26,7 @@ def mine(folder: Path, name: str, *arguments: str) -> Path:
 
 @pytest.fixture(scope="module")
 def given(tmp_path_factory: pytest.TempPathFactory, fashion_mnist: Path) -> Path:
-    return mine(tmp_path_factory.mktemp("given"), "run", "gen=null", "data=fashion_scenes")
+    return mine(tmp_path_factory.mktemp("given"), "run", "gen=null", "data=fashion_scenes", "num_images=20")
 
 
 def test_it_is_read_and_checked_as_any_other(given: Path) -> None:
@@ -34,7 +34,7 @@ def test_it_is_read_and_checked_as_any_other(given: Path) -> None:
     assert record["schema"] == SCHEMA and record["config"]["gen"] is None
     dictionary = RosettaDictionary.load(given)
     assert not dictionary.of_generator and dictionary.reference.name == "resnet_fashion"
-    assert dictionary.num_images == 50 and dictionary.neurons
+    assert dictionary.num_images == 20 and dictionary.neurons
     record["config"]["gen"] = ["no mapping"]
     del record["sha256"]
     with pytest.raises(RosettaError, match=r"config\.gen"):
@@ -54,7 +54,7 @@ def test_what_makes_images_refuses_it(command: str, given: Path, tmp_path: Path)
 
 
 def test_a_generator_that_is_not_the_reference_does_not_help(tmp_path: Path) -> None:
-    run = mine(tmp_path, "run", "reference=resnet_fashion", "num_images=40")
+    run = mine(tmp_path, "run", "reference=resnet_fashion", "num_images=8")
     assert RosettaDictionary.load(run).config["gen"]["name"] == "stylegan2_fashion"
     assert refused(call("invert", f"dictionary={run}", *QUICK, cwd=tmp_path))
 

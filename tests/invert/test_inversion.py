@@ -65,7 +65,7 @@ def test_batch_of_eight_equals_eight_single_runs(generator, statistics, space) -
 
     def run(some: list[str]) -> Tensor:
         problem = latents(generator, some, space), objective(generator, statistics, some)
-        return optimise(problem, steps=100, lr=0.05).latent
+        return optimise(problem, steps=30, lr=0.05).latent
 
     together = run(names)
     alone = torch.cat([run([name]) for name in names])

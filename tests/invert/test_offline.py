@@ -17,7 +17,10 @@ PHOTO = f"images={PACKAGE / 'data/samples/coat_red.png'}"
 @pytest.mark.parametrize(
     ("command", "arguments", "advice"),
     [
-        ("invert", ["perceptual=lpips_vgg", PHOTO], "perceptual.weights=PATH, or zoo=embedded"),
+        pytest.param(
+            "invert", ["perceptual=lpips_vgg", PHOTO], "perceptual.weights=PATH, or zoo=embedded",
+            marks=pytest.mark.slow,
+        ),
         ("invert", ["zoo=paper", PHOTO], "perceptual.weights=PATH, or zoo=embedded"),
         ("invert", ["zoo=paper", PHOTO, "loss.perceptual=0", "matches=clip_fashion"],
          "judges.lpips_vgg.weights=PATH, or zoo=embedded"),
