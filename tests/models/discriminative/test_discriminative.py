@@ -46,7 +46,10 @@ def test_config_instantiates_and_its_layers_give_maps(path: Path) -> None:
         assert maps.shape[1] > 1 and max(maps.shape[2:]) < model.preprocess.size[0]
 
 
-@pytest.mark.parametrize("name", ["resnet50", "resnet_fashion", "clip", "clip_fashion", "mae"])
+LARGE = [pytest.param(name, marks=pytest.mark.slow) for name in ("clip", "mae")]
+
+
+@pytest.mark.parametrize("name", ["resnet50", "resnet_fashion", "clip_fashion", *LARGE])
 def test_layers_are_taken_after_the_activation(name: str) -> None:
     """The last thing that happens to a unit is ReLU or GELU: no value below GELU's minimum."""
     config = OmegaConf.load(asset_root() / "conf" / "disc" / f"{name}.yaml")
