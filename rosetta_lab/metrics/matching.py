@@ -70,13 +70,17 @@ def match(
 
     def in_band(band: range) -> Matching:
         found = correlations(table, mean_maps, band, chosen)
-        of_band = alive[0][band.start : band.stop].to(found["r"].device)
-        able = (of_band, alive[1].to(found["r"].device))
         targets = {"r": found["r"]}
         if table.pairings > 1:
             targets |= {key: found[key] for key in ("position", "centred")}
             targets["shuffled"] = found["shuffled_1"]
-        near = neighbours(targets[criterion].clone(), k, *able, targets, first + band.start)
+        similar = targets[criterion]
+        # Units that vary, but not in these blocks, or in nothing but place, are like nobody.
+        able = (
+            alive[0][band.start : band.stop].to(similar.device) & similar.any(dim=1),
+            alive[1].to(similar.device) & similar.any(dim=0),
+        )
+        near = neighbours(similar.clone(), k, *able, targets, first + band.start)
         if chosen is None and len(table.count) > 1:
             _, low, high = jackknife_correlations(pair_sums(table, near.rows, band.start))
             ends = {"low": low, "high": high}

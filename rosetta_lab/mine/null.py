@@ -88,7 +88,8 @@ class Evidence:
             groups: its models' units, the reference's first.
 
         Raises:
-            RosettaError: there are no shuffles, or too few images for them, to find targets in.
+            RosettaError: there are no shuffles, or too few images for them, where a control, a
+                criterion or classes need them.
         """
         if self.null == "none":
             draws = 0
@@ -97,9 +98,16 @@ class Evidence:
             draws = (3 if few else 1) if self.draws is None else self.draws
         stride = max(1, classes) if self.null == "within_class" else 1
         draws = max(0, min(draws, images // stride - 1 - self.spare))
-        if self.shuffle and not draws:
+        if self.null == "within_class" and images // stride < 2:
             raise RosettaError(
-                f"control=shuffled: with null={self.null} and {images} images there is nothing to "
+                f"null=within_class: {images} images of {stride} classes, and every class needs "
+                "two.\nUse more images, fewer classes, or null=shuffled."
+            )
+        needs = {"control=shuffled": self.shuffle, "center=position": self.criterion == "centred"}
+        wanting = [key for key, asked in needs.items() if asked and not draws]
+        if wanting:
+            raise RosettaError(
+                f"{wanting[0]}: with null={self.null} and {images} images there is nothing to "
                 "shuffle.\nKeep null=shuffled and correlation=pooled, and use more images."
             )
         rows = len(next(iter(groups.values())).index)

@@ -84,9 +84,9 @@ def checked_inputs(cfg: DictConfig, observer: Observer) -> Inputs:
     inputs = load_inputs(cfg, observer)
     if isinstance(inputs, GivenImages):
         inputs.checked()
-        if cfg["null"] == "within_class" and not inputs.classes:
-            raise RosettaError(
-                "null=within_class: these images do not come one of each class in turn.\n"
-                "Choose data= that has classes, all of them equally often, or null=shuffled."
-            )
+    if cfg["null"] == "within_class" and not inputs.classes:
+        raise RosettaError(
+            "null=within_class: these images do not come one of each class in turn.\n"
+            "Choose images that have classes, all of them equally often, or null=shuffled."
+        )
     return inputs

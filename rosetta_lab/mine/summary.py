@@ -44,17 +44,7 @@ def summary_table(dictionary: RosettaDictionary) -> str:
         f"(largest {max(sizes, default=0)}), K={dictionary.k}, "
         f"{dictionary.num_images} images, mined in {summary['seconds']['mining']} s"
     )
-    if null:
-        lines.append(
-            f"The paper's rule alone finds {null['candidates']}, and "
-            f"{null['shuffled_rosetta_neurons']:g} among shuffled images, of which "
-            f"{null['shuffled_rosetta_neurons_accepted']:g} would be accepted."
-        )
-        if dictionary.position_only:
-            lines.append(
-                f"{len(dictionary.position_only)} are left out: they fire at the same places, "
-                "without evidence of the same content."
-            )
+    lines += _chance(dictionary)
     if "cliques" in summary:
         counts = ", ".join(f"{count} of {n} models" for n, count in summary["cliques"].items())
         lines.append(
@@ -79,6 +69,41 @@ def summary_table(dictionary: RosettaDictionary) -> str:
     if random:
         lines.append(f"RANDOM WEIGHTS ({', '.join(random)}): a test of the code, not a result.")
     return "\n".join(lines)
+
+
+def _chance(dictionary: RosettaDictionary) -> list[str]:
+    """What was held against chance, and how, in words."""
+    summary, config = dictionary.summary, dictionary.config
+    if "null" not in summary:
+        return ["Without a null: how many of these chance alone would find is not known."]
+    null, centred = summary["null"], config.get("center") == "position"
+    lines = []
+    if config.get("control") == "shuffled":
+        lines.append("A CONTROL: every model saw other images, so that there is nothing to find.")
+    rule = "Matching without position alone" if centred else "The paper's rule alone"
+    lines.append(
+        f"{rule} finds {null['candidates']}, and "
+        f"{null['shuffled_rosetta_neurons']:g} among shuffled images, of which "
+        f"{null['shuffled_rosetta_neurons_accepted']:g} would be accepted."
+    )
+    if left := len(dictionary.position_only):
+        why = (
+            "they agree no better than by chance"
+            if centred
+            else ("they fire at the same places, without evidence of the same content")
+        )
+        lines.append(f"{left} are left out: {why}.")
+    few = [
+        name
+        for name, pairs in summary["best_buddies"].items()
+        if pairs * null["draws"] * null["max_fdr"] < 1
+    ]
+    if few:
+        lines.append(
+            f"Too few best buddies to be told from chance at {null['max_fdr']:.3g}, however well "
+            f"they agree: {', '.join(few)}. More draws= may do."
+        )
+    return lines
 
 
 def _untrained(dictionary: RosettaDictionary, found: Mapping[str, Any]) -> list[str]:

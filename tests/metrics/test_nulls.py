@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rosetta_lab.data.grouping import Grouping
 from rosetta_lab.functional.evidence import jackknife
+from rosetta_lab.functional.matching import NOBODY
 from rosetta_lab.metrics import matching
 from rosetta_lab.metrics.activations import ActivationBatch, UnitGroups
 from rosetta_lab.metrics.correlation import CorrelationTable
@@ -155,6 +156,25 @@ def test_neighbours_carry_their_evidence(maps: tuple[Maps, Maps]) -> None:
     assert decoys.rows[:, 0].tolist() == tables["shuffled_1"][:, :5].argmax(dim=1).tolist()
     by_content = match(summed.table, summed.rows, summed.columns, alive, 3, "centred")
     assert by_content.targets.rows[:, 0].tolist() == tables["centred"][:, :5].argmax(1).tolist()
+
+
+@pytest.mark.parametrize("kind", ["silent in a block", "place alone"])
+def test_units_that_are_like_nobody_match_nobody(maps: tuple[Maps, Maps], kind: str) -> None:
+    """Ties at 0 go to the lowest numbers: these would be each other's best buddies."""
+    a, b = ({name: x.clone() for name, x in own.items()} for own in maps)
+    grouping = Grouping(IMAGES, draws=1, blocks=2)
+    silent = [i for i in range(IMAGES) if grouping.block(i) == 0]
+    for own in (a["layer0"], b["layer0"]):
+        own[silent, 0] = 1.0 if kind == "silent in a block" else own[0, 0]
+    block, criterion = torch.tensor([True, False]), "centred" if kind == "place alone" else "r"
+    summed = Summed(a, b, grouping, batch=6)
+    alive = (torch.ones(6, dtype=torch.bool), torch.ones(6, dtype=torch.bool))
+    how = (summed.table, summed.rows, summed.columns, alive, 2, criterion)
+    assert summed.correlations()["centred"][0, 0] != 0.0  # of all images
+    for found in (match(*how, block).targets, *match(*how, block).decoys):
+        assert set(found.rows[0].tolist()) == set(found.columns[0].tolist()) == {NOBODY}
+        assert 0 not in found.rows.flatten().tolist() + found.columns.flatten().tolist()
+    assert 0 in match(*how).targets.columns.flatten().tolist()
 
 
 def test_intervals_are_the_jackknife_of_whole_recomputations(maps: tuple[Maps, Maps]) -> None:

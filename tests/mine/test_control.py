@@ -9,6 +9,7 @@ from statistics import median
 import pytest
 import torch
 from commands import call
+from mined_toys import observer
 from omegaconf import OmegaConf
 
 from rosetta_lab.dictionary.schema import RosettaDictionary
@@ -16,6 +17,7 @@ from rosetta_lab.errors import RosettaError
 from rosetta_lab.metrics.activations import UnitGroups
 from rosetta_lab.mine.control import untrained
 from rosetta_lab.mine.null import Evidence
+from rosetta_lab.mine.outcome import checked_inputs
 from rosetta_lab.models.units import Layer
 
 ARGUMENTS = [
@@ -163,6 +165,42 @@ def test_what_cannot_be_shuffled_is_no_control(images: int, changed: dict[str, s
         evidence.grouping(images, 0, UNITS)
 
 
+@pytest.mark.parametrize("changed", [{"null": "none"}, {"correlation": "batch_mean"}])
+def test_matching_without_position_needs_a_null(changed: dict[str, str]) -> None:
+    """Which sums the mean maps; it was a traceback after the pass."""
+    evidence = Evidence.of(OmegaConf.create(CONFIG | {"center": "position"} | changed))
+    with pytest.raises(RosettaError, match=r"center=position: with null=none and 40 .*\nKeep null"):
+        evidence.grouping(40, 0, UNITS)
+    of_one = Evidence.of(OmegaConf.create(CONFIG | {"center": "position"}))
+    with pytest.raises(RosettaError, match="center=position: with null=shuffled and 1 images"):
+        of_one.grouping(1, 0, UNITS)
+
+
+@pytest.mark.parametrize(("images", "classes"), [(15, 10), (7, 7), (1, 1)])
+def test_classes_of_one_image_cannot_be_shuffled(images: int, classes: int) -> None:
+    """It was a run without a null, and without a word."""
+    with pytest.raises(RosettaError, match=rf"{images} images of {classes} classes, and every"):
+        Evidence("within_class").grouping(images, classes, UNITS)
+    assert Evidence("within_class").grouping(2 * classes, classes, UNITS).draws == 1
+
+
+def test_a_generator_without_classes_cannot_be_shuffled_within_them() -> None:
+    """Any images were paired, as if null=shuffled had been asked for."""
+    cfg = OmegaConf.create(
+        {
+            "null": "within_class",
+            "classes": None,
+            "num_images": 30,
+            "seed": 0,
+            "gen": {"latent": {}},
+        }
+    )
+    with pytest.raises(RosettaError, match=r"null=within_class: .*\nChoose .*null=shuffled"):
+        checked_inputs(cfg, observer())
+    cfg["null"] = "shuffled"
+    assert len(checked_inputs(cfg, observer())) == 30
+
+
 @pytest.mark.parametrize(
     ("images", "units", "draws"),
     [(1000, (400, 5000), 1), (999, (400, 5000), 3), (1000, (399, 5000), 3), (1000, (5000, 399), 3)],
@@ -196,7 +234,8 @@ def test_blocks_are_as_many_as_fit_and_hold_images_enough(
 @pytest.mark.parametrize("draws", [1, 2, 3])
 def test_no_block_is_empty(null: str, blocks: int | None, draws: int) -> None:
     evidence = Evidence(null, draws=draws, blocks=blocks)  # type: ignore[arg-type]
-    for images, classes in [(1, 0), (5, 0), (40, 7), (41, 3), (1000, 10), (10_000, 1000)]:
+    least = 2 if null == "within_class" else 1
+    for images, classes in [(least, 0), (5, 0), (40, 7), (41, 3), (1000, 10), (10_000, 1000)]:
         grouping = evidence.grouping(images, classes, UNITS)
         found = {grouping.block(image) for image in range(images)}
         assert found == set(range(grouping.blocks))

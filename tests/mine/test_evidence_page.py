@@ -86,6 +86,29 @@ def test_the_printed_table_says_from_where_on_matches_are_accepted() -> None:
     assert rows["clip_fashion"][6] == "-"
 
 
+def test_the_printed_table_says_what_was_held_against_chance() -> None:
+    dictionary = RosettaDictionary.load(EMBEDDED)
+
+    def told(**config: object) -> str:
+        dictionary.config = dictionary.config | config
+        return summary_table(dictionary)
+
+    usual = told()
+    assert "The paper's rule alone finds 33, and 45 among shuffled images" in usual
+    assert "6 are left out: they fire at the same places" in usual
+    assert "CONTROL" not in usual and "Too few" not in usual and "Without a null" not in usual
+    assert "A CONTROL: every model saw other images" in told(control="shuffled")
+    centred = told(control=None, center="position")
+    assert "Matching without position alone finds 33" in centred
+    assert "paper" not in centred and "same places" not in centred
+    dictionary.summary["best_buddies"]["mae_fashion"] = 19  # q is at least 1 / 19
+    assert "chance at 0.05, however well they agree: mae_fashion. More draws=" in told()
+    dictionary.summary["best_buddies"]["mae_fashion"] = 20
+    assert "Too few" not in told()
+    del dictionary.summary["null"]
+    assert "Without a null: how many of these chance alone would find is not known." in told()
+
+
 def test_it_loads_whole(
     driver: webdriver.Chrome, shown: tuple[Path, RosettaDictionary, str]
 ) -> None:
