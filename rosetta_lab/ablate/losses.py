@@ -25,6 +25,7 @@ from rosetta_lab.models.recording import held
 Losses = dict[str, dict[str, Tensor]]  # figure to arm to what each draw loses (draws, N)
 SCALE = "scale"  # among the arms: what to read a figure by, such as the intact accuracy (1, N)
 NOTHING = torch.tensor([], dtype=torch.long)  # numbers of no units
+OF_SCENES = ("garment", "centre", "hue")  # read from what stands before plain ground
 
 
 class ModelLosses:
@@ -91,6 +92,10 @@ class ImageLosses:
         psi: truncation.
         distance: between images; its figure has its name.
         classifier: with the logits of the generator's classes; None for no figure of it.
+
+    Attributes:
+        scenes: how many intact images show something before plain ground, as garments stand.
+        seen: of so many.
     """
 
     def __init__(
@@ -103,6 +108,7 @@ class ImageLosses:
     ) -> None:
         self.generator, self.chosen, self.psi = generator, chosen, psi
         self.distance, self.classifier = distance, classifier
+        self.scenes = self.seen = 0
 
     def images(self, sources: Sources, units: Tensor) -> Tensor:
         """Images (N, 3, R, R) in [0, 1], with units of these numbers at their means."""
@@ -125,6 +131,8 @@ class ImageLosses:
         before = self.images(sources, NOTHING)
         read, embedded = read_scenes(before), self.distance.embed(before)
         hits = self._recognised(before, sources)
+        self.scenes += int(read.whole.sum())
+        self.seen += len(before)
 
         def lost(units: Tensor) -> dict[str, Tensor]:
             after = self.images(sources, units)
@@ -141,6 +149,12 @@ class ImageLosses:
             return found
 
         return by_arm(self.chosen, lost, {} if hits is None else {"recognised": hits})
+
+    def told(self, losses: Losses) -> Losses:
+        """Those losses that tell something: of faces, say, no garment could be gone."""
+        if 2 * self.scenes >= self.seen:
+            return losses
+        return {figure: arms for figure, arms in losses.items() if figure not in OF_SCENES}
 
     def _recognised(self, images: Tensor, sources: Sources) -> Tensor | None:
         if self.classifier is None or sources.c is None:

@@ -60,14 +60,15 @@ def ablate_generator(
     """What the images of other latents than the mined ones lose.
 
     Returns:
-        The losses, and some of the images (n, 3, R, R) in [0, 1]: intact, and by arm.
+        The losses, those of garments only where most images show one, and some of the images
+        (n, 3, R, R) in [0, 1]: intact, and by arm.
     """
     distance = load_perceptual(cfg.perceptual).to(mined.device)
     classifier = mined.classifier(cfg.classifier, models)
     losses = ImageLosses(mined.generator, chosen, cfg.psi, distance, classifier)
     sources = reference(mined.generator, cfg.latents, "z", **mined.prior(cfg.psi))
     batches = _shown(cfg, _parts(sources, cfg.batch_size), "generator")
-    found = joined([losses(batch) for batch in batches])
+    found = losses.told(joined([losses(batch) for batch in batches]))
     shown = {"intact": NOTHING, **{arm: draws[0] for arm, draws in chosen.arms.items()}}
     some = _parts(sources, cfg.pictures)[0]
     return found, {arm: losses.images(some, units).cpu() for arm, units in shown.items()}

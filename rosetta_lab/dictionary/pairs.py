@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from rosetta_lab.dictionary.schema import RosettaDictionary
+from rosetta_lab.dictionary.schema import EVIDENCE, RosettaDictionary
 from rosetta_lab.errors import RosettaError, check_choice, check_count
 from rosetta_lab.models.units import UnitIndex
 
@@ -128,9 +128,14 @@ def pool_of(dictionary: RosettaDictionary, name: str, pool: Pool, seed: int = 0)
         source = torch.Generator().manual_seed(seed)
         return torch.stack([every[:, 0], torch.randint(units, (len(every),), generator=source)], 1)
     known = dictionary.evidence.get(name)
-    if pool == "best_buddies" or (pool == "accepted" and known is None):
-        return every  # without a null, all of them are accepted
     null: dict[str, float] = dictionary.summary.get("null") or {}
+    if pool == "best_buddies" or (pool == "accepted" and known is None and not null):
+        return every  # without a null, all of them are accepted
+    if known is None and null:
+        raise RosettaError(
+            f"pool={pool}: the dictionary had a null, but its {EVIDENCE} is not beside it.\n"
+            "Put the file of its run there, or choose pool=best_buddies or rosetta."
+        )
     if known is None or (not null and pool != "decoys"):
         raise RosettaError(
             f"pool={pool}: this dictionary was mined without a null.\n"

@@ -143,10 +143,10 @@ def check_dictionary(record: Mapping[str, Any]) -> DictionaryRecord:
             for match in matches:
                 _require_unit(match, channels[name], known)
     rosetta = sum(not neuron.position_only for neuron in found.neurons)
-    for concept in found.concepts:
+    for place, concept in enumerate(found.concepts):
         members = [concept.representative, *concept.neurons]
         _require(
-            concept.id < len(found.concepts) and all(n < rosetta for n in members),
+            concept.id == place and all(n < rosetta for n in members),
             f"concept {concept.id} of neurons {members}",
         )
     gen = found.config.get("gen", {})
@@ -205,6 +205,9 @@ def check_pairs(
     Raises:
         RosettaError: they are not.
     """
+    for kind, held in {"best buddies": buddies, "evidence": evidence}.items():
+        whole = not held or held.keys() == units.keys()
+        _require(whole, f"{kind} of other models than it has: {', '.join(sorted(held))}")
     for name, rows in buddies.items():
         what = f"best buddies of '{name}'"
         _require(name in units and _indices(rows, 3, (own, units[name])), what)

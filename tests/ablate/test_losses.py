@@ -187,6 +187,28 @@ def test_images_change_as_their_colours_do() -> None:
     assert lost["recognised"][ROSETTA][0].tolist() == now.tolist()
 
 
+def test_figures_of_garments_are_of_garments_only() -> None:
+    """Pictures of anything else said that the garment was gone, had moved or changed its hue."""
+    index = UnitIndex([Layer("late", 6, SIZE, SIZE)])
+    chosen = Chosen(index, torch.zeros(6), torch.ones(6), {ROSETTA: [torch.tensor([0])]})
+    garment = torch.full((8, 3, 32, 32), 0.2)
+    garment[:, 0, 10:20, 12:20] = 0.9  # stands before plain ground
+    faces = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    sources = Sources([f"no {n}" for n in range(8)], torch.zeros(8, 12), None)
+
+    def figures(*shown: Tensor) -> set[str]:
+        losses = ImageLosses(ToyGenerator().eval(), chosen, 1.0, Pixels())
+        found = []
+        for images in shown:
+            losses.images = lambda sources, units, images=images: images  # type: ignore[method-assign]
+            found.append(losses(sources))
+        return set(losses.told(joined(found)))
+
+    every = {"squares", "pixels", "garment", "centre", "hue"}
+    assert figures(garment) == figures(garment, garment, faces) == every
+    assert figures(faces) == figures(faces, faces, garment) == {"squares", "pixels"}
+
+
 @pytest.fixture(scope="module")
 def mined():
     return load_mined("embedded")

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from strangers import NETWORK, Change, change, folder, model, nothing_ran, refusal  # noqa: F401
 
 from rosetta_lab.dictionary.pairs import matched_pairs
+from rosetta_lab.dictionary.record import check_pairs
 from rosetta_lab.dictionary.schema import RosettaDictionary
 from rosetta_lab.dictionary.statistics import load_statistics
 from rosetta_lab.errors import RosettaError
@@ -40,6 +41,7 @@ BROKEN: dict[str, Change] = {
     "an infinite score": lambda r: first(r).update(score=float("inf")),
     "an unknown concept": lambda r: first(r).update(concept=10**6),
     "a concept of no neuron": lambda r: r["concepts"][0].update(neurons=[10**6]),
+    "a concept of another number": lambda r: r["concepts"][0].update(id=1),
     "a concept's representative": lambda r: r["concepts"][0].update(representative=-1),
     "two layers of one name": lambda r: r["generator"]["layers"].append(
         r["generator"]["layers"][0]
@@ -112,6 +114,19 @@ def test_pairs_are_of_units_that_there_are(rows: torch.Tensor, folder: Path) -> 
     refusal(error)
 
 
+def test_pairs_are_of_the_models_that_there_are() -> None:
+    pairs, units = torch.tensor([[0, 0, 1]]), {"a": 1, "b": 1}
+    known = {"q": torch.tensor([0.5]), "decoys": torch.tensor([[0, 0]])}
+    every, some = {"a": pairs, "b": pairs}, {"a": pairs}
+    check_pairs(every, {"a": known, "b": known}, 1, units)
+    check_pairs(every, {}, 1, units)
+    check_pairs({}, {}, 1, units)
+    for buddies, evidence in ((some, {}), (every | {"c": pairs}, {}), (every, {"a": known})):
+        with pytest.raises(RosettaError, match="of other models than it has: a") as error:
+            check_pairs(buddies, evidence, 1, units)
+        refusal(error)
+
+
 def test_evidence_and_statistics_are_of_units_that_there_are(folder: Path) -> None:
     save_file({NETWORK: torch.tensor([[0, 0, 1]])}, "mined/best_buddies.safetensors")
     for key, values in {
@@ -156,3 +171,10 @@ def test_pairs_are_accepted_by_what_the_dictionary_says(folder: Path) -> None:
     change(Path("mined/dictionary.json"), lambda r: r["summary"].update(null={"max_fdr": 0.05}))
     found = matched_pairs(RosettaDictionary.load("mined"), NETWORK, "accepted")
     assert found[NETWORK].tolist() == [[0, 0]]
+    Path("mined/evidence.safetensors").unlink()  # all best buddies were taken for accepted ones
+    with pytest.raises(RosettaError, match=r"evidence\.safetensors is not beside it") as error:
+        matched_pairs(RosettaDictionary.load("mined"), NETWORK, "accepted")
+    refusal(error)
+    assert (
+        len(matched_pairs(RosettaDictionary.load("mined"), NETWORK, "best_buddies")[NETWORK]) == 2
+    )
