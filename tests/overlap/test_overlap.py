@@ -35,7 +35,7 @@ def dictionary(
     }
     return RosettaDictionary(
         generator, cards, [], [], seed=0, num_images=1, k=1, buddies=buddies, evidence=evidence,
-        summary={"null": {"max_fdr": 0.05}},
+        summary={} if decoys is None else {"null": {"max_fdr": 0.05}},
     )  # fmt: skip
 
 
