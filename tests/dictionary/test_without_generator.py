@@ -26,7 +26,9 @@ def mine(folder: Path, name: str, *arguments: str) -> Path:
 
 @pytest.fixture(scope="module")
 def given(tmp_path_factory: pytest.TempPathFactory, fashion_mnist: Path) -> Path:
-    return mine(tmp_path_factory.mktemp("given"), "run", "gen=null", "data=fashion_scenes", "num_images=20")
+    return mine(
+        tmp_path_factory.mktemp("given"), "run", "gen=null", "data=fashion_scenes", "num_images=20"
+    )
 
 
 def test_it_is_read_and_checked_as_any_other(given: Path) -> None:
