@@ -11,6 +11,7 @@ from rosetta_lab.compare.tables import comparison_text, write_tables
 from rosetta_lab.dictionary.mined import dictionary_folder
 from rosetta_lab.dictionary.schema import RosettaDictionary, class_names
 from rosetta_lab.errors import RosettaError, say
+from rosetta_lab.run.shared import is_shared
 
 
 def compare_runs(
@@ -48,7 +49,10 @@ def compare_runs(
 def known_class_names(arms: list[ComparedRun]) -> list[str] | None:
     """Names of the classes, where the first run's dictionary is still there and has them."""
     try:
-        folder = dictionary_folder(str(arms[0].cfg.get("dictionary")))
+        source = str(arms[0].cfg.get("dictionary"))
+        if is_shared(source):  # a run may be anybody's: nothing is fetched because it says so
+            return None
+        folder = dictionary_folder(source)
         return class_names(RosettaDictionary.load(folder).config)
     except RosettaError:  # moved or removed since: the numbers will do
         return None

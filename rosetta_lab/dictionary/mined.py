@@ -15,7 +15,7 @@ from torch import Tensor
 from rosetta_lab.data.latents import Latents
 from rosetta_lab.dictionary.schema import FILE_NAME, ModelCard, RosettaDictionary
 from rosetta_lab.errors import RosettaError, advising, printable
-from rosetta_lab.files import PACKAGE, path_of
+from rosetta_lab.files import PACKAGE
 from rosetta_lab.models.base import Generator
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.models.load import load_generator, load_models
@@ -24,6 +24,7 @@ from rosetta_lab.models.registry import DISCRIMINATIVE, GENERATORS, check_source
 from rosetta_lab.models.units import INPUT_SUFFIX, Layer
 from rosetta_lab.run.configs import plain, unresolved
 from rosetta_lab.run.foreign import TARGET, Strict, check_closed, check_record, check_values
+from rosetta_lab.run.shared import dictionary_place
 
 EMBEDDED = PACKAGE / "zoo" / "dictionary"
 MINE_AGAIN = "weights=PATH to a new rosetta_lab.mine"  # what a dictionary names is not replaced
@@ -198,8 +199,11 @@ def class_count(entry: DictConfig) -> int:
 
 
 def dictionary_folder(source: str | Path) -> Path:
-    """Folder of a mining run, or of the one that comes with the package (``embedded``)."""
-    return EMBEDDED if str(source) == "embedded" else path_of(str(source))
+    """Folder of a mining run, or of the one that comes with the package (``embedded``).
+
+    See :func:`rosetta_lab.run.shared.dictionary_place` for what else it may be.
+    """
+    return EMBEDDED if str(source) == "embedded" else dictionary_place(source)
 
 
 def load_mined(

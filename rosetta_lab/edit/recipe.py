@@ -111,7 +111,10 @@ def with_recipe(cfg: DictConfig, arguments: Sequence[str] = ()) -> DictConfig:
     except (OmegaConfBaseException, ValueError) as error:
         reason = printable(str(error).splitlines()[0])
         raise RosettaError(f"{name}: cannot be read ({reason}).") from None
-    check_sources([recipe.get("perceptual") or {}], bool(cfg.get("trust_sources")))
+    fetched = [recipe.get("perceptual") or {}]
+    if merged.get("dictionary") == recipe.get("dictionary"):
+        fetched.append({"weights": recipe.get("dictionary")})
+    check_sources(fetched, bool(cfg.get("trust_sources")))
     return merged
 
 

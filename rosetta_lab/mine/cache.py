@@ -28,9 +28,9 @@ from rosetta_lab.mine.code import outside_code
 from rosetta_lab.mine.null import Evidence
 from rosetta_lab.mine.partial import PartialSums
 from rosetta_lab.mine.result import MiningResult
-from rosetta_lab.models.checkpoints.cache import private
 from rosetta_lab.models.load import state_hash
 from rosetta_lab.models.observer import Observer
+from rosetta_lab.run.cache import private
 
 log = logging.getLogger("rosetta_lab")
 ARITHMETIC = 5  # raise it whenever the same ingredients would give other numbers

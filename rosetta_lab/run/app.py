@@ -34,6 +34,7 @@ from rosetta_lab.run.command_line import (
     empty_lists,
     image_folders,
     left_out,
+    with_keys,
     zoo_arguments,
 )
 from rosetta_lab.run.configs import check_room, follow_moves
@@ -45,11 +46,12 @@ from rosetta_lab.run.values import check_kinds
 
 
 def entry_point(
-    config_name: str, optional: Sequence[str] = ()
+    config_name: str, optional: Sequence[str] = (), words: Sequence[str] = ()
 ) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:
     """Decorator: a Hydra main that reads ``conf/<config_name>.yaml``.
 
-    ``optional`` are groups of which null is a choice.
+    ``optional`` are groups of which null is a choice, ``words`` keys whose values may stand alone,
+    in this order.
 
     A :class:`RosettaError` is printed as it is, without a traceback, and the process exits with
     code 1, a sweep after its other jobs; ``HYDRA_FULL_ERROR=1`` brings the traceback back.
@@ -85,6 +87,7 @@ def entry_point(
         def start() -> None:
             try:
                 typed = at_home([hidden(word) for word in sys.argv[1:]])
+                typed = with_keys(typed, words)
                 check_words(typed)
                 arguments = former_defaults(config_name, resumed_arguments(typed))
                 arguments = left_out(arguments, optional)

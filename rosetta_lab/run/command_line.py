@@ -19,9 +19,8 @@ from omegaconf import OmegaConf
 
 from rosetta_lab.errors import RosettaError, check_choice, printable
 from rosetta_lab.files import asset_root, path_of
-from rosetta_lab.run.foreign import (
-    read_json,
-)
+from rosetta_lab.run.foreign import read_json
+from rosetta_lab.run.shared import dictionary_place
 
 # Of Hydra's options, those whose value may be the next word.
 OPTIONS = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn", "--package", "-p")
@@ -35,6 +34,22 @@ def at_home(arguments: list[str]) -> list[str]:
     """
     home = os.path.expanduser("~")
     return [re.sub(r"(?<=[=\[,])~(?=/)", lambda _: home, word) for word in arguments]
+
+
+def with_keys(arguments: list[str], keys: Sequence[str]) -> list[str]:
+    """Command-line arguments with the keys of words that stand alone before them, in their order.
+
+    Such a word is a path or a name, and is taken as it is.
+    """
+    left, found = list(keys), []
+    for before, word in zip(["", *arguments], arguments, strict=False):
+        alone = "=" not in word and not word.startswith(("-", "~")) and before not in OPTIONS
+        if left and alone:
+            quoted = re.sub(r"(\\*)'", lambda m: 2 * m[1] + "\\'", word)
+            quoted = re.sub(r"(\\+)$", lambda m: 2 * m[1], quoted)
+            word = f"{left.pop(0)}='{quoted}'"
+        found.append(word)
+    return found
 
 
 def zoo_arguments(config_name: str, arguments: list[str]) -> list[str]:
@@ -66,7 +81,7 @@ def zoo_of(dictionary: str) -> str:
     if dictionary == "embedded":
         return dictionary
     try:
-        path = path_of(dictionary)
+        path = dictionary_place(dictionary)
         mined = read_json(path / "dictionary.json" if path.is_dir() else path)
         zoo = mined["config"]["gen"].get("zoo", "paper")
         return zoo if NAME.fullmatch(zoo) else "paper"  # it becomes an argument

@@ -27,6 +27,7 @@ from rosetta_lab.pages.document import PAGE_NAME
 from rosetta_lab.run.app import entry_point
 from rosetta_lab.run.configs import plain
 from rosetta_lab.run.foreign import check_links
+from rosetta_lab.run.shared import is_unpacked
 from rosetta_lab.run.trainer import make_trainer, one_device
 from rosetta_lab.visualize.page.atlas import write_index, write_view
 from rosetta_lab.visualize.view import (
@@ -63,7 +64,8 @@ def write_pages(cfg: DictConfig, folder: Path, mined: Mined) -> Path:
     tour = Tour(cfg, mined)
     if cfg.concept != "all":
         return write_view(folder, tour(subjects[0]), cfg, mined.dictionary)
-    home = mined.folder if mined.folder.is_dir() and mined.folder != EMBEDDED else folder
+    own = mined.folder.is_dir() and mined.folder != EMBEDDED and not is_unpacked(mined.folder)
+    home = mined.folder if own else folder
     check_links(home)
     for subject in subjects:
         write_view(home / ATLAS, tour(subject), cfg, mined.dictionary, subjects)

@@ -23,13 +23,6 @@ from torch import Tensor
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import PACKAGE, cache_folder, is_plain, save_tensors
 from rosetta_lab.models.checkpoints.budget import Budget
-from rosetta_lab.models.checkpoints.cache import (
-    intact,
-    locked,
-    private,
-    record_digest,
-    sha256_of,
-)
 from rosetta_lab.models.checkpoints.child import seconds
 from rosetta_lab.models.checkpoints.download import fetch, is_remote
 from rosetta_lab.models.checkpoints.reading import BIGGAN
@@ -39,6 +32,13 @@ from rosetta_lab.models.checkpoints.stored import PER_TENSOR
 from rosetta_lab.models.checkpoints.told import parse_arguments
 from rosetta_lab.models.checkpoints.weights import Weights
 from rosetta_lab.run.addresses import public
+from rosetta_lab.run.cache import (
+    intact,
+    locked,
+    private,
+    record_digest,
+    sha256_of,
+)
 
 log = logging.getLogger(__name__)
 

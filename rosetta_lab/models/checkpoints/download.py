@@ -21,7 +21,9 @@ from urllib.request import url2pathname
 import rosetta_lab
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import cache_folder
-from rosetta_lab.models.checkpoints.cache import (
+from rosetta_lab.models.checkpoints.transfer import forget, transfer
+from rosetta_lab.run.addresses import LEFT_OUT, public, split_login, whole
+from rosetta_lab.run.cache import (
     is_offline,
     locked,
     private,
@@ -29,8 +31,6 @@ from rosetta_lab.models.checkpoints.cache import (
     recorded_digest,
     sha256_of,
 )
-from rosetta_lab.models.checkpoints.transfer import forget, transfer
-from rosetta_lab.run.addresses import LEFT_OUT, public, split_login, whole
 
 PACKAGE = Path(rosetta_lab.__file__).resolve().parent
 

@@ -21,11 +21,11 @@ from huggingface_hub import (
 
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import cache_folder
-from rosetta_lab.models.checkpoints.cache import is_offline, private, sha256_of
 from rosetta_lab.models.checkpoints.convert import load_weights
 from rosetta_lab.models.checkpoints.download import cached_path
 from rosetta_lab.models.checkpoints.transfer import TRANSIENT, WAY_OUT, NotThereError
 from rosetta_lab.models.checkpoints.weights import Weights
+from rosetta_lab.run.cache import is_offline, private, sha256_of
 
 
 def load_from_hub(repository: str, names: Sequence[str], elsewhere: str | None = None) -> Weights:

@@ -1,0 +1,1 @@
+"""A dictionary as one file that opens anywhere."""

@@ -1,0 +1,1 @@
+"""A dictionary from a dataset repository of the hub."""

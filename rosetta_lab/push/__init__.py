@@ -1,0 +1,1 @@
+"""A dictionary to a dataset repository of the hub."""
