@@ -3,7 +3,8 @@
 #   make mine     set up, then mine the shipped zoo; ARGS="k=3 num_images=400" passes options on
 #   make test     set up, then run the tests; ARGS="-m slow" passes options on
 #   make docs     set up, then build the documentation: site/index.html
-#   make check    lint, types and tests: what CI runs, beside docs
+#   make newcomer set up, then what somebody does who has just found this, in a fresh environment
+#   make check    lint, types and tests: what CI runs, beside docs and newcomer
 #   make setup    the development environment alone, in .venv
 #
 # Another interpreter: make mine PYTHON=python3.12
@@ -17,7 +18,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install $(PIP_ARGS)
 
-.PHONY: mine test docs check setup lint types system-packages
+.PHONY: mine test docs newcomer check setup lint types system-packages
 
 mine: $(VENV)/.run
 	$(BIN)/python -m rosetta_lab.mine $(ARGS)
@@ -28,6 +29,9 @@ test: system-packages $(VENV)/.test
 # Material's note on the next MkDocs is not about this site.
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+newcomer: $(VENV)/.test
+	$(BIN)/python tools/newcomer.py
 
 check: lint types test
 

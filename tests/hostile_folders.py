@@ -41,6 +41,7 @@ COMMANDS: dict[str, list[str]] = {
         *("pictures=1", QUIET),
     ],
     "overlap": ["overlap", "dictionaries=[mined,mined]"],
+    "export": ["export", "mined", "mined.zip"],
     "compare": ["compare", "runs=[inverted_plain,inverted_all]", "resamples=10"],
     "resume": ["invert", "resume=inverted_all"],
     "resume mining": ["mine", "resume=mined", "num_images=4", "page_images=2", "null=none"],

@@ -100,7 +100,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self.answer(403, {"error": "You don't have the rights"})
         known = name in self.hub.states
         self.hub.states.setdefault(name, [{}])
-        if asked.get("private"):
+        if asked.get("private") or asked.get("visibility") == "private":  # by its older, newer API
             self.hub.private.add(name)
         return self.answer(409 if known else 200, {"url": f"{self.hub.url}/datasets/{name}"})
 

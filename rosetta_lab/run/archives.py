@@ -96,10 +96,10 @@ def refusal(archive: Path, why: str) -> RosettaError:
 def _checked_end(file: IO[bytes]) -> int:
     """The size of an archive whose directory is at its end, alone, and not too long to be read."""
     size = file.seek(0, io.SEEK_END)
-    if not END.size <= size <= LARGEST:
+    if size > LARGEST:
         raise ValueError(f"it has {size} bytes, of at most {LARGEST}")
     file.seek(max(0, size - END.size - LOCATOR))
-    tail = file.read()
+    tail = file.read().rjust(END.size)
     before, last = tail[: -END.size], tail[-END.size :]
     mark, *disks, entries, length, start, comment = END.unpack(last)
     if mark != b"PK\5\6" or comment or disks[:2] != [0, 0] or disks[2] != entries:

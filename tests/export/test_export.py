@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
 
 import rosetta_lab as rl
+from rosetta_lab.dictionary.mined import load_mined_models
 from rosetta_lab.dictionary.record import digest_of
 from rosetta_lab.dictionary.schema import RosettaDictionary
 from rosetta_lab.export.private import in_page, name_of, told
@@ -73,15 +74,25 @@ def test_every_way_in_takes_it(run: Path, tmp_path: Path) -> None:
     first = out.read_bytes()
     exported(run, out)
     assert out.read_bytes() == first  # the same run, the same bytes
-    inverted = call(
+    mined, other = load_mined_models(out), load_mined_models(run)
+    assert mined.config == other.config
+    done = call("overlap", "dictionaries=[shared.zip,run]", cwd=tmp_path)
+    assert done.returncode == 0 and "100%" in done.stdout
+
+
+@pytest.mark.slow
+def test_images_are_inverted_by_it(run: Path, tmp_path: Path) -> None:
+    exported(run, tmp_path / "shared.zip")
+    done = call(
         *("invert", "dictionary=shared.zip", f"images={STORED / 'photos'}", "steps=1"),
         *("hydra.run.dir=inverted", QUIET),
         cwd=tmp_path,
     )
-    assert inverted.returncode == 0, inverted.stdout + inverted.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "inverted" / "results.csv").is_file()
 
 
+@pytest.mark.slow
 def test_an_atlas_goes_to_the_run_not_to_the_cache(run: Path, tmp_path: Path, cache: Path) -> None:
     exported(run, tmp_path / "shared.zip")
     rl.load(tmp_path / "shared.zip")
@@ -105,8 +116,8 @@ def test_nothing_tells_of_the_machine(run: Path, tmp_path: Path) -> None:
 
     record = changed(run, with_paths)
     page = TEMPLATES.from_string(
-        "{{ config }} {{ data | tojson }} {{ place }} {{ config | config }}"
-    ).render(config=json.dumps(record["config"]), data=record["config"], place=photos)
+        "{{ text }} {{ config | tojson }} {{ place }} {{ config | config }}"
+    ).render(text=json.dumps(record["config"]), config=record["config"], place=photos)
     (run / "index.html").write_text(f"<p>{page}</p>")
     members = exported(run, tmp_path / "shared.zip")
     for name, data in members.items():
@@ -189,13 +200,6 @@ def test_words_are_taken_as_they_are(word: str) -> None:
     assert found[1:3] == ["--help", "k=3"] and found[4] == "third"
 
 
-PAGES = {  # a page of ours, and one with a script of its own, which would leave the title
-    "ours": ("", "page.js"),
-    "evil": ("<script>document.title = 'evil'</script><img src=x onerror=\"document.title='evil'\">",
-             None),
-}  # fmt: skip
-
-
 @pytest.mark.parametrize("own", [True, False])
 def test_only_scripts_of_this_package_run(
     own: bool, run: Path, tmp_path: Path, driver: WebDriver, monkeypatch: pytest.MonkeyPatch
@@ -203,8 +207,6 @@ def test_only_scripts_of_this_package_run(
     """In a browser: the pages' own scripts do, a stranger's do not."""
     script = "document.title = 'ran'"
     if own:
-        source = TEMPLATES.loader
-        assert source is not None
         monkeypatch.setattr("rosetta_lab.run.archives.asset", lambda _: script)
     (run / "index.html").write_text(
         "<!doctype html><html><head><title>before</title></head><body>"

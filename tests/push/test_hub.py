@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Iterator
 from io import BytesIO
@@ -89,9 +90,7 @@ def test_who_is_not_logged_in_is_told_what_to_do(
     monkeypatch.delenv("HF_TOKEN")
     done = call("push", str(MINED), NAME, cwd=tmp_path)
     assert done.returncode == 1 and not hub.asked
-    assert (
-        "no login" in done.stderr and "hf auth login" in done.stderr and "HF_TOKEN" in done.stderr
-    )
+    assert all(words in done.stderr for words in ("no login", "hf auth login", "HF_TOKEN"))
     assert len(done.stderr.strip().splitlines()) == 2
     monkeypatch.setenv("ROSETTA_OFFLINE", "1")
     assert "offline" in call("push", str(MINED), NAME, cwd=tmp_path).stderr
@@ -115,8 +114,7 @@ def test_mistakes(words: list[str], message: str, hub: Hub, tmp_path: Path) -> N
     name, *arguments = words
     done = call(name, *arguments, cwd=tmp_path)
     assert done.returncode == 1
-    with pytest.raises(AssertionError, match=message):
-        raise AssertionError(done.stderr)
+    assert re.search(message, done.stderr), done.stderr
     assert len(done.stderr.strip().splitlines()) == 2 and TOKEN not in done.stderr
     assert not [name for name in hub.states if hub.states[name][-1]]
 
