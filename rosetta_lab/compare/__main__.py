@@ -1,4 +1,7 @@
-"""Compare runs of inversions: ``python -m rosetta_lab.compare runs=[FOLDER,...]``."""
+"""Compare runs of inversions: ``python -m rosetta_lab.compare runs=[FOLDER,...]``.
+
+Or two dictionaries: ``python -m rosetta_lab.compare dictionaries=[RUN,RUN]``.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,21 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from rosetta_lab.compare.comparison import Comparison
+from rosetta_lab.compare.dictionaries import compare_dictionaries
 from rosetta_lab.compare.report import compare_runs
+from rosetta_lab.errors import say
 from rosetta_lab.files import path_of
 from rosetta_lab.run.app import entry_point
 
 
 @entry_point("compare")
-def main(cfg: DictConfig) -> Comparison:
+def main(cfg: DictConfig) -> Comparison | Path:
+    if cfg.dictionaries:
+        page = compare_dictionaries(
+            Path(HydraConfig.get().runtime.output_dir), [str(source) for source in cfg.dictionaries]
+        )
+        say(f"Look at it: {page.resolve()}")
+        return page
     reference: Any = OmegaConf.to_container(cfg.reference) if cfg.reference else {}
     return compare_runs(
         Path(HydraConfig.get().runtime.output_dir),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from dataclasses import asdict
 
 from omegaconf import DictConfig
@@ -11,13 +10,8 @@ from omegaconf import DictConfig
 from rosetta_lab.dictionary.mined import dictionary_folder
 from rosetta_lab.dictionary.schema import RosettaDictionary
 from rosetta_lab.errors import RosettaError, say
-from rosetta_lab.files import path_of
 from rosetta_lab.overlap.overlaps import Overlap, overlaps
-from rosetta_lab.overlap.page import Side, write_side_by_side
 from rosetta_lab.run.app import entry_point
-
-log = logging.getLogger("rosetta_lab")
-HEADS = ["Model, pool", "A", "B", "both", "random", "shuffled: A", "B", "both"]
 
 
 @entry_point("overlap")
@@ -29,30 +23,12 @@ def main(cfg: DictConfig) -> None:
             f"dictionaries: expected two run folders of rosetta_lab.mine, got "
             f"{len(cfg.dictionaries)}.\nName them with dictionaries=[embedded,FOLDER]."
         )
-    folders = [dictionary_folder(source) for source in cfg.dictionaries]
-    first, second = (RosettaDictionary.load(folder) for folder in folders)
+    first, second = (RosettaDictionary.load(dictionary_folder(s)) for s in cfg.dictionaries)
     found = overlaps(first, second)
-    if cfg.page is not None:
-        sides = (Side(first, folders[0], "A"), Side(second, folders[1], "B"))
-        page = write_side_by_side(path_of(str(cfg.page)), *sides, found, HEADS, rows(found))
-        log.info("Look at it: %s", page.resolve())
     if cfg.format == "json":
         say(json.dumps([asdict(overlap) | {"share": overlap.share} for overlap in found]))
     else:
         say(text(first.reference.name, second.reference.name, found))
-
-
-def rows(found: list[Overlap]) -> list[list[str]]:
-    """The page's table, a row for each overlap."""
-    return [
-        [
-            f"{overlap.model}, {overlap.pool.replace('_', ' ')}",
-            *(f"{count:,}" for count in (overlap.first, overlap.second, overlap.both)),
-            f"{overlap.random:.1f}",
-            *(f"{count:,}" if overlap.shuffled else "" for count in overlap.shuffled or [0] * 3),
-        ]
-        for overlap in found
-    ]
 
 
 def text(first: str, second: str, found: list[Overlap]) -> str:

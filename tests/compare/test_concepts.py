@@ -11,6 +11,7 @@ import pytest
 from commands import call
 from PIL import Image
 
+from rosetta_lab.compare.concepts import partners
 from rosetta_lab.dictionary.schema import (
     Concept,
     Match,
@@ -18,8 +19,8 @@ from rosetta_lab.dictionary.schema import (
     RosettaDictionary,
     RosettaNeuron,
 )
+from rosetta_lab.errors import RosettaError
 from rosetta_lab.models.units import Layer, Unit
-from rosetta_lab.overlap.concepts import partners
 
 LAYERS = [Layer("low", 40, 8, 8), Layer("high", 60, 4, 4)]
 STORED = Path(__file__).parents[1] / "stored" / "mined"
@@ -48,7 +49,7 @@ HIGH = [("high", channel) for channel in range(20)]
 
 def test_a_planted_concept_is_found_and_others_stand_alone() -> None:
     first = dictionary(HIGH, LOW, HIGH[:3])
-    second = dictionary([("low", 39)], LOW[:8] + [("low", 30)], [("high", 59)])
+    second = dictionary([("low", 39)], [*LOW[:8], ("low", 30)], [("high", 59)])
     other, found, _ = partners(first, second)
     assert found == partners(first, second)[1]  # the same draws
     assert (found.concept, found.units, found.other, found.common) == (1, 24, 1, 16)
@@ -88,7 +89,7 @@ def test_the_page(tmp_path: Path) -> None:
     (run / "page").mkdir()
     for number in range(40):
         Image.new("RGB", (8, 8)).save(run / "page" / f"neuron-{number}.webp")
-    done = call("overlap", "dictionaries=[run,run]", "page=both", cwd=tmp_path)
+    done = call("compare", "dictionaries=[run,run]", "hydra.run.dir=both", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "both" / "index.html").read_text()
     concepts = len(RosettaDictionary.load(run).concepts)
@@ -97,3 +98,15 @@ def test_the_page(tmp_path: Path) -> None:
     assert len(pictures) == 2 * concepts > 0
     assert all((tmp_path / "both" / picture).is_file() for picture in pictures)
     assert "random" in page and "Content-Security-Policy" in page
+    one = call("compare", "dictionaries=[run]", "hydra.run.dir=one", cwd=tmp_path)
+    assert one.returncode == 1 and "expected two run folders" in one.stderr + one.stdout
+
+
+def test_other_models_are_not_compared() -> None:
+    first, other, none = dictionary(LOW), dictionary(LOW), dictionary(LOW)
+    other.discriminative["vit"].weights["sha256"] = "another"
+    none.discriminative = {"mae": none.discriminative["vit"]}
+    with pytest.raises(RosettaError, match="vit: .* different layers or weights"):
+        partners(first, other)
+    with pytest.raises(RosettaError, match="no discriminative model in common"):
+        partners(first, none)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from rosetta_lab.dictionary.schema import Concept, RosettaDictionary
+from rosetta_lab.errors import RosettaError, printable
 
 DRAWS = 200
 QUANTILE = 0.95
@@ -45,10 +46,13 @@ def partners(first: RosettaDictionary, second: RosettaDictionary, seed: int = 0)
 
     Args:
         first: a dictionary.
-        second: another, of which the models in common have the same layers.
+        second: another.
         seed: of the draws.
+
+    Raises:
+        RosettaError: they have no model in common, or one had other layers or weights.
     """
-    names = [name for name in first.discriminative if name in second.discriminative]
+    names = _in_common(first, second)
     width = sum(len(first.discriminative[name].units) for name in names)
     ours, theirs = (
         torch.stack([_units(dictionary, concept, names) for concept in dictionary.concepts])
@@ -65,6 +69,23 @@ def partners(first: RosettaDictionary, second: RosettaDictionary, seed: int = 0)
     # A concept that matches nothing, so that there is always one to compare with.
     against = torch.cat([theirs, torch.zeros(1, width)])
     return [_partner(number, row, against, spans, generator) for number, row in enumerate(ours)]
+
+
+def _in_common(first: RosettaDictionary, second: RosettaDictionary) -> list[str]:
+    names = [name for name in first.discriminative if name in second.discriminative]
+    if not names:
+        raise RosettaError(
+            "The two dictionaries have no discriminative model in common.\n"
+            "Mine both with some of the same models: disc=[...]."
+        )
+    for name in names:
+        a, b = first.discriminative[name], second.discriminative[name]
+        if a.layers != b.layers or a.weights.get("sha256") != b.weights.get("sha256"):
+            raise RosettaError(
+                f"{printable(name)}: the two dictionaries recorded different layers or weights of "
+                "it.\nMine both with the same models."
+            )
+    return names
 
 
 def _partner(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from rosetta_lab.compare.concepts import Partner, partners
+from rosetta_lab.dictionary.mined import dictionary_folder
 from rosetta_lab.dictionary.schema import RosettaDictionary
+from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import atomic_write
 from rosetta_lab.mine.page.concepts import image_name
-from rosetta_lab.overlap.concepts import Partner, partners
-from rosetta_lab.overlap.overlaps import Overlap
 from rosetta_lab.pages.document import PAGE_NAME, write_document
 
 PICTURES = "pictures"
@@ -45,27 +46,31 @@ class Card:
     pictures: list[tuple[str, str]]
 
 
-def write_side_by_side(
-    folder: Path, first: Side, second: Side, overlaps: list[Overlap], heads: list[str],
-    rows: list[list[str]],
-) -> Path:  # fmt: skip
-    """Write ``index.html`` and the pictures that it shows.
+def compare_dictionaries(folder: Path, sources: list[str]) -> Path:
+    """Write ``index.html`` with two dictionaries, and the pictures that it shows.
 
     Args:
         folder: where to.
-        first: dictionary A.
-        second: dictionary B.
-        overlaps: of both.
-        heads: of the table.
-        rows: its rows, a row for each overlap.
+        sources: two of what ``dictionary=`` takes.
 
     Returns:
         The path of the page.
+
+    Raises:
+        RosettaError: there are not two, or one cannot be read, or they cannot be compared.
     """
-    ours, theirs = (
-        partners(first.dictionary, second.dictionary),
-        partners(second.dictionary, first.dictionary),
+    if len(sources) != 2:
+        raise RosettaError(
+            f"dictionaries: expected two run folders of rosetta_lab.mine, got {len(sources)}.\n"
+            "Name them with dictionaries=[embedded,FOLDER]."
+        )
+    places = [dictionary_folder(source) for source in sources]
+    first, second = (
+        Side(RosettaDictionary.load(place), place, letter)
+        for place, letter in zip(places, "AB", strict=True)
     )
+    ours = partners(first.dictionary, second.dictionary)
+    theirs = partners(second.dictionary, first.dictionary)
     return write_document(
         folder / PAGE_NAME,
         "side_by_side.html.j2",
@@ -76,9 +81,6 @@ def write_side_by_side(
             "Only in A": [_card(folder, first, second, one) for one in ours if not one.shared],
             "Only in B": [_card(folder, second, first, one) for one in theirs if not one.shared],
         },
-        shuffled=any(overlap.shuffled for overlap in overlaps),
-        heads=heads,
-        rows=rows,
     )
 
 
