@@ -20,6 +20,8 @@ from rosetta_lab.pages.document import PAGE_NAME
 from rosetta_lab.run.archives import LARGEST, MEMBER, MOST_MEMBERS
 from rosetta_lab.run.foreign import check_links, read_json
 
+NAMES = "names.json"  # of its concepts, with the digest of their dictionary
+BESIDE = (PAGE_NAME, "matches.csv", "cliques.csv", NAMES)
 FOLDERS = ("page", ATLAS)  # of pictures and further pages
 PACKED_ALREADY = {".webp", ".png", ".jpg"}
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first that an archive can tell: the same run, the same bytes
@@ -59,7 +61,8 @@ def write_archive(source: Path, out: Path) -> Written:
     dictionary = RosettaDictionary.load(source)
     folder = source if source.is_dir() else source.parent
     check_links(folder)
-    record, places = without_places(read_json(folder / FILE_NAME))
+    stored = read_json(folder / FILE_NAME)
+    record, places = without_places(stored)
     if DIGEST in record:
         record[DIGEST] = digest_of(record)
     RosettaDictionary.from_json(record)
@@ -78,6 +81,8 @@ def write_archive(source: Path, out: Path) -> Written:
             data = (folder / name).read_bytes()
             if name == FILE_NAME:
                 data = (json.dumps(record, indent=1) + "\n").encode()
+            elif name == NAMES and DIGEST in record:
+                data = data.replace(stored[DIGEST].encode(), record[DIGEST].encode())
             elif name.endswith(".html"):
                 data = in_page(data.decode(), places).encode()
             if found := told(name, data, places):
@@ -93,13 +98,13 @@ def write_archive(source: Path, out: Path) -> Written:
 
 def _files(folder: Path) -> Iterator[Path]:
     """A dictionary's own files in its folder."""
-    yield folder / FILE_NAME
-    yield from folder.glob("*.safetensors")
-    yield from (path for path in (folder / PAGE_NAME, folder / "cliques.csv") if path.is_file())
+    found = [folder / name for name in (FILE_NAME, *BESIDE)]
+    found += folder.glob("*.safetensors")
     for inner in FOLDERS:
-        for path in (folder / inner).rglob("*"):
-            if path.is_file() and MEMBER.fullmatch(path.relative_to(folder).as_posix()):
-                yield path
+        found += (folder / inner).rglob("*")
+    for path in found:
+        if path.is_file() and MEMBER.fullmatch(path.relative_to(folder).as_posix()):
+            yield path
 
 
 def _member(name: str) -> zipfile.ZipInfo:

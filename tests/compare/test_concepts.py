@@ -106,7 +106,7 @@ def test_other_models_are_not_compared() -> None:
     first, other, none = dictionary(LOW), dictionary(LOW), dictionary(LOW)
     other.discriminative["vit"].weights["sha256"] = "another"
     none.discriminative = {"mae": none.discriminative["vit"]}
-    with pytest.raises(RosettaError, match="vit: .* different layers or weights"):
+    with pytest.raises(RosettaError, match=r"vit: .* different layers or weights"):
         partners(first, other)
     with pytest.raises(RosettaError, match="no discriminative model in common"):
         partners(first, none)

@@ -119,6 +119,7 @@ def test_nothing_tells_of_the_machine(run: Path, tmp_path: Path) -> None:
         "{{ text }} {{ config | tojson }} {{ place }} {{ config | config }}"
     ).render(text=json.dumps(record["config"]), config=record["config"], place=photos)
     (run / "index.html").write_text(f"<p>{page}</p>")
+    (run / "names.json").write_text(json.dumps({"dictionary": record["sha256"]}))
     members = exported(run, tmp_path / "shared.zip")
     for name, data in members.items():
         for secret in (b"alice", b"/srv", b"/mnt", b"co/photos", str(tmp_path).encode()):
@@ -127,7 +128,8 @@ def test_nothing_tells_of_the_machine(run: Path, tmp_path: Path) -> None:
     assert found["config"]["images"] == "photos"
     assert found["config"]["other"] == ["y.png", "z.pt"]
     assert found["generator"]["weights"]["source"] == "net one.pkl"
-    assert found["sha256"] == digest_of(found)
+    assert found["sha256"] == digest_of(found) != record["sha256"]
+    assert json.loads(members["shared/names.json"]) == {"dictionary": found["sha256"]}
     del found["config"], record["config"], found["generator"], record["generator"]
     assert found == {**record, "sha256": found["sha256"]}
     assert b"photos" in members["shared/index.html"]
