@@ -12,7 +12,7 @@ from markupsafe import escape
 
 FILE_URL = "file://"
 HOMES = re.compile(
-    rb"(?:/(?:home|Users)/|\b[A-Za-z]:\\{1,2}Users\\{1,2})[^\s/\\\"'<>&]+", re.IGNORECASE
+    rb"(?:(?<![\w.])/(?:home|Users)/|\b[A-Za-z]:\\{1,2}Users\\{1,2})[^\s/\\\"'<>&]+", re.IGNORECASE
 )
 TEXTS = (".json", ".html", ".csv")
 

@@ -188,6 +188,7 @@ def test_longer_paths_go_first() -> None:
     assert in_page("x /a/b y /a z", places) == "x b y a z"
     assert told("x.html", b"x /a/b", {"/a/b": "b"}) == "/a/b"
     assert told("x.webp", b"x /a/b", {"/a/b": "b"}) is None
+    assert told("x.html", b"https://a.org/home/x /b/home.png", {}) is None
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import zipfile
 from collections.abc import Iterator
 from io import BytesIO
@@ -117,6 +118,23 @@ def test_mistakes(words: list[str], message: str, hub: Hub, tmp_path: Path) -> N
     assert re.search(message, done.stderr), done.stderr
     assert len(done.stderr.strip().splitlines()) == 2 and TOKEN not in done.stderr
     assert not [name for name in hub.states if hub.states[name][-1]]
+
+
+def test_nothing_is_fetched_because_a_file_says_so(hub: Hub, tmp_path: Path) -> None:
+    shared = Path(shutil.copytree(MINED.parent, tmp_path / "shared"))
+    recipe = shared / "edited" / "recipe.yaml"
+    recipe.write_text(f"{recipe.read_text()}dictionary: hf://{NAME}\n")
+    done = call("edit", f"recipe={recipe}", "hydra.run.dir=run", cwd=tmp_path)
+    assert done.returncode == 1 and "Pass trust_sources=true" in done.stdout + done.stderr
+    config = shared / "inverted_all" / ".hydra" / "config.yaml"
+    config.write_text(
+        re.sub(r"(?m)^dictionary: .*$", f"dictionary: hf://{NAME}", config.read_text())
+    )
+    assert f"hf://{NAME}" in config.read_text()
+    runs = "runs=[shared/inverted_all,shared/inverted_plain]"
+    done = call("compare", runs, "resamples=10", "hydra.run.dir=compared", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not hub.asked
 
 
 def test_without_a_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hub: Hub) -> None:
