@@ -87,8 +87,10 @@ def _quoted(text: str) -> str:
 
 def _in_script(text: str) -> str:
     """As the filter ``tojson`` of Jinja2 writes it."""
-    signs = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "'": "\\u0027"}
-    return _quoted(text).translate(str.maketrans(signs))
+    text = _quoted(text)
+    for sign in "<>&'":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
 
 
 _WRITTEN = (
