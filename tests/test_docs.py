@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from functools import cache
@@ -27,6 +28,13 @@ from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import WebDriverWait
 
 from rosetta_lab.run import configs, loggers  # noqa: F401  what configs call
+from rosetta_lab.run.command_line import (
+    check_groups,
+    check_keys,
+    check_words,
+    image_folders,
+    with_keys,
+)
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -127,6 +135,35 @@ def test_links_of_a_page(page: str) -> None:
             assert hasattr(import_module(module), last), name
         except ModuleNotFoundError:
             import_module(name)
+
+
+BLOCK = re.compile(r"```bash\n(.*?)```", re.DOTALL)
+TYPED = re.compile(r"^(?:rosetta-lab |python -m rosetta_lab\.)(.+?)(?: +#.*)?$", re.MULTILINE)
+WORDS = {
+    "export": ("dictionary", "out"),
+    "push": ("dictionary", "repository"),
+    "pull": ("repository",),
+}
+PRINTED = ["README.md", *(str(p.relative_to(ROOT)) for p in sorted(DOCS.rglob("*.md")))]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [PRINTED[0], *(pytest.param(page, marks=pytest.mark.slow) for page in PRINTED[1:])],
+)
+def test_commands_of_a_page_have_the_keys_that_they_name(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8").replace("\\\n", "")
+    for block in BLOCK.findall(text):
+        for line in TYPED.findall(block):
+            name, *words = shlex.split(re.sub(r"<\w+>", "x", line))
+            if words and words[0] in ("mining", "invert", "edit"):  # of bench and plan
+                name = words.pop(0) if name == "plan" else f"{name}_{words.pop(0)}"
+            words = with_keys(words, WORDS.get(name, ()))
+            words = [word for word in words if not word.startswith("--config-dir")]
+            check_words(words)
+            if "disc=[resnext50]" not in words:  # which the page has the reader write
+                check_groups(words)
+                check_keys(name.replace(".", "_"), image_folders(words))
 
 
 def test_every_picture_is_in_the_gallery_with_a_command() -> None:

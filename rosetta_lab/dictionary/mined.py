@@ -199,10 +199,7 @@ def class_count(entry: DictConfig) -> int:
 
 
 def dictionary_folder(source: str | Path) -> Path:
-    """Folder of a mining run, or of the one that comes with the package (``embedded``).
-
-    See :func:`rosetta_lab.run.shared.dictionary_place` for what else it may be.
-    """
+    """Folder of a mining run, see :func:`dictionary_place`; ``embedded`` is the package's own."""
     return EMBEDDED if str(source) == "embedded" else dictionary_place(source)
 
 
@@ -287,8 +284,7 @@ def check_layers(model: Generator | DiscriminativeModel, card: ModelCard) -> Non
 def _other_layers(card: ModelCard, what: str) -> RosettaError:
     return RosettaError(
         f"{printable(card.name)}: its layers are not those that the dictionary was mined with: "
-        f"{printable(what)}.\nThe dictionary is damaged, or the model's class has changed: "
-        "mine again."
+        f"{printable(what)}.\nThe dictionary is damaged, or the class has changed: mine again."
     )
 
 
