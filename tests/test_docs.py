@@ -142,7 +142,7 @@ TYPED = re.compile(r"^(?:rosetta-lab |python -m rosetta_lab\.)(.+?)(?: +#.*)?$",
 WORDS = {
     "export": ("dictionary", "out"),
     "push": ("dictionary", "repository"),
-    "pull": ("repository",),
+    "pull": ("repository", "out"),
 }
 PRINTED = ["README.md", *(str(p.relative_to(ROOT)) for p in sorted(DOCS.rglob("*.md")))]
 
