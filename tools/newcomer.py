@@ -8,6 +8,7 @@ notebooks. It says how much of the processor's time each step took.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import resource
@@ -27,9 +28,12 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXTRAS = {"notebook"}  # as the README installs it
 INSIDE = ROOT / "tools" / "newcomer_inside.py"
 PHOTO = ROOT / "rosetta_lab" / "data" / "samples" / "coat_red.png"
-# What keeps the README's commands short; each runs as it is printed, and these are added.
+# What keeps the README's commands short; each is given as it is printed, with these behind it.
 SHORT = {
-    "mine": ["num_images=32", "page_images=8", "blocks=2", "hydra.run.dir=mined"],
+    "mine": [
+        *("disc=[resnet_fashion,clip_fashion]", "num_images=32", "page_images=8", "blocks=2"),
+        "hydra.run.dir=mined",
+    ],
     "invert": [f"images={PHOTO}", "label=coat", "steps=2", "hydra.run.dir=inverted"],
     "edit": ["steps=2", "frames=0", "reference_images=2", "hydra.run.dir=edited"],
 }
@@ -53,7 +57,7 @@ def main() -> None:
         with step(f"rosetta-lab {' '.join(first)}"):
             run([str(python.with_name("rosetta-lab")), *first], here)
         assert (here / "mined" / "index.html").is_file()
-        told = ["\0".join(words) for words in [*others, ["export", "mined", "out.zip"]]]
+        told = [json.dumps(words) for words in [*others, ["export", "mined", "out.zip"]]]
         with step("the other commands, the shared file, the notebooks"):
             notebooks = sorted(map(str, ROOT.glob("docs/notebooks/*.ipynb")))
             run([str(python), str(INSIDE), *told, "--", "out.zip", *notebooks], here)

@@ -1,6 +1,6 @@
 """Within the fresh environment: commands, a shared file, notebooks, in one process.
 
-python newcomer_inside.py COMMAND... -- SHARED NOTEBOOK...; words of a command are parted by NULs.
+python newcomer_inside.py COMMAND... -- SHARED NOTEBOOK...; a command is a JSON list of words.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def main() -> None:
     commands, (shared, *notebooks) = sys.argv[1:split], sys.argv[split + 1 :]
     home = str(Path(sys.prefix))
     assert rl.__file__ and rl.__file__.startswith(home), f"{rl.__file__} is not the wheel's"
-    for words in (command.split("\0") for command in commands):
+    for words in (json.loads(command) for command in commands):
         started = time.process_time()
         sys.argv = words
         runpy.run_module(f"rosetta_lab.{words[0]}", run_name="__main__", alter_sys=True)
