@@ -33,6 +33,7 @@ from rosetta_lab.run.command_line import (
     check_keys,
     check_words,
     image_folders,
+    left_out,
     with_keys,
 )
 
@@ -158,7 +159,7 @@ def test_commands_of_a_page_have_the_keys_that_they_name(page: str) -> None:
             name, *words = shlex.split(re.sub(r"<\w+>", "x", line))
             if words and words[0] in ("mining", "invert", "edit"):  # of bench and plan
                 name = words.pop(0) if name == "plan" else f"{name}_{words.pop(0)}"
-            words = with_keys(words, WORDS.get(name, ()))
+            words = left_out(with_keys(words, WORDS.get(name, ())), ["gen"])
             words = [word for word in words if not word.startswith("--config-dir")]
             check_words(words)
             if "disc=[resnext50]" not in words:  # which the page has the reader write
