@@ -15,6 +15,7 @@ from pathlib import Path
 
 import matplotlib.pyplot
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 
 import rosetta_lab as rl
 
@@ -28,6 +29,7 @@ def main() -> None:
         started = time.process_time()
         sys.argv = words
         runpy.run_module(f"rosetta_lab.{words[0]}", run_name="__main__", alter_sys=True)
+        HydraConfig.instance().cfg = None  # what follows is no command
         GlobalHydra.instance().clear()
         tell(" ".join(words), started)
     assert len(rl.load(shared).concepts) == len(rl.load("mined").concepts)
@@ -53,7 +55,7 @@ def run_cells(notebook: Path) -> None:
         if isinstance(last, ast.Expr):
             value = eval(compile(ast.Expression(last.value), notebook.name, "eval"), names)
             html = getattr(value, "_repr_html_", None)
-            assert html() if html else repr(value), cell["source"]
+            assert (html() if html else None) or repr(value), cell["source"]
         matplotlib.pyplot.close("all")
 
 
