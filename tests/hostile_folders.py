@@ -41,6 +41,7 @@ COMMANDS: dict[str, list[str]] = {
         *("pictures=1", QUIET),
     ],
     "overlap": ["overlap", "dictionaries=[mined,mined]"],
+    "name": ["name", "dictionary=mined", "images=photos", "crops=1", "lists=3", QUIET],
     "compare": ["compare", "runs=[inverted_plain,inverted_all]", "resamples=10"],
     "resume": ["invert", "resume=inverted_all"],
     "resume mining": ["mine", "resume=mined", "num_images=4", "page_images=2", "null=none"],
@@ -50,7 +51,7 @@ COMMANDS: dict[str, list[str]] = {
     ],
     "recipe": ["edit", "recipe=edited/recipe.yaml", "frames=0", "controls=false", QUIET],
 }
-LOAD_MODELS = {"invert", "edit", "visualize", "atlas", "ablate", "resume", "start", "recipe"}
+LOAD_MODELS = {"invert", "edit", "visualize", "atlas", "ablate", "name", "resume", "start", "recipe"}
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from rosetta_lab.run import app  # noqa: F401  what the configs refer to
 from rosetta_lab.run.values import check_kinds
 
 CONF = asset_root() / "conf"
-COMMANDS = ("mine", "invert", "edit", "visualize", "ablate", "compare", "overlap", "plan")
+COMMANDS = ("mine", "invert", "edit", "visualize", "ablate", "compare", "overlap", "plan", "bridge",
+            "name")
 
 
 @pytest.mark.parametrize(
