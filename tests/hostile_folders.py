@@ -51,7 +51,17 @@ COMMANDS: dict[str, list[str]] = {
     ],
     "recipe": ["edit", "recipe=edited/recipe.yaml", "frames=0", "controls=false", QUIET],
 }
-LOAD_MODELS = {"invert", "edit", "visualize", "atlas", "ablate", "name", "resume", "start", "recipe"}
+LOAD_MODELS = {
+    "invert",
+    "edit",
+    "visualize",
+    "atlas",
+    "ablate",
+    "name",
+    "resume",
+    "start",
+    "recipe",
+}
 
 
 @pytest.fixture

@@ -11,8 +11,18 @@ from rosetta_lab.run import app  # noqa: F401  what the configs refer to
 from rosetta_lab.run.values import check_kinds
 
 CONF = asset_root() / "conf"
-COMMANDS = ("mine", "invert", "edit", "visualize", "ablate", "compare", "overlap", "plan", "bridge",
-            "name")
+COMMANDS = (
+    "mine",
+    "invert",
+    "edit",
+    "visualize",
+    "ablate",
+    "compare",
+    "overlap",
+    "plan",
+    "bridge",
+    "name",
+)
 
 
 @pytest.mark.parametrize(
