@@ -108,7 +108,7 @@ def keeping(
         if not len(known):
             return None
         means = bootstrap_means(known[:, None], resamples, level, seed)
-        return Mean(*(float(x) for x in means), len(known))
+        return Mean(float(means.mean), float(means.low), float(means.high), len(known))
 
     own = found[BRIDGE]
     return [

@@ -128,7 +128,7 @@ def transfer(
     sources = from_seeds(source.generator, seeds, None, "w", **source.prior(psi))
     with torch.no_grad():
         images = LatentCode(source.generator, "w", sources.latent, sources.c, psi).images()
-    names = [mined.dictionary.reference.name for mined in (source, target)]
+    name, other = (mined.dictionary.reference.name for mined in (source, target))
     lr = target.filled_in(OmegaConf.create({"lr": cfg.lr})).lr
     found: dict[str, list[Tensor]] = {}
     for arm, pairs in arms.items():
@@ -143,13 +143,14 @@ def transfer(
                 cfg.steps,
                 lr,
                 progress=cfg.trainer.enable_progress_bar,
-                title=f"{' to '.join(names)}, {ARMS[arm]}",
+                title=f"{name} to {other}, {ARMS[arm]}",
             )
             found.setdefault(arm, []).append(done.images.cpu())
     with torch.no_grad():
         starts = start_of(target, sources.ids[:1], cfg.seed).images()
     return Transferred(
-        *names,
+        name,
+        other,
         sources.ids,
         images.clamp(0.0, 1.0).cpu(),
         starts.clamp(0.0, 1.0).cpu(),

@@ -52,13 +52,17 @@ def join(first: Sequence[Matches], second: Sequence[Matches]) -> Joins:
         found = torch.stack([one.pairs[place, 0], other.pairs[partner, 0], one.pairs[place, 1]], 1)
         rows.append((torch.full_like(place, model), found.long(), product))
     models, found, product = (torch.cat(parts) for parts in zip(*rows, strict=True))
-    order = product.argsort(stable=True)  # of several units of a model, the best is written last
     pairs, row = found[:, :2].unique(dim=0, return_inverse=True)
+    cell = row * len(rows) + models
+    order = product.argsort(stable=True)
+    order = order[cell[order].argsort(stable=True)]  # by cell, the best unit of each last
+    last = torch.ones(len(order), dtype=torch.bool)
+    last[:-1] = cell[order].diff() > 0
+    best = order[last]
     products = product.new_zeros(len(pairs), len(rows))
     units = torch.full(products.shape, -1)
-    for place in order.tolist():
-        products[row[place], models[place]] = product[place]
-        units[row[place], models[place]] = found[place, 2]
+    products.view(-1)[cell[best]] = product[best]
+    units.view(-1)[cell[best]] = found[best, 2]
     return Joins(pairs, products.mean(dim=1), products, units)
 
 

@@ -14,7 +14,7 @@ from rosetta_lab.errors import check_count, say
 from rosetta_lab.files import SHIPPED
 from rosetta_lab.models.images import largest_input, load_targets
 from rosetta_lab.models.text import TextImageModel
-from rosetta_lab.name.heat import look
+from rosetta_lab.name.heat import halves, look
 from rosetta_lab.name.known import checks
 from rosetta_lab.name.naming import Namer, names_of
 from rosetta_lab.name.page import write_names
@@ -39,13 +39,13 @@ def main(cfg: DictConfig) -> list[Name]:
         shown = look(mined, targets, cfg.batch_size, progress=progress)
         lists = nonsense(text, vocabulary.captions, cfg.lists, cfg.seed)
         namer = Namer(shown, text, vocabulary, lists, cfg.seed, cfg.batch_size)
-        even = list(range(0, len(shown.images), 2))
-        scored = {"strongest": namer.strongest(cfg.crops, even)}
+        own, others = halves(len(shown.images), cfg.seed)
+        scored = {"strongest": namer.strongest(cfg.crops, own)}
         scored["shuffled"] = namer.at_random(cfg.crops)
     names, shuffled = (
         names_of(found.named(), vocabulary, cfg.max_chance) for found in scored.values()
     )
-    checked = checks(shown, scored, vocabulary, cfg.crops, cfg.max_chance)
+    checked = checks(shown, scored, vocabulary, others, cfg.crops, cfg.max_chance)
     write_tables(folder, names, shuffled, checked)
     for place in {folder} if mined.folder in SHIPPED.values() else {folder, mined.folder}:
         if place.is_dir():

@@ -20,6 +20,7 @@ from rosetta_lab.functional.agreement import standardize
 from rosetta_lab.invert.problem import TargetBatch, TargetBatches
 
 GRID = 16  # rows and columns of a heatmap
+FADED = 0.5  # how much of an image is its mean colour where the heat is lowest
 Channels = dict[str, list[list[int]]]  # layer to every concept's channels
 
 
@@ -108,22 +109,31 @@ def _condense(
 
 
 def weighted(images: Tensor, heat: Tensor) -> Tensor:
-    """Images as their heat weights them: where it is low, they fade to their mean colour.
+    """Images as their heat weights them: where it is low, they fade half way to their mean colour.
+
+    What is cut out is like nothing that a text-image model has seen, and tells no places.
 
     Args:
         images: (N, 3, R, R) in [0, 1].
-        heat: of one concept (N, h, w); of each image, its lowest weighs 0 and its highest 1.
+        heat: of one concept (N, h, w); where it is highest, an image stays as it is.
     """
     low, high = (f(heat.flatten(1), dim=1)[:, None, None] for f in (torch.amin, torch.amax))
     weight = (heat - low) / (high - low).clamp(min=1e-12)
     weight = F.interpolate(weight[:, None], images.shape[-2:], mode="bilinear")
     mean = images.mean(dim=(2, 3), keepdim=True)
-    return torch.lerp(mean.expand_as(images), images, weight)
+    return torch.lerp(mean.expand_as(images), images, 1.0 - FADED + FADED * weight)
 
 
 def peaks(heat: Tensor) -> Tensor:
     """The highest heat of every image, by concept (N, C)."""
     return heat.flatten(2).amax(dim=2)
+
+
+def halves(images: int, seed: int = 0) -> tuple[list[int], list[int]]:
+    """Numbers of images in two halves, drawn at random: data come in the order of their classes."""
+    order = torch.randperm(images, generator=torch.Generator().manual_seed(seed))
+    one, other = order.tensor_split(2)
+    return one.sort().values.tolist(), other.sort().values.tolist()
 
 
 def strongest(heat: Tensor, count: int, among: Sequence[int]) -> Tensor:

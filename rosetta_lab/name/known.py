@@ -112,22 +112,22 @@ def check(
 
 
 def checks(
-    shown: Shown, scored: Mapping[str, Scored], vocabulary: Vocabulary, crops: int,
-    max_chance: float,
+    shown: Shown, scored: Mapping[str, Scored], vocabulary: Vocabulary, others: list[int],
+    crops: int, max_chance: float,
 ) -> list[Checked]:  # fmt: skip
     """Every kind's check, and that of the best words; none where nothing is known of the images.
 
     Args:
-        shown: images; every second one, from the first on, was named by.
+        shown: images.
         scored: by what crops the words were chosen.
         vocabulary: of them; with kinds.
+        others: numbers of the images that nothing was named by.
         crops: how many images on which a concept fires most are looked at.
         max_chance: a name's.
     """
     facts = known_facts(shown.batches)
     if facts is None or ANY in vocabulary.kinds:
         return []
-    others = list(range(1, len(shown.images), 2))
     true = truth_of([facts[place] for place in others], vocabulary)
     top = strongest(shown.heat[others], crops, range(len(others)))
     kinds: dict[str, list[int]] = {"any": list(range(len(vocabulary.words)))}

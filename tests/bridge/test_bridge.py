@@ -80,7 +80,7 @@ def test_random_partners_are_of_the_same_layers() -> None:
 
 def test_a_generator_bridged_to_itself_agrees_with_itself() -> None:
     mined = load_mined("embedded")
-    units = torch.tensor([3, 200, 500, 630])
+    units = torch.tensor([3, 200, 500, 600])
     paired = PairedUnits(mined, mined, torch.stack([units, units], dim=1))
     sources = from_seeds(mined.generator, [1, 2], None, "w", **mined.prior(1.0))
     agreement = paired.agreement(paired.targets(sources, 1.0))

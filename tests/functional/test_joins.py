@@ -75,7 +75,7 @@ def planted(seed: int) -> tuple[float, int, int]:
 
 
 def test_the_rate_of_false_joins_is_as_announced() -> None:
-    runs = [planted(seed) for seed in range(60)]
+    runs = [planted(seed) for seed in range(24)]
     assert sum(share for share, _, _ in runs) / len(runs) <= 0.1
     assert sum(kept for _, kept, _ in runs) / len(runs) > 0.5 * runs[0][2]
 
