@@ -26,12 +26,13 @@ class Name(Strict):
 
     Attributes:
         concept: its number in the dictionary.
-        name: the best word; None where meaningless words do as well.
+        name: the best word; None where meaningless words, or other crops, do as well.
         word: the best word in any case.
         score: its score.
         runner_up: the next best word; None where there is none.
         runner_up_score: its score.
-        chance: share of lists of meaningless words whose best is at least as good.
+        chance: how often the best word would be as good if it meant nothing, see
+            :class:`rosetta_lab.functional.naming.Named`.
     """
 
     concept: Annotated[int, Field(ge=0, lt=1 << 40)]

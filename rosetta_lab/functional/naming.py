@@ -16,8 +16,8 @@ class Named(NamedTuple):
         score: its score.
         second: place of the next best word; -1 where there is one word only.
         second_score: its score; NaN without one.
-        chance: share of lists of meaningless words whose best is at least as good, in (0, 1].
-        hurdle: what the best word of such a list reaches in 95 of 100 lists.
+        chance: in (0, 1], the larger of two shares: of lists of meaningless words whose best is at
+            least as good, and of sets of other crops for which the best word of the vocabulary is.
     """
 
     best: Tensor
@@ -25,7 +25,6 @@ class Named(NamedTuple):
     second: Tensor
     second_score: Tensor
     chance: Tensor
-    hurdle: Tensor
 
 
 def scores(crops: Tensor, others: Tensor, words: Tensor) -> Tensor:
@@ -49,22 +48,27 @@ def scores(crops: Tensor, others: Tensor, words: Tensor) -> Tensor:
     return (near - known.mean(dim=0)) / spread
 
 
-def name(scores: Tensor, nonsense: Tensor) -> Named:
-    """The best word of every concept, and how often meaningless words do as well.
+def name(scores: Tensor, nonsense: Tensor, shuffled: Tensor) -> Named:
+    """The best word of every concept, and how often it would be as good if it meant nothing.
+
+    Meaningless words alone are too low a hurdle: they are more alike than words are, so that the
+    best of many is hardly better than one.
 
     Args:
         scores: of the vocabulary (C, W).
         nonsense: of lists of as many meaningless words (L, C, W).
+        shuffled: of the vocabulary for sets of as many other crops (S, W).
     """
     ordered, order = scores.sort(dim=1, descending=True, stable=True)
-    best_of_lists = nonsense.amax(dim=2)  # (L, C)
-    as_good = (best_of_lists >= ordered[:, 0]).sum(dim=0)
+    chances = [
+        (1.0 + (best >= ordered[:, 0]).sum(dim=0).double()) / (1.0 + len(best))
+        for best in (nonsense.amax(dim=2), shuffled.amax(dim=1)[:, None])
+    ]
     alone = scores.shape[1] < 2
     return Named(
         order[:, 0],
         ordered[:, 0],
         torch.full_like(order[:, 0], -1) if alone else order[:, 1],
         torch.full_like(ordered[:, 0], torch.nan) if alone else ordered[:, 1],
-        (1.0 + as_good.double()) / (1.0 + len(nonsense)),
-        best_of_lists.double().quantile(0.95, dim=0),
+        torch.maximum(*chances),
     )

@@ -24,11 +24,13 @@ class Scored:
         crops: numbers of the images that were looked at, by concept (C, n).
         words: scores of the vocabulary (C, W).
         lists: scores of meaningless words (L, C, W).
+        shuffled: scores of the vocabulary for sets of other crops (S, W).
     """
 
     crops: Tensor
     words: Tensor
     lists: Tensor
+    shuffled: Tensor
 
     def named(self, places: list[int] | None = None) -> Named:
         """The best word of every concept, among all or some of the vocabulary.
@@ -37,7 +39,7 @@ class Scored:
             places: of these words; lists of meaningless words are as long.
         """
         some = slice(None) if places is None else places
-        return name(self.words[:, some], self.lists[:, :, some])
+        return name(self.words[:, some], self.lists[:, :, some], self.shuffled[:, some])
 
 
 class Namer:
@@ -84,7 +86,10 @@ class Namer:
     def _score(self, crops: Tensor) -> Scored:
         seen = self._look(crops)
         lists = torch.stack([scores(seen, self.others, some) for some in self.nonsense])
-        return Scored(crops, scores(seen, self.others, self.words), lists)
+        size = (len(self.nonsense), crops.shape[1])
+        others = self.others[torch.randint(len(self.others), size, generator=self.source)]
+        shuffled = scores(others, self.others, self.words)
+        return Scored(crops, scores(seen, self.others, self.words), lists, shuffled)
 
     def _look(self, crops: Tensor) -> Tensor:
         """Vectors of crops (C, n, D)."""

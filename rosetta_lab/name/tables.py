@@ -68,8 +68,8 @@ def names_text(names: Sequence[Name], shuffled: Sequence[Name], checked: Sequenc
     parts = [
         aligned([HEADS, *map(cells, names)]),
         f"{named:,} of {len(names):,} concepts have a name; of shuffled crops, {by_chance:,}.\n"
-        "chance: share of lists of meaningless words whose best is as good; a word that is no name "
-        "stands\nin parentheses. Scores are standard deviations over other crops.",
+        "chance: how often lists of meaningless words, or sets of other crops, do as well; a word "
+        "that is no\nname stands in parentheses. Scores are standard deviations over other crops.",
     ]
     if checked:
         parts.append(

@@ -36,19 +36,26 @@ def test_names_by_hand() -> None:
     known = torch.tensor([[1.0, 3.0, 2.0], [0.5, 0.4, 0.5]])
     lists = torch.tensor([[[0.0, 2.9, 0.0], [0.6, 0.0, 0.0]], [[3.0, 0.0, 0.0], [0.1, 0.2, 0.0]],
                           [[0.0, 0.0, 1.0], [0.5, 0.5, 0.5]]])  # fmt: skip
-    found = name(known, lists)
+    nothing = torch.zeros(3, 3)
+    found = name(known, lists, nothing)
     assert found.best.tolist() == [1, 0] and found.second.tolist() == [2, 2]  # the first on ties
     assert found.score.tolist() == [3.0, 0.5] and found.second_score.tolist() == [2.0, 0.5]
     assert found.chance.tolist() == [2 / 4, 3 / 4]
-    assert found.hurdle.tolist() == pytest.approx(
-        [np.quantile([2.9, 3.0, 1.0], 0.95), np.quantile([0.6, 0.2, 0.5], 0.95)]
-    )
-    alone = name(known[:, :1], lists[:, :, :1])
+    shuffled = torch.tensor([[3.5, 0.0, 0.0], [0.0, 0.7, 3.0], [0.0, 3.1, 0.0]])
+    assert name(known, lists, shuffled).chance.tolist() == [4 / 4, 4 / 4]
+    assert name(known, lists, shuffled[:1] * 0.1).chance.tolist() == [2 / 4, 3 / 4]
+    alone = name(known[:, :1], lists[:, :, :1], nothing[:, :1])
     assert alone.second.tolist() == [-1, -1] and bool(alone.second_score.isnan().all())
 
 
 def test_random_words_get_a_name_as_rarely_as_announced() -> None:
     source = torch.Generator().manual_seed(0)
-    known, lists = (torch.randn(*shape, generator=source) for shape in ((2000, 7), (39, 2000, 7)))
-    found = name(known, lists)
-    assert float((found.chance <= 0.05).double().mean()) == pytest.approx(0.05, abs=0.015)
+    known = torch.randn(2000, 7, generator=source)
+    lists, shuffled = (torch.randn(*shape, generator=source) for shape in ((39, 2000, 7), (999, 7)))
+    low = torch.full((99, 7), -9.0)
+    by_lists = name(known, lists, low).chance
+    by_crops = name(known, low[:, None].expand(-1, 2000, -1), shuffled).chance
+    for chance in (by_lists, by_crops):
+        assert float((chance <= 0.05).double().mean()) == pytest.approx(0.05, abs=0.015)
+    both = name(known, lists, shuffled).chance
+    assert torch.equal(both, torch.maximum(by_lists, by_crops))
