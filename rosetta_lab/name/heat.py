@@ -118,7 +118,7 @@ def weighted(images: Tensor, heat: Tensor) -> Tensor:
         heat: of one concept (N, h, w); where it is highest, an image stays as it is.
     """
     low, high = (f(heat.flatten(1), dim=1)[:, None, None] for f in (torch.amin, torch.amax))
-    weight = (heat - low) / (high - low).clamp(min=1e-12)
+    weight = 1.0 - (high - heat) / (high - low).clamp(min=1e-12)  # 1 where heat is flat
     weight = F.interpolate(weight[:, None], images.shape[-2:], mode="bilinear")
     mean = images.mean(dim=(2, 3), keepdim=True)
     return torch.lerp(mean.expand_as(images), images, 1.0 - FADED + FADED * weight)

@@ -107,7 +107,7 @@ class Namer:
 def names_of(named: Named, vocabulary: Vocabulary, max_chance: float) -> list[Name]:
     """What every concept is called; no name where meaningless words do as well."""
     found = []
-    for concept, (best, score, second, next_best, chance, _) in enumerate(
+    for concept, (best, score, second, next_best, chance) in enumerate(
         zip(*(part.tolist() for part in named), strict=True)
     ):
         word = vocabulary.words[best]

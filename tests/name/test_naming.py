@@ -117,7 +117,7 @@ def test_pictures_fade_where_there_is_no_heat() -> None:
     mean = images.mean(dim=(2, 3))
     torch.testing.assert_close(found[..., 7, 7], 0.5 * mean + 0.5 * images[..., 7, 7])
     flat = weighted(images, torch.ones(2, 8, 8))
-    torch.testing.assert_close(flat[..., 0, 0], 0.5 * mean + 0.5 * images[..., 0, 0])
+    assert torch.equal(flat, images)
     order = strongest(torch.arange(6.0)[:, None, None, None].expand(6, 2, 2, 2), 2, [0, 2, 4])
     assert order.tolist() == [[4, 2], [4, 2]]
 
@@ -190,7 +190,7 @@ def test_its_page_searches_by_name(run: tuple[Path, str], driver: webdriver.Chro
     ]
     assert left == expected and f"concept-{concepts[0]['concept']}" in left
     box.send_keys(" nosuchword")
-    assert "0\u00a0of" in driver.find_element("id", "status").text
+    assert driver.find_element("id", "status").text.startswith("0 of ")
 
 
 def test_words_and_images_of_ones_own(tmp_path: Path) -> None:
