@@ -84,7 +84,7 @@ MISTAKES = {
         dictionaries=embedded           dictionaries=embedded: expected a list
         dictionaries=[embedded,nowhere]  No dictionary at nowhere
     """,
-    ("bridge", QUIET): r"""
+    ("bridge", *QUIET): r"""
         dictionaries=[embedded]         expected two run folders
         dictionaries=[embedded,nowhere]  No dictionary at nowhere
         dictionaries=[embedded,mined]   does not say how strong the decoys
@@ -93,7 +93,7 @@ MISTAKES = {
         pairs=0                         pairs=0: expected
         max_fdr=2                       max_fdr=2: expected a number from 0 to 1
     """,
-    ("name", "images=photos", QUIET): r"""
+    ("name", "images=photos", *QUIET): r"""
         dictionary=nowhere              No dictionary at nowhere
         vocabulary=nowhere.txt          vocabulary=nowhere.txt: there is no such file
         vocabulary=text.txt             1 words, expected 2 to
