@@ -23,6 +23,11 @@ if TYPE_CHECKING:  # it takes seconds, and what converts a checkpoint does witho
     from torch import Tensor
 
 PACKAGE = Path(__file__).parent
+# Dictionaries that come along, of the embedded zoo's generators.
+SHIPPED = {
+    "embedded": PACKAGE / "zoo" / "dictionary",
+    "embedded_biggan": PACKAGE / "zoo" / "dictionary_biggan",
+}
 # Of the disk: no space, quota, size, read-only.
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 FORMULA = ("=", "+", "-", "@", "\t", "\uff1d", "\uff0b", "\uff0d", "\uff20")

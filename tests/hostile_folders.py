@@ -42,6 +42,7 @@ COMMANDS: dict[str, list[str]] = {
     ],
     "overlap": ["overlap", "dictionaries=[mined,mined]"],
     "export": ["export", "mined", "mined.zip"],
+    "name": ["name", "dictionary=mined", "images=photos", "crops=1", "lists=3", QUIET],
     "compare": ["compare", "runs=[inverted_plain,inverted_all]", "resamples=10"],
     "resume": ["invert", "resume=inverted_all"],
     "resume mining": ["mine", "resume=mined", "num_images=4", "page_images=2", "null=none"],
@@ -51,7 +52,17 @@ COMMANDS: dict[str, list[str]] = {
     ],
     "recipe": ["edit", "recipe=edited/recipe.yaml", "frames=0", "controls=false", QUIET],
 }
-LOAD_MODELS = {"invert", "edit", "visualize", "atlas", "ablate", "resume", "start", "recipe"}
+LOAD_MODELS = {
+    "invert",
+    "edit",
+    "visualize",
+    "atlas",
+    "ablate",
+    "name",
+    "resume",
+    "start",
+    "recipe",
+}
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from rosetta_lab.dictionary.mined import Mined
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.invert.problem import TargetBatches
 from rosetta_lab.invert.setup import load_perceptual
-from rosetta_lab.invert.sources import Sources, reference
+from rosetta_lab.invert.sources import reference
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.models.images import largest_input, load_targets
 
@@ -67,18 +67,11 @@ def ablate_generator(
     classifier = mined.classifier(cfg.classifier, models)
     losses = ImageLosses(mined.generator, chosen, cfg.psi, distance, classifier)
     sources = reference(mined.generator, cfg.latents, "z", **mined.prior(cfg.psi))
-    batches = _shown(cfg, _parts(sources, cfg.batch_size), "generator")
+    batches = _shown(cfg, sources.parts(cfg.batch_size), "generator")
     found = losses.told(joined([losses(batch) for batch in batches]))
     shown = {"intact": NOTHING, **{arm: draws[0] for arm, draws in chosen.arms.items()}}
-    some = _parts(sources, cfg.pictures)[0]
+    some = sources.first(cfg.pictures)
     return found, {arm: losses.images(some, units).cpu() for arm, units in shown.items()}
-
-
-def _parts(sources: Sources, size: int) -> list[Sources]:
-    """Latents in batches."""
-    ids, latent, c = sources.ids, sources.latent, sources.c
-    parts = [slice(start, start + size) for start in range(0, len(ids), size)]
-    return [Sources(ids[p], latent[p], None if c is None else c[p]) for p in parts]
 
 
 def _shown(cfg: DictConfig, batches: Any, what: str) -> Iterable[Any]:

@@ -195,7 +195,9 @@ def _evidence(judged: Judged) -> dict[str, Tensor]:
     scores = judged.buddies.scores
     names = {"r": "r", "position": "r_position", "centred": "r_centred", "shuffled": "r_shuffled"}
     found = {name: scores[key].cpu() for key, name in names.items()}
-    return found | {"q": judged.q, "decoys": judged.decoys[0].pairs.cpu()}
+    decoys = judged.decoys[0]
+    found |= {"decoys": decoys.pairs.cpu(), "decoys_centred": decoys.scores["centred"].cpu()}
+    return found | {"q": judged.q}
 
 
 def _clusters(own: Neighbours, k: int, rosetta: Sequence[int]) -> list[list[int]]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from rosetta_lab.data.latents import Latents
 from rosetta_lab.dictionary.schema import FILE_NAME, ModelCard, RosettaDictionary
 from rosetta_lab.errors import RosettaError, advising, printable
-from rosetta_lab.files import PACKAGE
+from rosetta_lab.files import SHIPPED
 from rosetta_lab.models.base import Generator
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.models.load import load_generator, load_models
@@ -26,7 +26,7 @@ from rosetta_lab.run.configs import plain, unresolved
 from rosetta_lab.run.foreign import TARGET, Strict, check_closed, check_record, check_values
 from rosetta_lab.run.shared import dictionary_place
 
-EMBEDDED = PACKAGE / "zoo" / "dictionary"
+EMBEDDED = SHIPPED["embedded"]
 MINE_AGAIN = "weights=PATH to a new rosetta_lab.mine"  # what a dictionary names is not replaced
 LR = 0.1  # of inversions through a generator whose config names none
 MOST_CLASSES = 1 << 15
@@ -199,8 +199,10 @@ def class_count(entry: DictConfig) -> int:
 
 
 def dictionary_folder(source: str | Path) -> Path:
-    """Folder of a mining run, see :func:`dictionary_place`; ``embedded`` is the package's own."""
-    return EMBEDDED if str(source) == "embedded" else dictionary_place(source)
+    """Folder of a mining run, see :func:`dictionary_place`, or of one that comes with the package
+    (``embedded``, ...).
+    """
+    return SHIPPED.get(str(source)) or dictionary_place(source)
 
 
 def load_mined(
@@ -209,7 +211,7 @@ def load_mined(
     """Load a mining run, which may be anybody's: its configuration is data.
 
     Args:
-        source: its folder, or ``embedded`` for the one that comes with the package.
+        source: its folder, or ``embedded`` or another of ``SHIPPED``, which come along.
         device: for the models.
         trust_sources: fetch weights from wherever it says.
 

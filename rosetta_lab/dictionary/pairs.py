@@ -9,6 +9,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from rosetta_lab.dictionary.record import OF_DECOYS
 from rosetta_lab.dictionary.schema import EVIDENCE, RosettaDictionary
 from rosetta_lab.errors import RosettaError, check_choice, check_count
 from rosetta_lab.models.units import UnitIndex
@@ -178,7 +179,7 @@ def _within(dictionary: RosettaDictionary, k: int) -> RosettaDictionary:
     near_enough = {name: rows[:, 2] <= k for name, rows in dictionary.buddies.items()}
     buddies = {name: rows[near_enough[name]] for name, rows in dictionary.buddies.items()}
     evidence = {
-        name: {key: x if key == "decoys" else x[near_enough[name]] for key, x in known.items()}
+        name: {key: x if key in OF_DECOYS else x[near_enough[name]] for key, x in known.items()}
         for name, known in dictionary.evidence.items()
     }
     reference = dictionary.reference.units

@@ -19,6 +19,7 @@ LONGEST_NAME = 200  # of a model
 MOST_MODELS = 100
 MOST_UNITS = 1 << 22  # of a model; the paper's largest has 111,000
 EVIDENCE = {"q", "decoys"}  # of a model's pairs, that pools are made of
+OF_DECOYS = ("decoys", "decoys_centred")  # evidence of other pairs than the best buddies
 BEYOND = 1e-3  # what rounding may add to a correlation of 1
 Number = Annotated[int, Field(ge=0, lt=1 << 40)]
 Count = Annotated[int, Field(ge=1, lt=1 << 40)]
@@ -219,7 +220,8 @@ def check_pairs(
             if key == "decoys":
                 _require(name in units and _indices(value, 2, (own, units[name])), what)
             else:
-                shape = buddies[name].shape[:1] if name in buddies else None
+                pairs = values["decoys"] if key in OF_DECOYS else buddies.get(name)
+                shape = None if pairs is None else pairs.shape[:1]
                 _require(value.is_floating_point() and value.shape == shape, what)
                 _require(bool(value.isfinite().all()), what)
 

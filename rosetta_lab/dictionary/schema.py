@@ -135,7 +135,8 @@ class RosettaDictionary:
     of units, reference and model, and the smallest K at which they are best buddies (P, 3).
     ``evidence`` holds by model what is known of these pairs, ``r``, ``r_position``, ``r_centred``,
     ``r_shuffled`` and ``q`` (P,) each, and ``decoys``, the best buddies of the first shuffle's
-    images (P', 2); it is empty without a null. Both have files of their own.
+    images (P', 2), with their ``decoys_centred`` (P',), which older dictionaries have not; it is
+    empty without a null. Both have files of their own.
     """
 
     reference: ModelCard

@@ -39,6 +39,20 @@ class Sources:
         c, pictures = (None if x is None else x[:images] for x in (self.c, self.pictures))
         return Sources(self.ids[:images], self.latent[:images], c, pictures)
 
+    def parts(self, size: int) -> list[Sources]:
+        """All of them in batches of so many."""
+        spans = [slice(start, start + size) for start in range(0, len(self.ids), size)]
+        c, pictures = self.c, self.pictures
+        return [
+            Sources(
+                self.ids[s],
+                self.latent[s],
+                None if c is None else c[s],
+                None if pictures is None else pictures[s],
+            )
+            for s in spans
+        ]
+
 
 @torch.no_grad()
 def in_space(

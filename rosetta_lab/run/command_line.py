@@ -18,7 +18,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 
 from rosetta_lab.errors import RosettaError, check_choice, printable
-from rosetta_lab.files import asset_root, path_of
+from rosetta_lab.files import SHIPPED, asset_root, path_of
 from rosetta_lab.run.foreign import read_json
 from rosetta_lab.run.shared import dictionary_place
 
@@ -55,6 +55,8 @@ def with_keys(arguments: list[str], keys: Sequence[str]) -> list[str]:
 def zoo_arguments(config_name: str, arguments: list[str]) -> list[str]:
     """Command-line arguments, with the ``zoo=`` of the named dictionary's generator at their end.
 
+    Of several dictionaries, the first counts.
+
     As an argument it goes before the config's own choice, and is recorded with the run.
 
     Raises:
@@ -63,14 +65,16 @@ def zoo_arguments(config_name: str, arguments: list[str]) -> list[str]:
     given = {override.key_or_group: override for override in parse(arguments)}
     config: Any = OmegaConf.load(asset_root() / "conf" / f"{config_name}.yaml")
     has_zoo = any("zoo" in entry for entry in config.get("defaults", ()))
-    if not has_zoo or "zoo" in given or "dictionary" not in given:
+    named = given.get("dictionary") or given.get("dictionaries")
+    if not has_zoo or "zoo" in given or named is None:
         return arguments
-    named = given["dictionary"]
     several = named.sweep_iterator() if named.is_sweep_override() else [named.value()]
-    zoos = {zoo_of(str(dictionary)) for dictionary in several}
+    first = (some[0] if isinstance(some, list) and some else some for some in several)
+    zoos = {zoo_of(str(dictionary)) for dictionary in first}
     if len(zoos) > 1:
         raise RosettaError(
-            f"dictionary={named.get_value_string()}: their generators are of several zoos.\n"
+            f"{named.key_or_group}={named.get_value_string()}: their generators are of several "
+            f"zoos.\n"
             f"Name the one to look with: zoo={' or zoo='.join(sorted(zoos))}."
         )
     return [*arguments, f"zoo={zoos.pop()}"]
@@ -78,8 +82,8 @@ def zoo_arguments(config_name: str, arguments: list[str]) -> list[str]:
 
 def zoo_of(dictionary: str) -> str:
     """The ``zoo`` that a dictionary's generator names, ``paper`` where it names none."""
-    if dictionary == "embedded":
-        return dictionary
+    if dictionary in SHIPPED:
+        return "embedded"
     try:
         path = dictionary_place(dictionary)
         mined = read_json(path / "dictionary.json" if path.is_dir() else path)

@@ -56,6 +56,8 @@ KINDS = {
     "rampup": SHARE,
     "rampdown": SHARE,
     "frames": FROM_0,
+    **dict.fromkeys(("bridge.transfer", "bridge.skip", "bridge.shown", "bridge.pictures"), FROM_0),
+    **dict.fromkeys(("bridge.max_fdr", "max_chance"), SHARE),
     "inversion.steps": FROM_0,
     "bench_mining.reference_images": FROM_0,
     "compare.reference": REFERENCE,

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rosetta_lab.data.fashion.captions import TEMPLATES, Tokenizer, caption, facts, prompts
 from rosetta_lab.data.fashion.scenes import Scenes
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
-from rosetta_lab.zoo.captions import TEMPLATES, Tokenizer, caption, facts, prompts
 from rosetta_lab.zoo.schedule import ScheduledModule
 
 

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rosetta_lab.data.fashion.captions import colour_names
 from rosetta_lab.data.fashion.scenes import FashionScenes, Scenes
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.models.units import resolve_layers
-from rosetta_lab.zoo.captions import colour_names
 from rosetta_lab.zoo.clip import zero_shot_weights
 
 BATCH = 250

@@ -10,11 +10,11 @@ import pytest
 import torch
 from commands import call
 
+from rosetta_lab.bridge.overlaps import Overlap, overlaps
 from rosetta_lab.dictionary.mined import EMBEDDED
 from rosetta_lab.dictionary.schema import ModelCard, RosettaDictionary
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.models.units import Layer
-from rosetta_lab.overlap.overlaps import Overlap, overlaps
 
 LAYERS = [Layer("low", 4, 8, 8), Layer("high", 10, 4, 4)]
 Pair = tuple[int, int]  # of units, generator and model

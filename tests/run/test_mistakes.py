@@ -84,6 +84,24 @@ MISTAKES = {
         dictionaries=embedded           dictionaries=embedded: expected a list
         dictionaries=[embedded,nowhere]  No dictionary at nowhere
     """,
+    ("bridge", *QUIET): r"""
+        dictionaries=[embedded]         expected two run folders
+        dictionaries=[embedded,nowhere]  No dictionary at nowhere
+        dictionaries=[embedded,mined]   does not say how strong the decoys
+        transfer=-1                     transfer=-1: expected
+        steps=0                         steps=0: expected a whole number
+        pairs=0                         pairs=0: expected
+        max_fdr=2                       max_fdr=2: expected a number from 0 to 1
+    """,
+    ("name", "images=photos", *QUIET): r"""
+        dictionary=nowhere              No dictionary at nowhere
+        vocabulary=nowhere.txt          vocabulary=nowhere.txt: there is no such file
+        vocabulary=text.txt             1 words, expected 2 to
+        crops=0                         crops=0: expected a whole number
+        lists=0                         lists=0: expected a whole number
+        max_chance=2                    max_chance=2: expected a number from 0 to 1
+        text=nobody                     text
+    """,
     ("plan", "measure=0", "disc=[resnet_fashion]"): r"""
         format=xml                      format=xml
         device=tpu                      device=tpu
@@ -199,6 +217,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_there_are_many() -> None:
     assert len(cases(MISTAKES)) >= 60 and {command[0] for command in MISTAKES} == {
         "mine", "invert", "edit", "visualize", "compare", "overlap", "plan", "ablate", "bench",
+        "bridge", "name",
     }  # fmt: skip
 
 

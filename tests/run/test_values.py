@@ -23,6 +23,8 @@ COMMANDS = (
     "export",
     "push",
     "pull",
+    "bridge",
+    "name",
 )
 
 

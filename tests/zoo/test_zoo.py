@@ -13,10 +13,11 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_class, instantiate
 from torch.utils.data import DataLoader
 
+from rosetta_lab.data.fashion import captions
 from rosetta_lab.data.fashion.scenes import CLASSES, FashionScenes
 from rosetta_lab.data.latents import as_is
 from rosetta_lab.files import asset_root
-from rosetta_lab.zoo import captions, clip, dino, evaluate, mae
+from rosetta_lab.zoo import clip, dino, evaluate, mae
 from rosetta_lab.zoo.schedule import warmup_cosine
 
 DISCRIMINATIVE = (

@@ -1,4 +1,4 @@
-"""Captions of the scenes: what a text tower of the embedded zoo reads.
+"""Captions of the scenes: what a text tower of the embedded zoo reads, and its words.
 
 >>> caption(TEMPLATES[0], Facts("sneaker", "red", "small", "on the left"))
 'a photo of a small red sneaker on the left'
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor
@@ -57,11 +57,16 @@ def colour_names(hue: Tensor) -> Tensor:
 
 def facts(scenes: Scenes) -> list[Facts]:
     """The true facts of every scene."""
-    column, row = torch.bucketize(scenes.centre, torch.tensor(_PLACE_ENDS)).unbind(dim=1)
-    sizes = torch.bucketize(scenes.scale, torch.tensor(_SCALE_ENDS))
+    return facts_of(scenes.label, scenes.hue, scenes.centre, scenes.scale)
+
+
+def facts_of(label: Tensor, hue: Tensor, centre: Tensor, scale: Tensor) -> list[Facts]:
+    """The facts of N scenes, whose fields are as those of :class:`Scenes`."""
+    column, row = torch.bucketize(centre, torch.tensor(_PLACE_ENDS)).unbind(dim=1)
+    sizes = torch.bucketize(scale, torch.tensor(_SCALE_ENDS))
     rows = zip(
-        scenes.label.tolist(),
-        colour_names(scenes.hue).tolist(),
+        label.tolist(),
+        colour_names(hue).tolist(),
         sizes.tolist(),
         row.tolist(),
         column.tolist(),
@@ -86,6 +91,37 @@ def prompts(attribute: str) -> list[list[str]]:
     return [[caption(t, Facts(**{**unknown, attribute: v})) for t in alone] for v in values]
 
 
+VALUES = {
+    "garment": GARMENTS,
+    "colour": COLOURS,
+    "size": SIZES,
+    "place": tuple(place for row in PLACES for place in row),
+}
+
+
+def vocabulary() -> list[tuple[str, str, list[str]]]:
+    """All that captions say of a scene: word, kind, and the captions that stand for it.
+
+    Where a template names nothing but the word's kind, these. Sizes and places stand in none alone:
+    theirs are of every garment, or of every garment in every colour, that say nothing else.
+    """
+    about = {"size": TEMPLATES[4], "place": TEMPLATES[2]}
+    words = [
+        (value, kind, captions)
+        for kind in ("garment", "colour")
+        for value, captions in zip(VALUES[kind], prompts(kind), strict=True)
+    ]
+    for kind, template in about.items():
+        for value in VALUES[kind]:
+            every = {
+                caption(template, replace(Facts(garment, colour, "", ""), **{kind: value}))
+                for garment in GARMENTS
+                for colour in COLOURS
+            }
+            words.append((value, kind, sorted(every)))
+    return words
+
+
 def _words() -> list[str]:
     phrases = [*GARMENTS, *COLOURS, *SIZES, *(p for row in PLACES for p in row)]
     text = " ".join([*phrases, *(re.sub(r"{\w+}", "", t) for t in TEMPLATES), "an"])
@@ -93,7 +129,7 @@ def _words() -> list[str]:
 
 
 class Tokenizer:
-    """Words to token ids: 0 pads, then the words, then start and end.
+    """Words to token ids, as captions use them: 0 pads, then the words, then start and end.
 
     The end has the highest id, because open_clip's text tower reads its output where the id is
     highest.

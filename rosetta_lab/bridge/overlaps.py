@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from rosetta_lab.dictionary.mined import dictionary_folder
 from rosetta_lab.dictionary.pairs import Pairs, Pool, pool_of
 from rosetta_lab.dictionary.schema import RosettaDictionary
 from rosetta_lab.errors import RosettaError
@@ -48,8 +50,25 @@ class Overlap:
         return self.both / self.first if self.first else None
 
 
-def overlaps(first: RosettaDictionary, second: RosettaDictionary) -> list[Overlap]:
-    """Compare two dictionaries, for every model that both were mined with.
+def two_dictionaries(
+    sources: Sequence[str],
+) -> tuple[RosettaDictionary, RosettaDictionary]:
+    """The dictionaries that a config names.
+
+    Raises:
+        RosettaError: not two of them, or one is none.
+    """
+    if len(sources) != 2:
+        raise RosettaError(
+            f"dictionaries: expected two run folders of rosetta_lab.mine, got {len(sources)}.\n"
+            "Name them with dictionaries=[embedded,FOLDER]."
+        )
+    first, second = (RosettaDictionary.load(dictionary_folder(source)) for source in sources)
+    return first, second
+
+
+def common_models(first: RosettaDictionary, second: RosettaDictionary) -> list[str]:
+    """Names of the models that two dictionaries were mined with.
 
     Raises:
         RosettaError: there is no such model, or one had other layers or weights.
@@ -67,6 +86,16 @@ def overlaps(first: RosettaDictionary, second: RosettaDictionary) -> list[Overla
                 f"{name}: the two dictionaries recorded different layers or weights of it.\n"
                 "Mine both generators with the same models."
             )
+    return names
+
+
+def overlaps(first: RosettaDictionary, second: RosettaDictionary) -> list[Overlap]:
+    """Compare two dictionaries, for every model that both were mined with.
+
+    Raises:
+        RosettaError: see :func:`common_models`.
+    """
+    names = common_models(first, second)
     both = (first, second)
     found, decoys = _matched(both, "best_buddies"), None
     if all(dictionary.evidence for dictionary in both):
