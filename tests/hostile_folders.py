@@ -40,6 +40,10 @@ COMMANDS: dict[str, list[str]] = {
         *("ablate", "dictionary=mined", "images=photos", "latents=2", "draws=1", "resamples=10"),
         *("pictures=1", QUIET),
     ],
+    "retrieve": [
+        *("retrieve", "dictionary=mined", "images=photos", "nearest=1", "draws=1", "resamples=10"),
+        QUIET,
+    ],
     "overlap": ["overlap", "dictionaries=[mined,mined]"],
     "compare": ["compare", "runs=[inverted_plain,inverted_all]", "resamples=10"],
     "resume": ["invert", "resume=inverted_all"],
@@ -50,7 +54,17 @@ COMMANDS: dict[str, list[str]] = {
     ],
     "recipe": ["edit", "recipe=edited/recipe.yaml", "frames=0", "controls=false", QUIET],
 }
-LOAD_MODELS = {"invert", "edit", "visualize", "atlas", "ablate", "resume", "start", "recipe"}
+LOAD_MODELS = {
+    "invert",
+    "edit",
+    "visualize",
+    "atlas",
+    "ablate",
+    "retrieve",
+    "resume",
+    "start",
+    "recipe",
+}
 
 
 @pytest.fixture

@@ -11,7 +11,9 @@ from rosetta_lab.run import app  # noqa: F401  what the configs refer to
 from rosetta_lab.run.values import check_kinds
 
 CONF = asset_root() / "conf"
-COMMANDS = ("mine", "invert", "edit", "visualize", "ablate", "compare", "overlap", "plan")
+COMMANDS = (
+    "mine", "invert", "edit", "visualize", "ablate", "compare", "overlap", "diff", "retrieve", "plan",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
