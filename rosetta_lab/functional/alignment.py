@@ -65,10 +65,11 @@ def neighbourhood(values: Tensor, k: int) -> Tensor:
         values: (N, U).
         k: 1 to N - 1.
     """
-    unit = torch.nn.functional.normalize(values, dim=1)
+    unit: Tensor = torch.nn.functional.normalize(values, dim=1)
     cosine = (unit @ unit.t()).fill_diagonal_(-torch.inf)
     near = torch.zeros_like(cosine)
-    return near.scatter_(1, cosine.topk(k, dim=1).indices, (len(values) * k) ** -0.5)
+    near.scatter_(1, cosine.topk(k, dim=1).indices, (len(values) * k) ** -0.5)
+    return near
 
 
 def aligned(

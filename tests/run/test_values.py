@@ -12,7 +12,8 @@ from rosetta_lab.run.values import check_kinds
 
 CONF = asset_root() / "conf"
 COMMANDS = (
-    "mine", "invert", "edit", "visualize", "ablate", "compare", "overlap", "diff", "retrieve", "plan",
+    "mine", "invert", "edit", "visualize", "ablate", "compare", "overlap", "diff", "retrieve",
+    "plan",
 )  # fmt: skip
 
 
