@@ -1,8 +1,8 @@
 """Codes of a layer of dino_vit_fashion: ``python experiments/sae.py outputs/sae``.
 
 A sparse autoencoder (TopK, Gao et al., 2024) of the package ``overcomplete`` (pip install
-'rosetta-lab[sae]') learns to take the output of ``blocks.3`` apart, at every place of 2,000 training
-scenes. Its encoder, whose batch normalisation becomes part of W and b, is written as
+'rosetta-lab[sae]') learns to take the output of ``blocks.3`` apart, at every place of 2,000
+training scenes. Its encoder, whose batch normalisation becomes part of W and b, is written as
 ``dino_vit_fashion_sae.safetensors``. It takes less than a minute.
 """
 
@@ -76,6 +76,6 @@ if __name__ == "__main__":
     save_file(tensors, folder / "dino_vit_fashion_sae.safetensors")
     alive = (codes > 0).any(dim=0).sum()
     print(
-        f"{len(values)} places; {1 - error:.1%} of the variance explained, {alive} of {UNITS} codes "
-        f"alive, {time.process_time() - started:.0f} s of CPU time"
+        f"{len(values)} places; {1 - error:.1%} of the variance explained, {alive} of {UNITS} "
+        f"codes alive, {time.process_time() - started:.0f} s of CPU time"
     )

@@ -76,26 +76,26 @@ class AlongUnits(nn.Module):
     Args:
         codes: of (..., C).
         units: C.
+        axis: where the units are.
     """
 
-    def __init__(self, codes: nn.Module, units: int) -> None:
+    def __init__(self, codes: nn.Module, units: int, axis: int) -> None:
         super().__init__()
-        self.codes, self.units = codes, units
+        self.codes, self.units, self.axis = codes, units, axis
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W), (N, H, W, C) or (N, T, C), with U in place of C.
 
         Raises:
-            RosettaError: which of the axes are the units cannot be told, or none is.
+            RosettaError: the layer has other units.
         """
-        axes = [axis for axis in {x.dim() - 1, 1} if axis > 0 and x.shape[axis] == self.units]
-        if len(axes) != 1:
+        if x.shape[self.axis] != self.units:
             raise RosettaError(
                 f"The codes are of {self.units} units, and the layer puts out {tuple(x.shape)}.\n"
                 "Choose the layer that they were made for."
             )
-        found: Tensor = self.codes(x.movedim(axes[0], -1))
-        return found.movedim(-1, axes[0])
+        found: Tensor = self.codes(x.movedim(self.axis, -1))
+        return found.movedim(-1, self.axis)
 
 
 class WithCodes(nn.Module):
@@ -163,7 +163,7 @@ class CodedModel(DiscriminativeModel):
             raise RosettaError(
                 f"layer={layer}: the network has no such layer.\nChoose one of its modules' names."
             ) from None
-        place._modules[name] = WithCodes(own, AlongUnits(codes, units))
+        place._modules[name] = WithCodes(own, AlongUnits(codes, units, axis_of(model, layer)))
         super().__init__(
             model.network,
             model.preprocess,
@@ -191,6 +191,15 @@ class CodedModel(DiscriminativeModel):
         assert isinstance(other, CodedModel)
         other.model.preprocess = other.preprocess
         return other
+
+
+@torch.no_grad()
+def axis_of(model: DiscriminativeModel, layer: str) -> int:
+    """Which axis of what a layer puts out holds its units."""
+    like = next(model.parameters())
+    model.maps(like.new_zeros(1, 3, *model.preprocess.size), [layer])
+    layout = model._layouts.get(layer)
+    return 1 if layout is None else layout.units  # a class of one's own that makes maps itself
 
 
 def both(*digests: str) -> str:

@@ -1,4 +1,4 @@
-"""Codes of a layer as units: by hand, against scipy's NNLS, in every layout; files that are wrong."""
+"""Codes of a layer as units: by hand, against scipy's NNLS, in every layout; wrong files."""
 
 from __future__ import annotations
 
@@ -26,6 +26,12 @@ def noise(*size: int, seed: int = 0) -> Tensor:
     return torch.randn(*size, generator=torch.Generator().manual_seed(seed))
 
 
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    save_file({"weight": noise(8, 5), "bias": noise(8, seed=1)}, tmp_path / "codes.safetensors")
+    return tmp_path / "codes.safetensors"
+
+
 def test_codes_of_an_encoder_by_hand() -> None:
     weight, bias, x = noise(9, 4), noise(9, seed=1), noise(5, 6, 4, seed=2)
     expected = np.maximum(x.numpy() @ weight.numpy().T + bias.numpy(), 0.0)
@@ -47,26 +53,20 @@ def test_codes_that_are_not_negative_are_those_of_scipy() -> None:
     assert bool((found == 0).any())  # where the bound holds
 
 
-@pytest.mark.parametrize("shape", [(2, 5, 3, 4), (2, 3, 4, 5), (2, 7, 5)])
-def test_codes_stay_in_the_layout(shape: tuple[int, ...]) -> None:
-    axis = shape.index(5, 1)
-    x, codes = noise(*shape), AlongUnits(Encoder(noise(6, 5), noise(6)), 5)
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((2, 5, 3, 5), 1), ((2, 5, 4, 5), 3), ((2, 7, 5), 2), ((2, 5, 5), 2)]
+)
+def test_codes_stay_in_the_layout(shape: tuple[int, ...], axis: int) -> None:
+    x, codes = noise(*shape), AlongUnits(Encoder(noise(6, 5), noise(6)), 5, axis)
     found = codes(x)
     assert found.shape == tuple(6 if a == axis else size for a, size in enumerate(shape))
     expected = codes.codes(x.movedim(axis, -1)).movedim(-1, axis)
     assert torch.equal(found, expected)
 
 
-@pytest.mark.parametrize("shape", [(2, 5, 5), (2, 4, 3)])
-def test_a_layer_of_other_units(shape: tuple[int, ...]) -> None:
-    with pytest.raises(RosettaError, match="codes are of 5 units.*\n.*the layer that they were"):
-        AlongUnits(Encoder(noise(6, 5), noise(6)), 5)(noise(*shape))
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    save_file({"weight": noise(8, 5), "bias": noise(8, seed=1)}, tmp_path / "codes.safetensors")
-    return tmp_path / "codes.safetensors"
+def test_a_layer_of_other_units(file: Path) -> None:
+    with pytest.raises(RosettaError, match=r"codes are of 5 units.*\n.*the layer that they were"):
+        CodedModel(ToyModel(), "copy", str(file))(torch.rand(1, 3, 8, 8))
 
 
 def test_a_models_maps_are_the_codes_of_its_layer(file: Path) -> None:
