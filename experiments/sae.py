@@ -12,16 +12,19 @@ import sys
 import time
 from pathlib import Path
 
+import matplotlib
 import torch
 from omegaconf import OmegaConf
-from overcomplete.sae import TopKSAE, train_sae
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from rosetta_lab.data.fashion.scenes import FashionScenes
-from rosetta_lab.files import asset_root
-from rosetta_lab.models.load import load_models
+matplotlib.cm.get_cmap = matplotlib.colormaps.__getitem__  # overcomplete 0.3 calls it; 3.9 has none
+from overcomplete.sae import TopKSAE, train_sae  # noqa: E402
+
+from rosetta_lab.data.fashion.scenes import FashionScenes  # noqa: E402
+from rosetta_lab.files import asset_root  # noqa: E402
+from rosetta_lab.models.load import load_models  # noqa: E402
 
 IMAGES, UNITS, TOP_K, EPOCHS, LAYER = 2000, 384, 16, 8, "blocks.3"
 

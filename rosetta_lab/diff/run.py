@@ -180,8 +180,8 @@ def _telling(coverage: Coverage, told: Tensor, index: UnitIndex, cfg: DictConfig
     )
     alone, values = ~coverage.partner[units], told[units]
     chance, p = shuffled_superiority(values, alone, layers[units], cfg.permutations, cfg.seed)
-    parts = (float(values[which].mean()) for which in (alone, ~alone))
-    return Telling(*parts, superiority(values, alone), chance, p)
+    means = [float(values[which].mean()) for which in (alone, ~alone)]
+    return Telling(means[0], means[1], superiority(values, alone), chance, p)
 
 
 def _alignment(means: Mapping[str, Tensor], cfg: DictConfig) -> dict[str, dict[Pair, Alignment]]:

@@ -52,7 +52,8 @@ def gram(values: Tensor) -> Tensor:
         values: (N, U), as :func:`standardised` gives them.
     """
     products = values @ values.t()
-    return products / products.norm().clamp(min=torch.finfo(products.dtype).tiny)
+    found: Tensor = products / products.norm().clamp(min=torch.finfo(products.dtype).tiny)
+    return found
 
 
 def neighbourhood(values: Tensor, k: int) -> Tensor:
