@@ -75,25 +75,15 @@ class AlongUnits(nn.Module):
 
     Args:
         codes: of (..., C).
-        units: C.
         axis: where the units are.
     """
 
-    def __init__(self, codes: nn.Module, units: int, axis: int) -> None:
+    def __init__(self, codes: nn.Module, axis: int) -> None:
         super().__init__()
-        self.codes, self.units, self.axis = codes, units, axis
+        self.codes, self.axis = codes, axis
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W), (N, H, W, C) or (N, T, C), with U in place of C.
-
-        Raises:
-            RosettaError: the layer has other units.
-        """
-        if x.shape[self.axis] != self.units:
-            raise RosettaError(
-                f"The codes are of {self.units} units, and the layer puts out {tuple(x.shape)}.\n"
-                "Choose the layer that they were made for."
-            )
+        """(N, C, H, W), (N, H, W, C) or (N, T, C), with U in place of C."""
         found: Tensor = self.codes(x.movedim(self.axis, -1))
         return found.movedim(-1, self.axis)
 
@@ -130,7 +120,7 @@ class CodedModel(DiscriminativeModel):
             (U, C) of parts that are not negative; ``random`` for an encoder of random directions.
         layers: see :class:`DiscriminativeModel`; None for the codes alone.
         top_k: codes that an encoder leaves at every place; None for all.
-        units: C, for random weights.
+        units: U, of random weights; None for four times as many as the layer has.
 
     Raises:
         RosettaError: there is no such layer, or the tensors are none of a dictionary's.
@@ -145,16 +135,6 @@ class CodedModel(DiscriminativeModel):
         top_k: int | None = None,
         units: int | None = None,
     ) -> None:
-        source, digest = "random", ""
-        if weights == "random":
-            if units is None:
-                raise RosettaError("weights=random: expected units=, how many the layer has.")
-            directions = torch.randn(RANDOM_UNITS * units, units) / units**0.5
-            codes: nn.Module = Encoder(directions, torch.zeros(len(directions)), top_k)
-        else:
-            loaded = load_weights(weights)
-            source, digest = loaded.source, both(model.sha256, loaded.sha256)
-            codes, units = codes_of(loaded.state_dict, source, top_k)
         parent, _, name = layer.rpartition(".")
         try:
             place: Any = model.network.get_submodule(parent)
@@ -163,7 +143,21 @@ class CodedModel(DiscriminativeModel):
             raise RosettaError(
                 f"layer={layer}: the network has no such layer.\nChoose one of its modules' names."
             ) from None
-        place._modules[name] = WithCodes(own, AlongUnits(codes, units, axis_of(model, layer)))
+        channels, axis = seen(model, layer)
+        source, digest, inputs = "random", "", channels
+        if weights == "random":
+            directions = torch.randn(units or RANDOM_UNITS * channels, channels) / channels**0.5
+            codes: nn.Module = Encoder(directions, torch.zeros(len(directions)), top_k)
+        else:
+            loaded = load_weights(weights)
+            source, digest = loaded.source, both(model.sha256, loaded.sha256)
+            codes, inputs = codes_of(loaded.state_dict, source, top_k)
+        if inputs != channels:
+            raise RosettaError(
+                f"{source}: these are codes of {inputs} units, and {layer} has {channels}.\n"
+                "Choose the layer that they were made for."
+            )
+        place._modules[name] = WithCodes(own, AlongUnits(codes, axis))
         super().__init__(
             model.network,
             model.preprocess,
@@ -194,12 +188,13 @@ class CodedModel(DiscriminativeModel):
 
 
 @torch.no_grad()
-def axis_of(model: DiscriminativeModel, layer: str) -> int:
-    """Which axis of what a layer puts out holds its units."""
+def seen(model: DiscriminativeModel, layer: str) -> tuple[int, int]:
+    """How many units a layer has, and on which axis of what it puts out they are."""
     like = next(model.parameters())
-    model.maps(like.new_zeros(1, 3, *model.preprocess.size), [layer])
+    maps = model.maps(like.new_zeros(1, 3, *model.preprocess.size), [layer])[layer]
     layout = model._layouts.get(layer)
-    return 1 if layout is None else layout.units  # a class of one's own that makes maps itself
+    axis = 1 if layout is None else layout.units  # a class of one's own that makes maps itself
+    return maps.shape[1], axis
 
 
 def both(*digests: str) -> str:

@@ -57,7 +57,7 @@ def test_codes_that_are_not_negative_are_those_of_scipy() -> None:
     ("shape", "axis"), [((2, 5, 3, 5), 1), ((2, 5, 4, 5), 3), ((2, 7, 5), 2), ((2, 5, 5), 2)]
 )
 def test_codes_stay_in_the_layout(shape: tuple[int, ...], axis: int) -> None:
-    x, codes = noise(*shape), AlongUnits(Encoder(noise(6, 5), noise(6)), 5, axis)
+    x, codes = noise(*shape), AlongUnits(Encoder(noise(6, 5), noise(6)), axis)
     found = codes(x)
     assert found.shape == tuple(6 if a == axis else size for a, size in enumerate(shape))
     expected = codes.codes(x.movedim(axis, -1)).movedim(-1, axis)
@@ -65,8 +65,8 @@ def test_codes_stay_in_the_layout(shape: tuple[int, ...], axis: int) -> None:
 
 
 def test_a_layer_of_other_units(file: Path) -> None:
-    with pytest.raises(RosettaError, match=r"codes are of 5 units.*\n.*the layer that they were"):
-        CodedModel(ToyModel(), "copy", str(file))(torch.rand(1, 3, 8, 8))
+    with pytest.raises(RosettaError, match=r"codes of 5 units, and copy has 3.\nChoose the layer"):
+        CodedModel(ToyModel(), "copy", str(file))
 
 
 def test_a_models_maps_are_the_codes_of_its_layer(file: Path) -> None:
@@ -100,11 +100,11 @@ def test_tokens_of_a_transformer(tmp_path: Path) -> None:
 
 def test_random_directions_are_a_control() -> None:
     torch.manual_seed(0)
-    model = CodedModel(ToyModel(), "mix", "random", top_k=2, units=5)
+    model = CodedModel(ToyModel(), "mix", "random", top_k=2)
     maps = model.maps(torch.rand(2, 3, 8, 8), ["mix.codes"])["mix.codes"]
     assert maps.shape[:2] == (2, 20) and int((maps > 0).sum(dim=1).max()) <= 2
-    with pytest.raises(RosettaError, match="weights=random: expected units="):
-        CodedModel(ToyModel(), "mix", "random")
+    fewer = CodedModel(ToyModel(), "mix", "random", units=7)
+    assert fewer.maps(torch.rand(2, 3, 8, 8), ["mix.codes"])["mix.codes"].shape[1] == 7
 
 
 @pytest.mark.parametrize(
