@@ -48,15 +48,15 @@ def write_retrieval(
     ways = [(WHOLE, ROSETTA), (LAYOUT, ROSETTA), (LAYOUT, RANDOM), *((WHOLE, x) for x in own)]
     cards = []
     for place, query in enumerate(queries):
-        strips = [(f"{KINDS[kind]}: {name}", near[kind][name][0][query]) for kind, name in ways]
-        numbers = [[query, *found[:COLUMNS].tolist()] for _, found in strips]
+        found = [near[kind][name][0][query] for kind, name in ways]
+        numbers = [[query, *nearest[:COLUMNS].tolist()] for nearest in found]
         picture = f"page/{place}.webp"
         atomic_write(folder / picture, _sprite(inputs, numbers).webp())
         cards.append(
             {
                 "name": inputs.caption(query, None, None),
                 "picture": picture,
-                "rows": [title for title, _ in strips],
+                "rows": [(KINDS[kind], name) for kind, name in ways],
             }
         )
     return write_document(

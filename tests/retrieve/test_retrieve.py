@@ -142,7 +142,7 @@ def test_the_command(tmp_path: Path, driver: webdriver.Chrome, fashion_mnist: Pa
     }  # fmt: skip
     assert all(0.0 <= float(row["low"]) <= float(row["mean"]) <= 1.0 for row in rows)
     page = tmp_path / "run" / "index.html"
-    check_page(driver, page, tmp_path / "run", 2)
+    check_page(driver, page, tmp_path / "run", 2 * 5)  # a row for each kind of vectors
     check_links(driver)
     assert "ROSETTA NEURONS" in driver.find_element("css selector", "main").text.upper()
 
@@ -162,5 +162,5 @@ def test_too_few_images(tmp_path: Path) -> None:
 
 def test_names_from_outside_are_text(tmp_path: Path, driver: webdriver.Chrome) -> None:
     page = retrieval_page(tmp_path)
-    check_page(driver, page, tmp_path, 2)
+    check_page(driver, page, tmp_path, 2 * 4)
     assert HOSTILE_MODEL in driver.find_element("css selector", "main").text
