@@ -129,16 +129,7 @@ def test_trainers_by_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         "ddp": ("auto", "auto", 1, "ddp"), "slurm": ("gpu", 4, 3, "ddp"),
     }  # fmt: skip
     with hydra.initialize_config_dir(str(asset_root() / "conf"), version_base="1.3"):
-        for command in (
-            "mine",
-            "invert",
-            "edit",
-            "visualize",
-            "ablate",
-            "diff",
-            "retrieve",
-            "plan",
-        ):
+        for command in ("mine", "invert", "edit", "visualize", "ablate", "plan"):
             found = plain(hydra.compose(command, [f"trainer={name}"]).trainer)
             keys = ("accelerator", "devices", "num_nodes", "strategy")
             assert tuple(({"num_nodes": 1} | found)[key] for key in keys) == expected[name]
