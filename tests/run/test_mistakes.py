@@ -98,8 +98,7 @@ MISTAKES = {
     """,
     ("diff", "images=photos", *QUIET): r"""
         k=0                             k=0: expected a whole number
-        max_fdr=2                       max_fdr=2: expected a rate
-        images=nowhere                  nowhere: there is no such file
+        neighbours=x                    neighbours=x: expected a whole number
     """,
     ("retrieve", "images=photos", *QUIET): r"""
         nearest=0                       nearest=0: expected a whole number
