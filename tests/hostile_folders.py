@@ -40,6 +40,10 @@ COMMANDS: dict[str, list[str]] = {
         *("ablate", "dictionary=mined", "images=photos", "latents=2", "draws=1", "resamples=10"),
         *("pictures=1", QUIET),
     ],
+    "retrieve": [
+        *("retrieve", "dictionary=mined", "images=photos", "nearest=1", "draws=1", "resamples=10"),
+        QUIET,
+    ],
     "overlap": ["overlap", "dictionaries=[mined,mined]"],
     "export": ["export", "mined", "mined.zip"],
     "name": ["name", "dictionary=mined", "images=photos", "crops=1", "lists=3", QUIET],
@@ -59,6 +63,7 @@ LOAD_MODELS = {
     "atlas",
     "ablate",
     "name",
+    "retrieve",
     "resume",
     "start",
     "recipe",

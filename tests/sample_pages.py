@@ -16,16 +16,30 @@ from rosetta_lab.ablate.page import write_ablation
 from rosetta_lab.ablate.results import rows_of
 from rosetta_lab.ablate.tables import write_tables
 from rosetta_lab.ablate.units import ARMS, MATCHED, RANDOM, ROSETTA, Chosen
+from rosetta_lab.api.images import Pictures
 from rosetta_lab.compare.report import compare_runs
+from rosetta_lab.data.grouping import Grouping
+from rosetta_lab.data.inputs import GivenImages
 from rosetta_lab.dictionary.schema import RosettaDictionary
+from rosetta_lab.diff.coverage import Coverage
+from rosetta_lab.diff.page import write_difference
+from rosetta_lab.diff.run import Difference, Telling
 from rosetta_lab.edit.arms import EditArm, EditRun
 from rosetta_lab.edit.edits import Shift
 from rosetta_lab.edit.page.index import write_edits
+from rosetta_lab.functional.alignment import Alignment
+from rosetta_lab.functional.matching import Neighbours
 from rosetta_lab.invert.page.index import write_inversions
 from rosetta_lab.invert.sources import Sources
 from rosetta_lab.mine.page.examples import Examples
 from rosetta_lab.mine.page.index import write_page
+from rosetta_lab.mine.pairs import EveryPair
+from rosetta_lab.mine.result import MiningResult
 from rosetta_lab.models.units import Layer, UnitIndex
+from rosetta_lab.retrieve.page import write_retrieval
+from rosetta_lab.retrieve.results import Row
+from rosetta_lab.retrieve.vectors import RANDOM as DRAWN
+from rosetta_lab.retrieve.vectors import ROSETTA as RETRIEVED
 from rosetta_lab.visualize.page.atlas import write_index, write_view
 from rosetta_lab.visualize.view import Approach, Seen, Subject, View, choose, rows
 
@@ -188,7 +202,54 @@ def ablation_page(folder: Path) -> Path:
     )
 
 
+def difference_page(folder: Path) -> Path:
+    """Two models of one layer and two units each, whose names and factors mean harm."""
+    names = [HOSTILE_MODEL, HOSTILE_CLASS]
+    index = {name: UnitIndex([Layer(HOSTILE, 2, 4, 4)]) for name in names}
+    nobody, all_of = torch.zeros(2, dtype=torch.bool), torch.ones(2, dtype=torch.bool)
+    own = Neighbours(torch.tensor([[1], [0]]), torch.tensor([[1], [0]]), torch.zeros(2, 1), {})
+    result = MiningResult({}, own, {})
+    pairs = [(names[0], names[1]), (names[1], names[0])]
+    values = (torch.tensor([math.nan, 0.5]), torch.tensor([1, 0]), torch.tensor([0.1, 0.2]))
+    coverage = {
+        (a, b): Coverage(a, b, all_of, nobody, *values, torch.tensor([1.0, 0.3]), 0.0)
+        for a, b in pairs
+    }
+    aligned = {HOSTILE_VALUE: {(names[0], names[1]): Alignment(0.5, 0.1, 0.2, 0.01, 0.4)}}
+    told = {HOSTILE_CLASS: {name: torch.tensor([0.1, 0.2]) for name in names}}
+    telling = {HOSTILE_CLASS: dict.fromkeys(pairs, Telling(0.1, math.nan, 0.5, 0.5, 0.01))}
+    every = EveryPair(dict.fromkeys(names, result), Grouping(8, 1), index, OmegaConf.create())
+    found = Difference(index, every, coverage, aligned, told, telling, 8)
+    noise = torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    maps = {(name, unit): noise[:, unit] for name in names for unit in (0, 1)}
+    cfg = {"k": 1, "max_fdr": 0.05, "shown": 4, "permutations": 9, "neighbours": 2}
+    return write_difference(
+        folder, found, noise, maps, OmegaConf.create({**cfg, HOSTILE_VALUE: HOSTILE_VALUE})
+    )
+
+
+def retrieval_page(folder: Path) -> Path:
+    """Eight images whose names, and what they are found by, mean harm."""
+    noise = torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    near = [torch.tensor([[n for n in range(8) if n != i] for i in range(8)])]
+    ways = {
+        "image": {RETRIEVED: near, f"output of {HOSTILE_MODEL}": near},
+        "layout": {RETRIEVED: near, DRAWN: near},
+    }
+    rows = [
+        Row(kind, name, 3, HOSTILE_CLASS, 0.5, 0.4, 0.6)
+        for kind, of_kind in ways.items()
+        for name in of_kind
+    ]
+    pictures = Pictures(noise)
+    pictures.ids = [f"{number} {HOSTILE_VALUE}" for number in range(8)]
+    cfg = {"seed": 0, "shown": 2, "nearest": 7, "cells": 2, "level": 0.9, "resamples": 20}
+    cfg |= {"draws": 1, "note": HOSTILE_VALUE}
+    inputs = GivenImages(pictures, 8)
+    return write_retrieval(folder, inputs, ways, rows, 3, OmegaConf.create(cfg))
+
+
 PAGES: list[Callable[[Path], Path]] = [
     dictionary_page, inversions_page, comparison_page, edit_page, concept_page, atlas_index,
-    ablation_page,
+    ablation_page, difference_page, retrieval_page,
 ]  # fmt: skip

@@ -43,6 +43,7 @@ from rosetta_lab.mine.result import MiningResult
 from rosetta_lab.mine.sums import groups_of
 from rosetta_lab.models.observer import Observer
 from rosetta_lab.models.units import Layer, UnitIndex
+from rosetta_lab.run.configs import plain
 
 Pair = tuple[str, str]
 
@@ -194,7 +195,7 @@ def mine_pairs(
     for own, others in rounds.items():
         part = cfg.copy()
         with open_dict(part):
-            part.disc = {name: cfg.disc[name] for name in (own, *others)}
+            part.disc = {name: plain(cfg.disc[name]) for name in (own, *others)}
         part.reference = own
         models = {name: observer.models[name] for name in (own, *others)}
         seen = Observer(observer.source, models, own)  # type: ignore[arg-type]

@@ -214,6 +214,8 @@ def randomized(entry: DictConfig) -> DictConfig:
     entry = entry.copy()
     if "weights" in entry:
         entry.weights = "random"
+    if isinstance(entry.get("model"), DictConfig):  # of one on top of another
+        entry.model = randomized(entry.model)
     return entry
 
 

@@ -96,6 +96,7 @@ DISCRIMINATIVE = Kinds(
         "timm": "rosetta_lab.models.discriminative.timm.TimmModel",
         "open_clip": "rosetta_lab.models.discriminative.open_clip.OpenClipModel",
         "small_vgg": "rosetta_lab.models.discriminative.vgg.SmallVGGModel",
+        "codes": "rosetta_lab.models.discriminative.codes.CodedModel",
     },
 )
 PERCEPTUAL = Kinds(

@@ -20,8 +20,10 @@ from sample_pages import (
     comparison_page,
     concept_page,
     dictionary_page,
+    difference_page,
     edit_page,
     inversions_page,
+    retrieval_page,
 )
 from selenium import webdriver
 from static_pages import load_images
@@ -39,6 +41,8 @@ SHOWN = {
     concept_page: [HOSTILE, HOSTILE_MODEL, HOSTILE_CLASS, HOSTILE_VALUE],
     atlas_index: ["Concept 1"],
     ablation_page: [HOSTILE_MODEL, HOSTILE_CLASS, HOSTILE_VALUE],
+    difference_page: [HOSTILE, HOSTILE_MODEL, HOSTILE_CLASS, HOSTILE_VALUE],
+    retrieval_page: [HOSTILE_MODEL, HOSTILE_CLASS, HOSTILE_VALUE],
 }
 OURS = {
     "html", "head", "meta", "title", "style", "body", "header", "main", "footer", "section",
@@ -68,7 +72,8 @@ class Found(HTMLParser):
             where = (value or "").lower()
             safe = name not in ("src", "href", "srcset") or where.startswith(
                 ("#", "https://arxiv.org/", "page/", "results/", "maps/", "concept_", "index.html",
-                 "grid.png", "results.csv", "results.json", "pictures/", "atlas/")
+                 "grid.png", "coverage.csv", "units.csv", "precision.csv", "results.csv",
+                 "results.json", "pictures/", "atlas/")
             )  # fmt: skip
             if name.startswith("on") or not safe:
                 self.foreign.append(f"{name}={value}")

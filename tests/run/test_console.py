@@ -17,5 +17,7 @@ def test_help_names_every_command_and_a_mistake_too() -> None:
     told = subprocess.run([*START, "--help"], capture_output=True, text=True)
     wrong = subprocess.run([*START, "mien"], capture_output=True, text=True)
     for text in (told.stdout, wrong.stderr):
-        assert all(x in text for x in ("ablate", "bench", "edit", "invert", "mine", "visualize"))
+        assert all(
+            x in text for x in ("ablate", "bench", "diff", "edit", "invert", "mine", "visualize")
+        )
     assert wrong.returncode == 1 and wrong.stderr.startswith("mien: there is no such command.")

@@ -26,6 +26,18 @@ RUNS = {
     "edit": [*EDIT[1:], "steps=2", "controls=false"],
     "visualize": ["images=4", "shown=2", "seeds=[0]", "steps=1", "trainer.accelerator=cpu", QUIET],
     "ablate": ["latents=4", "draws=1", "resamples=10", "images=photos", QUIET],
+    "diff": [
+        "num_images=2",
+        "images=photos",
+        "permutations=5",
+        "neighbours=1",
+        "page_images=2",
+        "shown=1",
+        "layers={resnet_fashion:[layer4.*],clip_fashion:[visual.layer4.*]}",
+        "draws=1",
+        QUIET,
+    ],
+    "retrieve": ["dictionary=mined", "images=photos", "nearest=1", "resamples=10", QUIET],
     "compare": [BOTH, "resamples=10"],
 }
 

@@ -79,7 +79,9 @@ def test_runs_of_the_same_second(
         assert not multirun or (top / name / "1/comparison.csv").is_file()
 
 
-@pytest.mark.parametrize("command", ["mine", "invert", "edit", "visualize", "ablate", "compare"])
+@pytest.mark.parametrize(
+    "command", ["mine", "invert", "edit", "visualize", "ablate", "compare", "diff", "retrieve"]
+)
 def test_every_command_has_such_folders(command: str) -> None:
     own = OmegaConf.load(Path(configs.asset_root()) / f"conf/{command}.yaml")
     found = OmegaConf.to_container(own, resolve=False)["hydra"]

@@ -114,6 +114,15 @@ MISTAKES = {
         draws=0                         draws=0: expected a whole number
         level=2                         level=2: expected a number between 0 and 1
     """,
+    ("diff", "images=photos", *QUIET): r"""
+        k=0                             k=0: expected a whole number
+        neighbours=x                    neighbours=x: expected a whole number
+    """,
+    ("retrieve", "images=photos", *QUIET): r"""
+        nearest=0                       nearest=0: expected a whole number
+        level=2                         level=2: expected a number between 0 and 1
+        dictionary=nowhere              No dictionary at nowhere
+    """,
     ("bench",): r"""
         nothing                         Usage: python -m rosetta_lab.bench
         mining num_images=0             num_images=0: expected a whole number
@@ -218,6 +227,7 @@ def test_there_are_many() -> None:
     assert len(cases(MISTAKES)) >= 60 and {command[0] for command in MISTAKES} == {
         "mine", "invert", "edit", "visualize", "compare", "overlap", "plan", "ablate", "bench",
         "bridge", "name",
+        "diff", "retrieve",
     }  # fmt: skip
 
 

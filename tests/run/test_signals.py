@@ -21,6 +21,8 @@ ENDLESS = {
     "edit": ("steps=1000000", "controls=false", QUIET),
     "visualize": ("images=6", "steps=1000000", QUIET),
     "ablate": ("images=navy.png", "draws=100000", QUIET),
+    "diff": ("num_images=10000", "cache=false", QUIET),
+    "retrieve": ("num_images=10000", QUIET),
     "compare": ("runs=[inverted_plain,inverted_all]", "resamples=1000000000"),
 }
 

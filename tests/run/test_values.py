@@ -25,6 +25,8 @@ COMMANDS = (
     "pull",
     "bridge",
     "name",
+    "diff",
+    "retrieve",
 )
 
 
