@@ -21,7 +21,7 @@ from hydra.errors import (
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from rosetta_lab.errors import RosettaError, printable, visible
+from rosetta_lab.errors import SAID, RosettaError, printable, visible
 from rosetta_lab.files import DISK, asset_root, unwritable
 from rosetta_lab.run import loggers  # noqa: F401  configs of loggers call it
 from rosetta_lab.run.addresses import hidden, hide_in_files
@@ -38,6 +38,7 @@ from rosetta_lab.run.command_line import (
 )
 from rosetta_lab.run.configs import check_room, follow_moves
 from rosetta_lab.run.ending import end_when_asked
+from rosetta_lab.run.help import ASKED, help_text
 from rosetta_lab.run.processes import is_first
 from rosetta_lab.run.record import adopt_record, drop_record, held_record
 from rosetta_lab.run.resume import former_defaults, resumed_arguments
@@ -83,6 +84,9 @@ def entry_point(
 
         @functools.wraps(main)
         def start() -> None:
+            if any(word in ASKED for word in sys.argv[1:]):
+                print(help_text(config_name, _purpose(main)))
+                return
             try:
                 typed = at_home([hidden(word) for word in sys.argv[1:]])
                 check_words(typed)
@@ -102,6 +106,12 @@ def entry_point(
         return start
 
     return decorate
+
+
+def _purpose(main: Callable[..., Any]) -> str:
+    """What a command does, in the words that its module begins with."""
+    said = (sys.modules[main.__module__].__doc__ or "").partition(":")[0].strip()
+    return f"{said}." if said else ""
 
 
 @contextmanager
@@ -143,6 +153,11 @@ def _shown(record: logging.LogRecord) -> bool:
     return True
 
 
+def _not_printed(record: logging.LogRecord) -> bool:
+    """A filter of the terminal: what was printed already is for the log file alone."""
+    return record.name != SAID
+
+
 def quiet_lightning() -> None:
     """Let only Lightning's warnings through."""
     for name in ("lightning.pytorch", "lightning.fabric"):
@@ -157,6 +172,8 @@ def quiet() -> None:
     for handler in (*logging.getLogger().handlers, logging.lastResort):
         if handler is not None:
             handler.addFilter(_shown)
+            if not isinstance(handler, logging.FileHandler):
+                handler.addFilter(_not_printed)
     warnings.filterwarnings("ignore", module="lightning.pytorch.utilities._pytree")
     # Ours sets them aside.
     warnings.filterwarnings("ignore", ".*Previous log files in this directory will be deleted.*")

@@ -1,0 +1,73 @@
+"""What is printed: the first lines of a run, and tables that are no wider than the terminal."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from rosetta_lab.errors import say
+from rosetta_lab.run.processes import is_first
+
+UNKNOWN = 100  # columns, where nobody looks, as in a file
+GAP = 2  # columns between two cells
+
+
+def width() -> int:
+    """Columns of the terminal."""
+    looked_at = sys.stdout.isatty()
+    return max(40, shutil.get_terminal_size((80 if looked_at else UNKNOWN, 24)).columns)
+
+
+def opening(doing: str, device: torch.device | str | None, folder: Path) -> None:
+    """Say what a run does, where it works and where it writes, before it begins.
+
+    Args:
+        doing: what, of how many: ``Inverting 8 images through stylegan2_fashion, 500 steps``.
+        device: that it works on; None where it needs none.
+        folder: that it writes into.
+    """
+    if is_first():
+        where = "" if device is None else f", on {_called(torch.device(device))}"
+        say(f"{doing}{where}\nInto {folder.resolve()}")
+
+
+def _called(device: torch.device) -> str:
+    if device.type != "cuda":
+        return (
+            f"{torch.get_num_threads()} threads of the CPU" if device.type == "cpu" else str(device)
+        )
+    return f"{device} ({torch.cuda.get_device_name(device)})"
+
+
+def table(rows: Sequence[Sequence[str]], columns: int | None = None) -> str:
+    """A table in lines: the first column to the left, others to the right.
+
+    Where it is wider than the terminal, its columns stand in several blocks, one under another,
+    each with the first column.
+
+    Args:
+        rows: cells, the heads first; short rows end with empty ones.
+        columns: of the terminal; None for the one there is.
+    """
+    columns = width() if columns is None else columns
+    most = max(map(len, rows))
+    cells = [[*row, *[""] * (most - len(row))] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    blocks: list[list[int]] = [[]]
+    used = widths[0]
+    for place in range(1, most):
+        if blocks[-1] and used + GAP + widths[place] > columns:
+            blocks.append([])
+            used = widths[0]
+        blocks[-1].append(place)
+        used += GAP + widths[place]
+    return "\n\n".join("\n".join(_line(row, widths, block) for row in cells) for block in blocks)
+
+
+def _line(row: Sequence[str], widths: Sequence[int], block: Sequence[int]) -> str:
+    others = "".join(" " * GAP + row[place].rjust(widths[place]) for place in block)
+    return f"{row[0]:<{widths[0]}}{others}".rstrip()
