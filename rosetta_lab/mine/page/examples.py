@@ -12,11 +12,13 @@ from torch import Tensor
 from rosetta_lab.data.inputs import Batch, Inputs
 from rosetta_lab.dictionary.schema import RosettaDictionary
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
-from rosetta_lab.models.observer import Observer, OnModelMap
+from rosetta_lab.models.observer import GeneratedImages, Observer, OnModelMap
 from rosetta_lab.models.units import Unit
 from rosetta_lab.pages.overlays import strongest
 
 COLUMNS = 6  # images of a unit that the page shows
+PIXELS = 2 << 16  # of images that are looked at at a time
+MOST = 16  # of them
 
 
 @dataclass
@@ -52,13 +54,13 @@ def collect_examples(
     inputs: Inputs,
     dictionary: RosettaDictionary,
     count: int = 400,
-    batch_size: int = 16,
 ) -> Examples:
     """Choose the images on which units fire most, and keep the maps that the page shows of them.
 
     The reference alone sees the first ``count`` images, and every model the few of them on which
     one of the reference's units fires most: at most six for a unit.
     """
+    batch_size = _together(observer, inputs)
     numbers = range(min(count, len(inputs)))
     peaks, labels = _peaks(observer, inputs, dictionary, numbers, batch_size)
     shown = sorted({n for unit in peaks.t() for n in strongest(unit[:, None, None], COLUMNS)})
@@ -89,6 +91,16 @@ def collect_examples(
         peaks,
         labels,
     )
+
+
+def _together(observer: Observer, inputs: Inputs) -> int:
+    """Images at a time: of large ones few fit beside the largest networks."""
+    source = observer.source
+    if isinstance(source, GeneratedImages):
+        side = source.generator.resolution
+    else:
+        side = max(source(inputs.batch([0])).images.shape[-2:])
+    return max(1, min(MOST, PIXELS // side**2))
 
 
 def _batches(inputs: Inputs, numbers: Sequence[int], size: int) -> Iterable[Batch]:
