@@ -189,7 +189,12 @@ const rosetta = (() => {
     } else if (found && event.key.startsWith("Arrow")) {
       const of = within(".strip, .view img", found.closest(GROUP));
       const by = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
-      of[of.indexOf(found) + by]?.focus();
+      const next = of[of.indexOf(found) + by];
+      if (next && !next.hasAttribute("tabindex")) {
+        next.tabIndex = -1;
+        next.setAttribute("role", "button");
+      }
+      next?.focus();
       event.preventDefault();
     }
   });
