@@ -128,7 +128,7 @@ def _gains(comparison: Comparison, kind: Figure) -> Markup:
         and row.gain_low is not None
         and row.gain_high is not None
     ]
-    return intervals(rows, f"Gain in {kind.title}", "gain")
+    return intervals(rows, f"Gain in {kind.title}", f"gain in {kind.title}")
 
 
 def _spreads(comparison: Comparison, kinds: list[Figure]) -> dict[str, dict[str, Markup]]:

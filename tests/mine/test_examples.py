@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 from mined_toys import observer
+from page_fixtures import scenes, synthetic
 from toy import ToyModel
 
 from rosetta_lab.data.latents import Latents
 from rosetta_lab.dictionary.schema import Match, ModelCard, RosettaDictionary, RosettaNeuron
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.mine.page.examples import COLUMNS, collect_examples
-from rosetta_lab.mine.page.names import read_names
+from rosetta_lab.mine.page.index import write_page
+from rosetta_lab.mine.page.names import read_names, show_names
 from rosetta_lab.models.units import Unit
 
 IMAGES = 40
@@ -58,3 +60,18 @@ def test_names_lie_beside_the_dictionary(tmp_path: Path) -> None:
         file.write_text(wrong)
         with pytest.raises(RosettaError, match=r"names\.json"):
             read_names(tmp_path)
+
+
+def test_a_page_takes_names_later(tmp_path: Path) -> None:
+    found, examples = synthetic(*scenes(count=6), neurons=3)
+    page = write_page(found, examples, tmp_path)
+    before = page.read_text(encoding="utf-8")
+    (tmp_path / "names.json").write_text('{"names": {"1": "</span><b>a & b"}}')
+    show_names(tmp_path)
+    after = page.read_text(encoding="utf-8")
+    assert after.count("&lt;/span&gt;&lt;b&gt;a &amp; b</span>") == 1
+    write_page(found, examples, tmp_path)  # which reads them, too
+    assert page.read_text(encoding="utf-8") == after
+    (tmp_path / "names.json").unlink()
+    show_names(tmp_path)
+    assert page.read_text(encoding="utf-8") == before

@@ -201,4 +201,4 @@ def test_a_thousand_neurons_stay_light(tmp_path: Path, monkeypatch: pytest.Monke
     dictionary, text = write(tmp_path, neurons=1000, scale=90, extra=2)
     assert len(dictionary.neurons) == 1000
     assert len(dictionary.discriminative) == 5
-    assert len(text.encode()) < 3e6
+    assert len(text.encode()) < 3.2e6

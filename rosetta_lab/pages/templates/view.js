@@ -85,7 +85,8 @@ const rosetta = (() => {
     });
   }
   document.addEventListener("focusout", () => tell(null));
-  addEventListener("scroll", () => tell(null), { passive: true });
+  addEventListener("scroll", () => tell(told === document.activeElement ? told : null),
+    { passive: true });
   addEventListener("keydown", (event) => { if (event.key === "Escape") tell(null); });
 
   /* Pictures side by side, large. A group is a card, or rows of one picture with its columns. */
@@ -126,7 +127,8 @@ const rosetta = (() => {
     shown.style.setProperty("--x", column);
     const said = lines(strip).split("\n");
     return make("figure", {}, shown, make("figcaption", {},
-      make("b", {}, said[0] || text(strip.closest(".row")?.querySelector("b, h4 a"))),
+      make("b", {}, said[0] ||
+        text(strip.closest(".row")?.querySelector("b, h4 a")) || image.alt),
       ...said.slice(1).map((line) => make("span", {}, line))));
   }
   function pane(view, image) {
