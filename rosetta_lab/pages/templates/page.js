@@ -218,8 +218,8 @@
   });
   form.addEventListener("submit", (event) => event.preventDefault());
   addEventListener("hashchange", go);
-  addEventListener("resize", keepHeadroom);
-  keepHeadroom();
   restore(new URLSearchParams());
+  keepHeadroom();
+  new ResizeObserver(keepHeadroom).observe(form); // a longer status takes another line
   go();
 })();
