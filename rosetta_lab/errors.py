@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-SAID = "rosetta_lab.said"  # the logger of what was printed, for a run's log file
+SAID = logging.getLogger("rosetta_lab.said")  # what was printed, for a run's log file alone
+SAID.propagate = False
+SAID.addHandler(logging.NullHandler())
 
 
 def visible(text: object) -> str:
@@ -29,7 +31,7 @@ def printable(text: object, length: int = 200) -> str:
 def say(text: object) -> None:
     """Print for people, see :func:`visible`; a run's log file has it, too."""
     print(visible(text), flush=True)
-    logging.getLogger(SAID).info("%s", text)
+    SAID.info("%s", text)
 
 
 class RosettaError(Exception):

@@ -63,7 +63,7 @@ def entry_point(
             folder = Path(HydraConfig.get().runtime.output_dir)
             try:
                 cfg = follow_moves(cfg)  # knows the addresses that are hidden in a run's notes
-                with _writing(folder, HydraConfig.get().output_subdir):
+                with _writing(folder, HydraConfig.get().output_subdir), _printed_is_logged():
                     check_kinds(config_name, cfg)
                     found = main(cfg)
                     adopt_record(folder)
@@ -115,6 +115,19 @@ def _purpose(main: Callable[..., Any]) -> str:
 
 
 @contextmanager
+def _printed_is_logged() -> Iterator[None]:
+    """Have the log file of a run, which Hydra has opened, take what is printed, too."""
+    files = [h for h in logging.getLogger().handlers if isinstance(h, logging.FileHandler)]
+    for handler in files:
+        SAID.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in files:
+            SAID.removeHandler(handler)
+
+
+@contextmanager
 def _writing(folder: Path, notes: str | None) -> Iterator[None]:
     """A run in its folder, which is held meanwhile; there is none where Hydra takes no notes."""
     if notes is None:
@@ -153,11 +166,6 @@ def _shown(record: logging.LogRecord) -> bool:
     return True
 
 
-def _not_printed(record: logging.LogRecord) -> bool:
-    """A filter of the terminal: what was printed already is for the log file alone."""
-    return record.name != SAID
-
-
 def quiet_lightning() -> None:
     """Let only Lightning's warnings through."""
     for name in ("lightning.pytorch", "lightning.fabric"):
@@ -172,8 +180,6 @@ def quiet() -> None:
     for handler in (*logging.getLogger().handlers, logging.lastResort):
         if handler is not None:
             handler.addFilter(_shown)
-            if not isinstance(handler, logging.FileHandler):
-                handler.addFilter(_not_printed)
     warnings.filterwarnings("ignore", module="lightning.pytorch.utilities._pytree")
     # Ours sets them aside.
     warnings.filterwarnings("ignore", ".*Previous log files in this directory will be deleted.*")

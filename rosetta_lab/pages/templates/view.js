@@ -99,6 +99,7 @@ const rosetta = (() => {
     make("div", { className: "bar" }, title, button("previous", "Previous"),
       button("next", "Next"), button("close", "Close")), sides);
   dialog.setAttribute("aria-labelledby", "zoom-title");
+  dialog.querySelector("[value=next]").autofocus = true;
   document.body.append(dialog);
   let group = null;
   let column = 0;
@@ -144,7 +145,8 @@ const rosetta = (() => {
   }
   function draw() {
     const rows = strips(group);
-    const heading = group.dataset.group || text(group.querySelector("h3 a, h4 a, h3, h4"));
+    const head = group.querySelector("h3 a, h4 a") ?? group.querySelector("h3, h4");
+    const heading = group.dataset.group || text(head);
     const caption = group.querySelectorAll(".captions span")[column];
     title.replaceChildren([heading, text(caption)].filter(Boolean).join(": "));
     if (rows.length) {
@@ -223,7 +225,7 @@ const rosetta = (() => {
   };
   /* A text that a spreadsheet would compute begins with one of these. */
   const field = (words) => {
-    const plain = /^[=+\-@\t\uff1d\uff0b\uff0d\uff20]/.test(words) && isNaN(words);
+    const plain = /^[=+\-@\t\uff1d\uff0b\uff0d\uff20]/.test(words) && !isFinite(words);
     return `"${(plain ? "'" : "") + words.replaceAll('"', '""')}"`;
   };
   function table(of) {
