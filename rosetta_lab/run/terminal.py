@@ -36,11 +36,8 @@ def opening(doing: str, device: torch.device | str | None, folder: Path) -> None
 
 
 def _called(device: torch.device) -> str:
-    if device.type != "cuda":
-        return (
-            f"{torch.get_num_threads()} threads of the CPU" if device.type == "cpu" else str(device)
-        )
-    return f"{device} ({torch.cuda.get_device_name(device)})"
+    name = f" ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else ""
+    return f"{device}{name}"
 
 
 def table(rows: Sequence[Sequence[str]], columns: int | None = None) -> str:
