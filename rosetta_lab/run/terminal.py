@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -12,14 +13,14 @@ import torch
 from rosetta_lab.errors import say
 from rosetta_lab.run.processes import is_first
 
-UNKNOWN = 100  # columns, where nobody looks, as in a file
+UNKNOWN = 100  # columns of text, where there is no terminal
 GAP = 2  # columns between two cells
 
 
 def width() -> int:
     """Columns of the terminal."""
-    looked_at = sys.stdout.isatty()
-    return max(40, shutil.get_terminal_size((80 if looked_at else UNKNOWN, 24)).columns)
+    usual = 80 if sys.stdout.isatty() else UNKNOWN
+    return max(40, shutil.get_terminal_size((usual, 24)).columns)
 
 
 def opening(doing: str, device: torch.device | str | None, folder: Path) -> None:
@@ -48,9 +49,12 @@ def table(rows: Sequence[Sequence[str]], columns: int | None = None) -> str:
 
     Args:
         rows: cells, the heads first; short rows end with empty ones.
-        columns: of the terminal; None for the one there is.
+        columns: of the terminal; None for the one there is. Where there is none, as in a file, a
+            table is as wide as it has to be.
     """
-    columns = width() if columns is None else columns
+    if columns is None:
+        looked_at = sys.stdout.isatty() or "COLUMNS" in os.environ
+        columns = width() if looked_at else sys.maxsize
     most = max(map(len, rows))
     cells = [[*row, *[""] * (most - len(row))] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
