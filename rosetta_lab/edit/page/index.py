@@ -95,7 +95,7 @@ def _file(arm: str, kind: str) -> str:
 def _units(cfg: Any) -> str:
     """Whose maps were changed, in words."""
     chosen = [
-        f"{key} {', '.join(map(str, cfg[key]))}"
+        f"{key if len(cfg[key]) > 1 else key[:-1]} {', '.join(map(str, cfg[key]))}"
         for key in ("concepts", "neurons", "layers")
         if cfg[key] is not None
     ]
