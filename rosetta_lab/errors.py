@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+
+SAID = logging.getLogger("rosetta_lab.said")  # what was printed, for a run's log file alone
+SAID.propagate = False
+SAID.addHandler(logging.NullHandler())
 
 
 def visible(text: object) -> str:
@@ -24,8 +29,9 @@ def printable(text: object, length: int = 200) -> str:
 
 
 def say(text: object) -> None:
-    """Print for people, see :func:`visible`."""
-    print(visible(text))
+    """Print for people, see :func:`visible`; a run's log file has it, too."""
+    print(visible(text), flush=True)
+    SAID.info("%s", text)
 
 
 class RosettaError(Exception):

@@ -1,98 +1,24 @@
-"""Every command's options, from the configs of conf/ and their comments.
-
-A config's lines are ``key: value  # what it is``. Comments go on in the lines below, and one at
-the margin heads what follows.
-"""
+"""Every command's options as pages, see :mod:`rosetta_lab.run.options`."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import groupby, takewhile
+from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from mkdocs.structure.files import File
 
+from rosetta_lab.run.options import Option, choices, explained, head, options
+
 CONF = Path(__file__).parents[2] / "conf"
-HEADING = re.compile(r"# (?!@)(.*)")
-MORE = re.compile(r" +# (.*)")
-GROUP = re.compile(r"  - /?([a-z]\w*[\w/@.]*): (.*?)(?: +# (.*))?")
-OPTION = re.compile(r"( *)\"?([a-z]\w*)\"?:(?: +([^# ].*?))?(?: +# (.*))?")
 MADE_OF = ("edit", "trainer", "logger")  # groups whose members' keys are options, too
-
-
-class Option(NamedTuple):
-    """A key of a config, or a group that it chooses from.
-
-    Attributes:
-        section: the heading above it.
-        key: with dots.
-        value: by default, as it is written; empty for a block.
-        comment: what it is.
-        group: it is chosen from the files of a folder.
-    """
-
-    section: str
-    key: str
-    value: str
-    comment: str
-    group: bool = False
-
-
-def options(config: Path) -> list[Option]:
-    """The options of a config, without what is Hydra's and what only the code reads."""
-    found: list[Option] = []
-    section, path = "", list[str]()
-    for line in config.read_text(encoding="utf-8").splitlines()[len(head(config)) :]:
-        if heading := HEADING.fullmatch(line):
-            section = heading[1]
-        elif (more := MORE.fullmatch(line)) and found:
-            found[-1] = found[-1]._replace(comment=f"{found[-1].comment} {more[1]}".strip())
-        elif group := GROUP.fullmatch(line):
-            found.append(Option("", group[1], group[2], group[3] or "", group=True))
-        elif option := OPTION.fullmatch(line):
-            path = [*path[: len(option[1]) // 2], option[2]]
-            found.append(Option(section, ".".join(path), option[3] or "", option[4] or ""))
-    return list(_without_machinery(found))
-
-
-def _without_machinery(found: Sequence[Option]) -> Iterator[Option]:
-    for option in found:
-        top = option.key.split(".")[0]
-        known = option.group or top not in ("defaults", "hydra", "datamodule", "module")
-        if known and (option.value or option.comment):
-            yield option
-
-
-def head(config: Path) -> list[str]:
-    """The comment that a config begins with."""
-    lines = config.read_text(encoding="utf-8").splitlines()
-    first = takewhile(lambda line: line.startswith("# "), lines)
-    return [line.removeprefix("# ") for line in first if not line.startswith("# @")]
 
 
 def commands() -> dict[str, Path]:
     """Commands by the names of their configs."""
     return {path.stem: path for path in sorted(CONF.glob("*.yaml"))}
-
-
-def explained(config: Path) -> list[Option]:
-    """The same, where a section that is as of another command's takes its comments."""
-    own = options(config)
-    other = {option.key: option.comment for option in options(CONF / "mine.yaml")}
-    return [
-        option._replace(comment=option.comment or other.get(option.key, ""))
-        if "rosetta_lab.mine" in option.section
-        else option
-        for option in own
-    ]
-
-
-def choices(group: str) -> list[str]:
-    """Names of a group's members."""
-    folder = group.split("@")[0]
-    return sorted(path.stem for top in (CONF, CONF.parent) for path in top.glob(f"{folder}/*.yaml"))
 
 
 def command_page(config: Path) -> str:

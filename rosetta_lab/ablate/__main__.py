@@ -16,6 +16,7 @@ from rosetta_lab.ablate.units import choose
 from rosetta_lab.dictionary.mined import load_mined_models, with_generator
 from rosetta_lab.errors import say
 from rosetta_lab.run.app import entry_point
+from rosetta_lab.run.terminal import opening
 from rosetta_lab.run.trainer import make_trainer, one_device
 
 
@@ -29,6 +30,12 @@ def main(cfg: DictConfig) -> list[Row]:
         chosen = choose(found, cfg.draws, cfg.seed, cfg.match)
         own = found.dictionary.reference.name
         models = found.models(name for name in chosen if mined is None or name != own)
+        opening(
+            f"Ablating the units of {len(found.dictionary.neurons)} Rosetta neurons of {own}, "
+            f"{cfg.draws} draws of others beside them",
+            device,
+            folder,
+        )
         lost = ablate_models(cfg, mined, models, chosen)
         pictures: dict[str, Tensor] = {}
         if mined is not None:

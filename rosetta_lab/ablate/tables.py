@@ -10,7 +10,7 @@ from pathlib import Path
 from rosetta_lab.ablate.results import MINUS, Row, interval, number, title
 from rosetta_lab.ablate.units import ARMS, MATCHED, RANDOM, ROSETTA, Chosen
 from rosetta_lab.files import atomic_write, write_csv
-from rosetta_lab.pages.columns import aligned
+from rosetta_lab.run.terminal import table
 
 HEADS = [
     "model", "figure", "arm", "units", "images", "scale", "lost", "low", "high", "least_draw",
@@ -97,9 +97,9 @@ def ablation_text(rows: Sequence[Row], chosen: Mapping[str, Chosen], level: floa
             "What is lost when units are set to their mean over the mined images, "
             f"[{level:.0%} intervals over images] (least to most of the draws)\n"
             "scale: of the intact network; for outputs, how far those for two images are apart",
-            aligned([LOST_HEADS, *lost]),
+            table([LOST_HEADS, *lost]),
             "Mean and variance of these units, in standard deviations over their layers",
-            aligned([UNIT_HEADS, *units]),
+            table([UNIT_HEADS, *units]),
         ]
     )
 

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from rosetta_lab.errors import say
 from rosetta_lab.run.app import entry_point
+from rosetta_lab.run.help import ASKED
 
 
 def mining() -> None:
@@ -59,7 +60,12 @@ BENCHMARKS: dict[str, Callable[[], None]] = {"mining": mining, "inversion": inve
 def main() -> None:
     """Take the benchmark's name off the command line and run it."""
     if len(sys.argv) < 2 or sys.argv[1] not in BENCHMARKS:
-        sys.exit(f"Usage: python -m rosetta_lab.bench {{{','.join(BENCHMARKS)}}} [key=value ...]")
+        usage = f"Usage: python -m rosetta_lab.bench {{{','.join(BENCHMARKS)}}} [key=value ...]"
+        if not set(ASKED) & set(sys.argv[1:]):
+            sys.exit(usage)
+        about = (f"  {name:<10} {what.__doc__}" for name, what in BENCHMARKS.items())
+        print("\n".join([usage, *about, "Each has a --help of its own: bench mining --help"]))
+        return
     BENCHMARKS[sys.argv.pop(1)]()
 
 

@@ -8,10 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rosetta_lab.bridge.joined import Bridge
-from rosetta_lab.bridge.kept import Kept, records, table
+from rosetta_lab.bridge.kept import Kept, records
+from rosetta_lab.bridge.kept import table as kept_table
 from rosetta_lab.bridge.overlaps import Overlap
 from rosetta_lab.files import atomic_write, write_csv
-from rosetta_lab.pages.columns import aligned
+from rosetta_lab.run.terminal import table
 
 JOINS_NAME, RESULTS_NAME = "joins.csv", "results.json"
 OVERLAP_HEADS = ("A", "B", "both", "of A", "random", "A", "B", "both")
@@ -76,7 +77,7 @@ def bridge_text(bridge: Bridge) -> str:
 def kept_text(kept: Sequence[Kept], level: float) -> str:
     """What transferred images keep, for people."""
     title = f"Transferred images against their sources [{level:.0%} intervals over images]"
-    return f"{title}\n{aligned(table(list(kept)))}"
+    return f"{title}\n{table(kept_table(list(kept)))}"
 
 
 def overlap_rows(found: Sequence[Overlap]) -> list[list[str]]:

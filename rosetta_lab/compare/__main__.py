@@ -17,6 +17,7 @@ from rosetta_lab.compare.report import compare_runs
 from rosetta_lab.errors import say
 from rosetta_lab.files import path_of
 from rosetta_lab.run.app import entry_point
+from rosetta_lab.run.terminal import opening
 
 
 @entry_point("compare")
@@ -28,8 +29,10 @@ def main(cfg: DictConfig) -> Comparison | Path:
         say(f"Look at it: {page.resolve()}")
         return page
     reference: Any = OmegaConf.to_container(cfg.reference) if cfg.reference else {}
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    opening(f"Comparing {len(cfg.runs)} folders of runs", None, folder)
     return compare_runs(
-        Path(HydraConfig.get().runtime.output_dir),
+        folder,
         [path_of(folder) for folder in cfg.runs],
         baseline=cfg.baseline,
         reference=reference,

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from torch import Tensor
 
 from rosetta_lab.compare.comparison import Comparison
-from rosetta_lab.compare.tables import Reference, figure_rows, judging
+from rosetta_lab.compare.tables import Reference, cells, figure_rows, judging
 from rosetta_lab.invert.figures import Figure
 from rosetta_lab.invert.page.differences import LARGEST
 from rosetta_lab.invert.page.gallery import Shown, gallery_data, gallery_menus, write_differences
@@ -21,7 +21,7 @@ from rosetta_lab.pages.charts import (
     parallel,
     parameter_column,
 )
-from rosetta_lab.pages.document import PAGE_NAME, write_document
+from rosetta_lab.pages.document import PAGE_NAME, link_to, write_document
 from rosetta_lab.pages.histograms import distributions
 
 HISTOGRAMS = 6  # runs with a common baseline of which every figure's histogram is drawn at most
@@ -67,6 +67,12 @@ def write_comparison(
         judges=incomparable(bases[0].cfg.get("judges", {})),
         figures=kinds,
         parameters=_parameters(comparison, kinds),
+        pair=_pair(comparison, kinds) if len(comparison.arms) == 2 and not reference else [],
+        links={
+            f"run {arm.name}": address
+            for arm in comparison.arms
+            if (address := link_to(arm.folder / PAGE_NAME, folder))
+        },
         rows={kind.name: figure_rows(comparison, kind, reference or {}) for kind in kinds},
         gains={f"gain in {kind.title}": _gains(comparison, kind) for kind in kinds},
         spreads=_spreads(comparison, kinds),
@@ -74,6 +80,20 @@ def write_comparison(
         menus=gallery_menus(data),
         largest=LARGEST,
     )
+
+
+def _pair(comparison: Comparison, kinds: list[Figure]) -> list[list[str]]:
+    """Two runs in one table: heads, then a line for every figure."""
+    (base, *_), (other, *_) = sorted(
+        ((arm, own) for arm, own in zip(comparison.arms, comparison.baselines, strict=True)),
+        key=lambda entry: entry[0] is not comparison.arms[entry[1]],
+    )
+    table = [["figure", f"{base.name} (baseline)", other.name, "gain", "better on"]]
+    for kind in kinds:
+        one, two = comparison.row(base, kind.name), comparison.row(other, kind.name)
+        if one and two:
+            table.append([kind.title, cells(one)[0], *cells(two)])
+    return table
 
 
 def _best(comparison: Comparison, kinds: list[Figure]) -> dict[str, str]:
@@ -108,7 +128,7 @@ def _gains(comparison: Comparison, kind: Figure) -> Markup:
         and row.gain_low is not None
         and row.gain_high is not None
     ]
-    return intervals(rows, f"Gain in {kind.title}", "gain")
+    return intervals(rows, f"Gain in {kind.title}", f"gain in {kind.title}")
 
 
 def _spreads(comparison: Comparison, kinds: list[Figure]) -> dict[str, dict[str, Markup]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from rosetta_lab.compare.comparison import Comparison, Row
 from rosetta_lab.files import write_csv
 from rosetta_lab.invert.figures import LOSS, Figure
+from rosetta_lab.run.terminal import table
 
 Reference = Mapping[str, Mapping[str, float]]  # name of a row to figures by name
 
@@ -94,12 +95,5 @@ def comparison_text(comparison: Comparison, reference: Reference, level: float) 
     ]
     for kind in judging(comparison):
         heads = (kind.title, "mean", "gain", "better on")
-        table = [heads, *figure_rows(comparison, kind, reference)]
-        widths = [max(len(row[column]) for row in table) for column in range(4)]
-        blocks.append(
-            "\n".join(
-                "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
-                for row in table
-            )
-        )
+        blocks.append(table([heads, *figure_rows(comparison, kind, reference)]))
     return "\n\n".join(blocks)

@@ -22,12 +22,12 @@ Score = Annotated[float, Field(ge=-1e6, le=1e6)]
 
 
 class Name(Strict):
-    """What a concept is called.
+    """What a concept is called, by whoever named it.
 
     Attributes:
         concept: its number in the dictionary.
         name: the best word; None where meaningless words, or other crops, do as well.
-        word: the best word in any case.
+        word: the best word in any case; None, as what follows, of a name that a person gave.
         score: its score.
         runner_up: the next best word; None where there is none.
         runner_up_score: its score.
@@ -37,19 +37,25 @@ class Name(Strict):
 
     concept: Annotated[int, Field(ge=0, lt=1 << 40)]
     name: Text | None
-    word: Text
-    score: Score
-    runner_up: Text | None
-    runner_up_score: Score | None
-    chance: Annotated[float, Field(ge=0.0, le=1.0)]
+    word: Text | None = None
+    score: Score | None = None
+    runner_up: Text | None = None
+    runner_up_score: Score | None = None
+    chance: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
 
 
 class Names(Strict):
-    """A ``names.json``; ``dictionary`` is the digest of the dictionary whose concepts it names."""
+    """A ``names.json``.
+
+    Attributes:
+        dictionary: digest of the dictionary whose concepts it names.
+        text: name of the text-image model that gave them; None of a person, on the page.
+        concepts: the names.
+    """
 
     schema_: Literal["rosetta_lab.names/1"] = Field(alias="schema")
     dictionary: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    text: Text
+    text: Text | None = None
     concepts: list[Name]
 
 
@@ -59,9 +65,9 @@ def digest(dictionary: RosettaDictionary) -> str:
 
 
 def save_names(
-    folder: Path, dictionary: RosettaDictionary, text: str, names: Sequence[Name]
+    folder: Path, dictionary: RosettaDictionary, text: str | None, names: Sequence[Name]
 ) -> Path:
-    """Write ``names.json``; ``text`` is the name of the text-image model."""
+    """Write ``names.json``; ``text`` is the name of the text-image model, if one gave them."""
     record = {
         "schema": SCHEMA,
         "dictionary": digest(dictionary),

@@ -11,6 +11,7 @@ from rosetta_lab.diff.run import Difference, Pair, Telling
 from rosetta_lab.files import write_csv
 from rosetta_lab.functional.alignment import Alignment
 from rosetta_lab.functional.matching import NOBODY
+from rosetta_lab.run.terminal import table
 
 UNITS_NAME, COVERAGE_NAME = "units.csv", "coverage.csv"
 COVERAGE_HEADS = [
@@ -70,13 +71,13 @@ def difference_text(found: Difference) -> str:
     """The tables as text."""
     parts = [
         "Units with a partner in another model: best buddies that shuffled images do not explain",
-        _aligned([COVERAGE_HEADS, *coverage_rows(found)]),
+        table([COVERAGE_HEADS, *coverage_rows(found)]),
     ]
     for kind, of_pairs in found.alignment.items():
-        parts += [f"Alignment: {kind}", _aligned([ALIGNMENT_HEADS, *alignment_rows(of_pairs)])]
+        parts += [f"Alignment: {kind}", table([ALIGNMENT_HEADS, *alignment_rows(of_pairs)])]
     for factor, telling in found.telling.items():
         title = f"What units tell of {factor}: share of their variance between groups of images"
-        parts += [title, _aligned([FACTOR_HEADS, *factor_rows(telling)])]
+        parts += [title, table([FACTOR_HEADS, *factor_rows(telling)])]
     return "\n\n".join(parts)
 
 
@@ -98,11 +99,3 @@ def _units(found: Difference) -> Iterator[list[object]]:
                 a, b, *own, int(one.partner[unit]), "" if math.isnan(q) else q, *other,
                 float(one.r[unit]), float(one.q_nearest[unit]), *told,
             ]  # fmt: skip
-
-
-def _aligned(table: list[list[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
-        for line in table
-    )

@@ -41,6 +41,7 @@ from rosetta_lab.invert.latent_files import metadata
 from rosetta_lab.invert.logged import loss_listener
 from rosetta_lab.invert.units import own_units, target_units
 from rosetta_lab.run.app import entry_point
+from rosetta_lab.run.terminal import opening
 from rosetta_lab.run.trainer import make_trainer, one_device
 from rosetta_lab.run.values import check_kinds
 
@@ -58,6 +59,12 @@ def main(cfg: DictConfig) -> EditRun:
     with one_device(trainer) as device, followed(cfg):
         mined = load_mined(cfg.dictionary, device, cfg.trust_sources)
         cfg = filled_in(cfg, mined)
+        opening(
+            f"Editing images of {mined.dictionary.reference.name}: {', then '.join(cfg.edit)}, "
+            f"{cfg.steps:,} steps{' and as many of the control' if cfg.controls else ''}",
+            device,
+            folder,
+        )
         run = edit_images(cfg, mined, trainer)
     run.save(folder)
     recipe = write_recipe(folder, cfg)

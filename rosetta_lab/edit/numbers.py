@@ -10,6 +10,7 @@ from rosetta_lab.edit.arms import EditArm, EditRun
 from rosetta_lab.edit.edits import Edit
 from rosetta_lab.files import write_csv
 from rosetta_lab.invert.figures import known, means
+from rosetta_lab.run.terminal import table
 
 NOT_TOLD = "not told"  # by the pictures
 TITLES = {  # of figures, with units
@@ -63,11 +64,7 @@ def edit_table(run: EditRun) -> str:
         [arm_name, *(mean_text(arm, name, "{:.3f}".format) for name in names)]
         for arm_name, arm in run.arms.items()
     ]
-    widths = [max(9, *(len(cell) + 2 for cell in column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        f"{row[0]:<14}" + "".join(f"{c:>{w}}" for c, w in zip(row[1:], widths[1:], strict=True))
-        for row in rows
-    )
+    return table(rows)
 
 
 def write_table(path: Path, run: EditRun) -> None:

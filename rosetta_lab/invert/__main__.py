@@ -24,6 +24,7 @@ from rosetta_lab.invert.setup import load_inversion, load_judge, settings
 from rosetta_lab.invert.tables import figures_table, write_table
 from rosetta_lab.models.images import load_targets
 from rosetta_lab.run.app import entry_point
+from rosetta_lab.run.terminal import opening
 from rosetta_lab.run.trainer import make_trainer
 
 log = logging.getLogger("rosetta_lab")
@@ -42,6 +43,12 @@ def main(cfg: DictConfig) -> float | None:
     data: SharedOut = instantiate(cfg.datamodule)(targets, results, settings(cfg))
     judge = load_judge(cfg, inversion.classifier, mined.device)
     module: RecordedInversion = instantiate(cfg.module)(inversion, judge, results)
+    opening(
+        f"Inverting {len(targets):,} images through {mined.dictionary.reference.name}: "
+        f"matches={cfg.matches}, {cfg.steps:,} steps, {cfg.batch_size} images at a time",
+        mined.device,
+        folder,
+    )
     trainer.predict(module, data, return_predictions=False)
     trainer.strategy.barrier()
     if not trainer.is_global_zero:

@@ -8,6 +8,7 @@ found.images, found.latent, found.curves["total"]
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -89,14 +90,16 @@ def optimise(
     curves: dict[str, list[Tensor]] = {}
     walk = descend(problem, steps, lr, rampup, rampdown)
     bar = tqdm(walk, title, steps, unit="step", leave=False, disable=not progress)
+    due = 0.0
     for step, evaluation in enumerate(bar):
         parts = losses(evaluation)
         for name, loss in parts.items():
             curves.setdefault(name, []).append(loss)
         for listener in listeners:
             listener(step, evaluation)
-        if progress and step % 10 == 0:
+        if progress and time.monotonic() >= due:  # reading a loss waits for the device
             bar.set_postfix({name: f"{float(loss.mean()):.3f}" for name, loss in parts.items()})
+            due = time.monotonic() + bar.mininterval
     weights = code.class_weights
     with torch.no_grad():
         images = code.images().clamp(0.0, 1.0)

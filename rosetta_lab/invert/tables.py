@@ -8,6 +8,7 @@ from typing import Any
 
 from rosetta_lab.files import write_csv
 from rosetta_lab.invert.figures import figures, means
+from rosetta_lab.run.terminal import table
 
 
 def write_table(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
@@ -21,17 +22,14 @@ def figures_table(
 ) -> str:
     """A plain-text table: some images, then the mean of all, and how many are missing."""
     names = [name for name in figures(records) if not name.startswith("loss/")]
-    width = max(8, *(len(record["id"]) for record in records[:limit]))
-    widths = {name: max(9, len(name) + 2) for name in names}
-    rows = [f"{'image':<{width}}" + "".join(f"{name:>{w}}" for name, w in widths.items())]
     shown: list[Mapping[str, Any]] = [*records[:limit], {"id": "mean", **means(records)}]
-    for record in shown:
-        cells = (
-            f"{record[name]:>{w}.3f}" if name in record else " " * w for name, w in widths.items()
-        )
-        rows.append(f"{record['id']:<{width}}" + "".join(cells))
+    cells = [
+        [record["id"], *(f"{record[name]:.3f}" if name in record else "" for name in names)]
+        for record in shown
+    ]
+    lines = [table([["image", *names], *cells])]
     if len(records) > limit:
-        rows.insert(-1, f"... {len(records) - limit} more in results.csv")
+        lines.append(f"{len(records) - limit} more in results.csv; the mean is of all")
     if missing:
-        rows.append(f"{len(missing)} of {len(records) + len(missing)} images have no result")
-    return "\n".join(rows)
+        lines.append(f"{len(missing)} of {len(records) + len(missing)} images have no result")
+    return "\n".join(lines)

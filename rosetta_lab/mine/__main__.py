@@ -15,6 +15,7 @@ from rosetta_lab.mine.summary import summary_table
 from rosetta_lab.models.load import apply_overrides, load_observer
 from rosetta_lab.pages.document import PAGE_NAME
 from rosetta_lab.run.app import entry_point
+from rosetta_lab.run.terminal import opening
 from rosetta_lab.run.trainer import make_trainer
 
 
@@ -24,7 +25,14 @@ def main(cfg: DictConfig) -> RosettaDictionary | None:
     cfg = apply_overrides(cfg)
     observer = load_observer(cfg)
     inputs = checked_inputs(cfg, observer)
-    dictionary = run(cfg, observer, inputs, make_trainer(cfg, folder), folder)
+    trainer = make_trainer(cfg, folder)
+    opening(
+        f"Mining {observer.reference} against {', '.join(observer.others)}: "
+        f"{len(inputs):,} images, K={cfg.k}",
+        trainer.strategy.root_device,
+        folder,
+    )
+    dictionary = run(cfg, observer, inputs, trainer, folder)
     if dictionary is not None:
         say(summary_table(dictionary))
         say(f"Look at it: {(folder / PAGE_NAME).resolve()}")

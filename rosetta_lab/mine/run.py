@@ -24,8 +24,6 @@ from rosetta_lab.mine.stability import measure_stability
 from rosetta_lab.models.observer import Observer
 from rosetta_lab.run.configs import WATCHING, plain, without
 
-PAGE_BATCH = 2  # images at a time: few fit beside the largest networks
-
 
 def run(
     cfg: DictConfig, observer: Observer, inputs: Inputs, trainer: L.Trainer, folder: Path
@@ -92,9 +90,7 @@ def run(
         write_pairs(folder, outcome.every, outcome.cliques)
     save_statistics(folder, outcome.shapes, result)
     # Lightning leaves the models on the CPU.
-    examples = collect_examples(
-        observer.to(device), inputs, dictionary, cfg.page_images, PAGE_BATCH
-    )
+    examples = collect_examples(observer.to(device), inputs, dictionary, cfg.page_images)
     dictionary.summary["seconds"] = {
         "mining": round(mined - started, 1),
         "dictionary_and_page": round(time.monotonic() - controlled, 1),

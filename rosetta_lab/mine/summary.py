@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any
 
 from rosetta_lab.dictionary.schema import RosettaDictionary
+from rosetta_lab.run.terminal import table
 
 
 def summary_table(dictionary: RosettaDictionary) -> str:
@@ -19,7 +20,6 @@ def summary_table(dictionary: RosettaDictionary) -> str:
     }
     evidence = ["accepted", "shuffled", "content from"] if null else []
     heads = ["units", "dead", "best buddies", *evidence, "best r"]
-    widths = [len(head) + 3 for head in heads]
     rows = [("model", heads)]
     for name, units in summary["units"].items():
         cells = [f"{units}", f"{summary['dead_units'][name]}"]
@@ -34,10 +34,7 @@ def summary_table(dictionary: RosettaDictionary) -> str:
                 cells.append("-" if lowest is None else f"{lowest:.2f}")
             cells.append(f"{sum(best[name]) / len(best[name]):.3f}" if best[name] else "-")
         rows.append((name, cells))
-    lines = [
-        f"{name:<22}" + "".join(f"{c:>{w}}" for c, w in zip(cells, widths, strict=False))
-        for name, cells in rows
-    ]
+    lines = [table([[name, *cells] for name, cells in rows])]
     sizes = [len(concept.neurons) for concept in dictionary.concepts]
     lines.append(
         f"{len(dictionary.neurons)} Rosetta neurons in {len(sizes)} concepts "

@@ -12,6 +12,7 @@ from rosetta_lab.dictionary.mined import load_mined_models
 from rosetta_lab.dictionary.names import Name, save_names
 from rosetta_lab.errors import check_count, say
 from rosetta_lab.files import SHIPPED
+from rosetta_lab.mine.page.names import show_names
 from rosetta_lab.models.images import largest_input, load_targets
 from rosetta_lab.models.text import TextImageModel
 from rosetta_lab.name.heat import halves, look
@@ -21,6 +22,7 @@ from rosetta_lab.name.page import write_names
 from rosetta_lab.name.tables import names_text, write_tables
 from rosetta_lab.name.words import load_vocabulary, nonsense
 from rosetta_lab.run.app import entry_point
+from rosetta_lab.run.shared import is_unpacked
 from rosetta_lab.run.trainer import make_trainer, one_device
 
 
@@ -47,9 +49,11 @@ def main(cfg: DictConfig) -> list[Name]:
     )
     checked = checks(shown, scored, vocabulary, others, cfg.crops, cfg.max_chance)
     write_tables(folder, names, shuffled, checked)
-    for place in {folder} if mined.folder in SHIPPED.values() else {folder, mined.folder}:
+    others = mined.folder in SHIPPED.values() or is_unpacked(mined.folder)
+    for place in {folder} if others else {folder, mined.folder}:
         if place.is_dir():
             save_names(place, mined.dictionary, cfg.text.model.weights, names)
+            show_names(place, mined.dictionary)
     page = write_names(folder, names, shuffled, checked, shown, scored["strongest"], mined, cfg)
     for logger in trainer.loggers:
         logger.log_metrics({"named": sum(name.name is not None for name in names)})

@@ -10,7 +10,7 @@ from pathlib import Path
 from rosetta_lab.dictionary.names import Name
 from rosetta_lab.files import atomic_write, write_csv
 from rosetta_lab.name.known import Checked
-from rosetta_lab.pages.columns import aligned
+from rosetta_lab.run.terminal import table
 
 TABLE_NAME, RESULTS_NAME = "names.csv", "results.json"
 NONE = "\u2013"
@@ -66,7 +66,7 @@ def names_text(names: Sequence[Name], shuffled: Sequence[Name], checked: Sequenc
     """All of it, for people."""
     named, by_chance = (sum(n.name is not None for n in some) for some in (names, shuffled))
     parts = [
-        aligned([HEADS, *map(cells, names)]),
+        table([HEADS, *map(cells, names)]),
         f"{named:,} of {len(names):,} concepts have a name; of shuffled crops, {by_chance:,}.\n"
         "chance: how often lists of meaningless words, or sets of other crops, do as well; a word "
         "that is no\nname stands in parentheses. Scores are standard deviations over other crops.",
@@ -74,6 +74,6 @@ def names_text(names: Sequence[Name], shuffled: Sequence[Name], checked: Sequenc
     if checked:
         parts.append(
             "Against what other images than those named by are known to show\n"
-            + aligned([CHECKED_HEADS, *checked_cells(checked)])
+            + table([CHECKED_HEADS, *checked_cells(checked)])
         )
     return "\n\n".join(parts)

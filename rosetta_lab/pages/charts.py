@@ -43,7 +43,14 @@ def growth(places: Sequence[float], named: Mapping[str, Sequence[float]], title:
     most = max(max(counts) for counts in named.values()) or 1.0
     x, y = Scale(0.0, places[-1], left, right), Scale(0.0, most, bottom, top)
     parts = [
-        axis(y, [(v, number(v)) for v in ticks(0.0, most)], left, upright=True, reach=right),
+        axis(
+            y,
+            [(v, number(v)) for v in ticks(0.0, most)],
+            left,
+            upright=True,
+            reach=right,
+            title="count",
+        ),
         axis(x, [(v, f"{v:,.0f}") for v in ticks(0.0, places[-1])], bottom, title=title),
     ]
     for kind, (name, counts) in zip(

@@ -8,10 +8,12 @@ makes itself: its style sheets, its scripts and its charts.
 from __future__ import annotations
 
 import json
+import os
 from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -46,6 +48,11 @@ def write_document(path: Path, template: str, **values: Any) -> Path:
     """
     atomic_write(path, TEMPLATES.get_template(template).render(values).encode())
     return path
+
+
+def link_to(page: Path, folder: Path) -> str:
+    """The address of a page from a folder that another lies in; empty where there is none."""
+    return quote(os.path.relpath(page, folder)) if page.is_file() else ""
 
 
 def render_fragment(template: str, **values: Any) -> str:

@@ -13,10 +13,12 @@ from typing import Any
 from omegaconf import DictConfig
 
 from rosetta_lab.errors import RosettaError, check_choice, say
+from rosetta_lab.files import path_of
 from rosetta_lab.models.load import apply_overrides
 from rosetta_lab.plan.optimisation import OptimisationPlan, plan_edit, plan_inversion
+from rosetta_lab.plan.page import write_plan
 from rosetta_lab.plan.plan import make_plan
-from rosetta_lab.plan.text import optimisation_text, plan_text
+from rosetta_lab.plan.text import memory_text, optimisation_text, time_lines
 from rosetta_lab.run.app import entry_point
 from rosetta_lab.run.precision import set_matmul_precision
 
@@ -29,10 +31,12 @@ NOTHING_LEFT_BEHIND = (
 )
 
 
-def tell(plan: Any, form: str, text: Callable[[Any], str]) -> None:
-    """Print a plan."""
-    check_choice("format", form, FORMATS)
-    say(json.dumps(plan.to_dict(), indent=2) if form == "json" else text(plan))
+def tell(plan: Any, form: str, text: str, page: str | None) -> None:
+    """Print a plan, and write its page, where one is asked for."""
+    say(json.dumps(plan.to_dict(), indent=2) if form == "json" else text)
+    if page:
+        written = write_plan(path_of(page), plan)
+        print(f"Look at it: {written.resolve()}", file=sys.stderr)
 
 
 @entry_point("plan", optional=["gen"])
@@ -41,14 +45,16 @@ def mining(cfg: DictConfig) -> None:
     check_choice("format", cfg.format, FORMATS)
     cfg = apply_overrides(cfg)
     set_matmul_precision(cfg.matmul_precision)
-    tell(make_plan(cfg, cfg.device, cfg.measure), cfg.format, plan_text)
+    first = (lambda plan: say(memory_text(plan))) if cfg.format == "text" else None
+    plan = make_plan(cfg, cfg.device, cfg.measure, first)
+    tell(plan, cfg.format, "\n".join(time_lines(plan)), cfg.page)
 
 
 def optimisation(
     command: str, make: Callable[[DictConfig, str | None, float], OptimisationPlan]
 ) -> None:
     """Of a command that is configured as it is, and by keys of ours."""
-    own = {"format": "text", "device": None, "measure": "1"}
+    own = {"format": "text", "device": None, "measure": "1", "page": None}
     words = []
     for word in sys.argv[1:]:
         key, _, value = word.partition("=")
@@ -66,7 +72,8 @@ def optimisation(
             seconds = float(own["measure"] or 0)
         except ValueError:
             raise RosettaError(f"measure={own['measure']}: expected seconds.") from None
-        tell(make(cfg, own["device"], seconds), str(own["format"]), optimisation_text)
+        plan = make(cfg, own["device"], seconds)
+        tell(plan, str(own["format"]), optimisation_text(plan), own["page"])
 
     main()
 

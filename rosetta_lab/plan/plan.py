@@ -6,7 +6,8 @@ Memory is what :mod:`rosetta_lab.mine.budget` finds, as the run will. Weights ar
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from omegaconf import DictConfig
@@ -95,13 +96,19 @@ class Plan:
         }
 
 
-def make_plan(cfg: DictConfig, device: str | None = None, measure: float = 0.0) -> Plan:
+def make_plan(
+    cfg: DictConfig,
+    device: str | None = None,
+    measure: float = 0.0,
+    first: Callable[[Plan], object] | None = None,
+) -> Plan:
     """The plan of a run.
 
     Args:
         cfg: as of ``rosetta_lab.mine``, its overrides applied.
         device: where it would run; None for a GPU if there is one.
         measure: seconds to time each part of the work for, with random weights; 0 for not at all.
+        first: is given what is known at once, all but the time.
 
     Raises:
         RosettaError: there is no such device.
@@ -123,10 +130,13 @@ def make_plan(cfg: DictConfig, device: str | None = None, measure: float = 0.0) 
         )
         for name, layers in shapes.items()
     ]
-    timing = None
+    rounds = len(cfg.disc) if cfg.get("reference") == EVERY else 1
+    plan = Plan(models, len(inputs), device, available, way, None, rounds)
+    if first is not None:
+        first(plan)
     if measure and way.fits:
         print(MEASURED, file=sys.stderr)
         sums = finder.sums(way.rows[0], device)
         timing = measure_time(cfg, sums, device, way.batch_size, measure)
-    rounds = len(cfg.disc) if cfg.get("reference") == EVERY else 1
-    return Plan(models, len(inputs), device, available, way, timing, rounds)
+        return replace(plan, timing=timing)
+    return plan

@@ -10,9 +10,13 @@ GIGA = 1e9
 
 def plan_text(plan: Plan) -> str:
     """Every layer, the memory, the time, and a warning where the run would not fit."""
-    lines = [line for model in plan.models for line in model_lines(plan, model)]
+    return "\n".join([memory_text(plan), *time_lines(plan)])
+
+
+def memory_parts(plan: Plan) -> dict[str, float]:
+    """What takes how many bytes, and what there is."""
     memory, way = plan.memory, plan.way
-    parts = {
+    return {
         "weights": memory.weights,
         "sums": memory.sums,
         f"a batch, {way.batch_size} images at a time": memory.batch,
@@ -21,7 +25,16 @@ def plan_text(plan: Plan) -> str:
         "allowed (memory=)": way.budget,
         f"free on {plan.device}": plan.available,
     }
-    lines += ["Memory", *(f"  {what:<40}{size / GIGA:>10.2f} GB" for what, size in parts.items())]
+
+
+def memory_text(plan: Plan) -> str:
+    """What is known at once: every layer, and the memory."""
+    lines = [line for model in plan.models for line in model_lines(plan, model)]
+    memory, way = plan.memory, plan.way
+    lines += [
+        "Memory",
+        *(f"  {what:<40}{size / GIGA:>10.2f} GB" for what, size in memory_parts(plan).items()),
+    ]
     if plan.rounds > 1:
         lines.append(
             f"  {plan.rounds} rounds over the images, each with another reference and half of the "
@@ -36,7 +49,12 @@ def plan_text(plan: Plan) -> str:
         f"Disk: until it is finished up to {memory.sums / GIGA:.2f} GB of sums in the cache "
         "folder, then some MB of neighbours (cache=false: none)"
     )
-    return "\n".join([*lines, time_line(plan), *([] if way.fits else [warning(plan)])])
+    return "\n".join(lines)
+
+
+def time_lines(plan: Plan) -> list[str]:
+    """How long it would take, and a warning where it would not fit."""
+    return [time_line(plan), *([] if plan.way.fits else [warning(plan)])]
 
 
 def model_lines(plan: Plan, model: ModelPlan) -> list[str]:

@@ -21,7 +21,7 @@ from hydra.errors import (
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from rosetta_lab.errors import RosettaError, printable, visible
+from rosetta_lab.errors import SAID, RosettaError, printable, visible
 from rosetta_lab.files import DISK, asset_root, unwritable
 from rosetta_lab.run import loggers  # noqa: F401  configs of loggers call it
 from rosetta_lab.run.addresses import hidden, hide_in_files
@@ -39,6 +39,7 @@ from rosetta_lab.run.command_line import (
 )
 from rosetta_lab.run.configs import check_room, follow_moves
 from rosetta_lab.run.ending import end_when_asked
+from rosetta_lab.run.help import ASKED, help_text
 from rosetta_lab.run.processes import is_first
 from rosetta_lab.run.record import adopt_record, drop_record, held_record
 from rosetta_lab.run.resume import former_defaults, resumed_arguments
@@ -64,7 +65,7 @@ def entry_point(
             folder = Path(HydraConfig.get().runtime.output_dir)
             try:
                 cfg = follow_moves(cfg)  # knows the addresses that are hidden in a run's notes
-                with _writing(folder, HydraConfig.get().output_subdir):
+                with _writing(folder, HydraConfig.get().output_subdir), _printed_is_logged():
                     check_kinds(config_name, cfg)
                     found = main(cfg)
                     adopt_record(folder)
@@ -85,6 +86,9 @@ def entry_point(
 
         @functools.wraps(main)
         def start() -> None:
+            if any(word in ASKED for word in sys.argv[1:]):
+                print(help_text(config_name, _purpose(main)))
+                return
             try:
                 typed = at_home([hidden(word) for word in sys.argv[1:]])
                 typed = with_keys(typed, words)
@@ -105,6 +109,25 @@ def entry_point(
         return start
 
     return decorate
+
+
+def _purpose(main: Callable[..., Any]) -> str:
+    """What a command does, in the words that its module begins with."""
+    said = (sys.modules[main.__module__].__doc__ or "").partition(":")[0].strip()
+    return f"{said}." if said else ""
+
+
+@contextmanager
+def _printed_is_logged() -> Iterator[None]:
+    """Have the log file of a run, which Hydra has opened, take what is printed, too."""
+    files = [h for h in logging.getLogger().handlers if isinstance(h, logging.FileHandler)]
+    for handler in files:
+        SAID.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in files:
+            SAID.removeHandler(handler)
 
 
 @contextmanager

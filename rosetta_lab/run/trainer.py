@@ -32,7 +32,14 @@ PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")  # those that leave weights a
 
 
 class Bar(TQDMProgressBar):
-    """Lightning's bar; what a module logs for it is shown while it validates, too."""
+    """Lightning's bar; what a module logs for it is shown while it validates, too.
+
+    Validating is what mining is run by: batches of images that models look at.
+    """
+
+    @property
+    def validation_description(self) -> str:
+        return "Batches"
 
     def on_validation_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any, **how: Any

@@ -28,6 +28,7 @@ from rosetta_lab.run.app import entry_point
 from rosetta_lab.run.configs import plain
 from rosetta_lab.run.foreign import check_links
 from rosetta_lab.run.shared import is_unpacked
+from rosetta_lab.run.terminal import opening
 from rosetta_lab.run.trainer import make_trainer, one_device
 from rosetta_lab.visualize.page.atlas import write_index, write_view
 from rosetta_lab.visualize.view import (
@@ -53,6 +54,13 @@ def main(cfg: DictConfig) -> Path:
     check_choice("normalization", cfg.normalization, get_args(Normalization))
     with one_device(make_trainer(cfg, folder, bar=False)) as device:
         mined = load_mined(cfg.dictionary, device, cfg.trust_sources)
+        what = f"neuron {cfg.neuron}" if cfg.neuron is not None else f"concept {cfg.concept or 0}"
+        opening(
+            f"Looking at {what} of {mined.dictionary.reference.name}: {cfg.images:,} images, "
+            f"{cfg.steps:,} steps",
+            device,
+            folder,
+        )
         page = write_pages(mined.filled_in(cfg), folder, mined)
     say(f"Look at it: {page.resolve()}")
     return page

@@ -144,7 +144,9 @@ def test_images_load_and_nothing_is_run(page: Path, driver: webdriver.Chrome) ->
     assert {natural for natural, *_ in sizes} == {16} and min(shown for _, shown, _ in sizes) > 40
     assert view.cards() == IDS[:24]
     assert driver.get_log("browser") == []
-    assert view.js("return document.scripts.length") == 2  # data, and the page's own
+    assert (
+        view.js("return document.scripts.length") == 3
+    )  # data, what is shared, and the page's own
     assert HOSTILE_ID in driver.find_element(By.ID, "gallery").text
     view.js(
         "const s = document.createElement('script'); s.textContent = 'window.hacked = true';"

@@ -45,7 +45,7 @@ def test_what_is_matched_by_place_stands_apart(
     shown: tuple[Path, RosettaDictionary, str],
 ) -> None:
     _, dictionary, text = shown
-    concepts, apart = text.split("Matched by place alone", 1)
+    concepts, apart = text.split('<section aria-labelledby="matched-by-place-alone">', 1)
     assert f"{len(dictionary.position_only)} units of the reference model" in apart
     first = len(dictionary.neurons)
     for number in range(len(dictionary.candidates)):
@@ -55,10 +55,10 @@ def test_what_is_matched_by_place_stands_apart(
 def test_chance_stands_beside_what_is_found(shown: tuple[Path, RosettaDictionary, str]) -> None:
     _, dictionary, text = shown
     null = dictionary.summary["null"]
-    assert f"<dt>among shuffled images</dt><dd>{null['shuffled_rosetta_neurons']:g}</dd>" in text
+    assert f"among shuffled images</span></dt><dd>{null['shuffled_rosetta_neurons']:g}</dd>" in text
     row = re.search(r'<th scope="row">mae_fashion</th>(.*?)</tr>', text)
     assert row is not None
-    cells = re.findall("<td>(.*?)</td>", row[1])
+    cells = re.findall("<td[^>]*>(.*?)</td>", row[1])
     assert cells[4] == str(null["accepted_best_buddies"]["mae_fashion"])
     assert cells[5] == f"{null['shuffled_best_buddies']['mae_fashion']:.0f}"
     for name, lowest in null["thresholds"].items():

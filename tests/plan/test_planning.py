@@ -15,6 +15,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from planned import toy_run
 from safetensors import safe_open
+from selenium import webdriver
+from static_pages import check_page
 
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import asset_root
@@ -23,9 +25,10 @@ from rosetta_lab.mine.module import MiningModule, shapes_of
 from rosetta_lab.mine.sums import Sums
 from rosetta_lab.models.load import load_latents, load_observer
 from rosetta_lab.models.units import Layer
+from rosetta_lab.plan.page import write_plan
 from rosetta_lab.plan.plan import ModelPlan, Plan, make_plan
 from rosetta_lab.plan.rehearsal import Timing
-from rosetta_lab.plan.text import plan_text
+from rosetta_lab.plan.text import memory_text, plan_text
 from rosetta_lab.run.memory import MemoryMeter
 
 GIGA = 10**9
@@ -126,7 +129,7 @@ def test_any_command_of_the_run_is_one_of_the_plan() -> None:
     with initialize_config_dir(str(asset_root() / "conf"), version_base="1.3"):
         ours, runs = (OmegaConf.to_container(compose(name)) for name in ("plan", "mine"))
     assert isinstance(ours, dict) and isinstance(runs, dict)
-    assert ours.keys() - runs.keys() == {"format", "device", "measure"}
+    assert ours.keys() - runs.keys() == {"format", "device", "measure", "page"}
     assert {key: ours[key] for key in runs} == runs
 
 
@@ -253,3 +256,23 @@ def test_given_images_are_counted_and_not_looked_at(tmp_path: Path) -> None:
     assert every.rounds == 2 and "2 rounds over the images" in plan_text(every)
     timing = every.timing
     assert timing is not None and every.seconds == pytest.approx(2 * timing.seconds(30, 8))
+
+
+def test_what_is_known_at_once_is_told_before_time_is_measured() -> None:
+    told: list[Plan] = []
+    made = make_plan(toy_run(), "cpu", 0.01, told.append)
+    assert told[0].timing is None and made.timing is not None
+    assert told[0].memory == made.memory
+    text = plan_text(made)
+    assert text.startswith(memory_text(told[0])) and "Time" not in memory_text(made)
+
+
+def test_a_plan_has_a_page(driver: webdriver.Chrome, tmp_path: Path) -> None:
+    made = plan(14.0, Timing(2, forward=0.5, correlation=0.25, accumulation=1.0))
+    path = write_plan(tmp_path / "plan & #1.html", made)
+    check_page(driver, path, tmp_path, 0)
+    text = driver.execute_script("return document.body.innerText")
+    assert "15.00 GB" in text and "21 min" in text and "layer1" in text
+    assert "it will not fit: 15.0 GB are needed" in text
+    write_plan(path, plan(20.0))
+    assert "not measured" in path.read_text() and "will not fit" not in path.read_text()

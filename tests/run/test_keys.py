@@ -132,7 +132,7 @@ def test_a_model_of_another_folder(command: list[str], outside: Path) -> None:
 def test_help_shows_the_keys(tmp_path: Path) -> None:
     done = call("mine", "--help", cwd=tmp_path)
     assert done.returncode == 0
-    assert "num_images: 1600" in done.stdout and "stylegan2_fashion" in done.stdout
+    assert "num_images=1600" in done.stdout and "stylegan2_fashion" in done.stdout
     assert not list(tmp_path.iterdir())
 
 

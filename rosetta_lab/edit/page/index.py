@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from rosetta_lab.data.images import write_image
+from rosetta_lab.dictionary.links import link_to_dictionary
 from rosetta_lab.dictionary.schema import RosettaDictionary
 from rosetta_lab.edit.arms import EditRun
 from rosetta_lab.edit.numbers import (
@@ -23,6 +24,7 @@ from rosetta_lab.edit.numbers import (
     write_table,
 )
 from rosetta_lab.edit.page.pictures import map_pictures, write_animation, write_grid
+from rosetta_lab.edit.verdict import leading, verdicts
 from rosetta_lab.pages.charts import course
 from rosetta_lab.pages.document import PAGE_NAME, write_document
 
@@ -62,6 +64,9 @@ def write_edits(folder: Path, run: EditRun, cfg: Any, dictionary: RosettaDiction
         asked=asked_words(run.edit),
         units=_units(cfg),
         whose=_whose(run, cfg),
+        link=link_to_dictionary(cfg.get("dictionary"), folder),
+        concepts=list(cfg.get("concepts") or ()),
+        verdicts=verdicts(run),
         shares=_shares(run),
         cards={name: _pictures(run, place, name) for place, name in enumerate(run.sources.ids)},
         numbers=_numbers(run),
@@ -90,7 +95,7 @@ def _file(arm: str, kind: str) -> str:
 def _units(cfg: Any) -> str:
     """Whose maps were changed, in words."""
     chosen = [
-        f"{key} {', '.join(map(str, cfg[key]))}"
+        f"{key if len(cfg[key]) > 1 else key[:-1]} {', '.join(map(str, cfg[key]))}"
         for key in ("concepts", "neurons", "layers")
         if cfg[key] is not None
     ]
@@ -112,16 +117,13 @@ def _whose(run: EditRun, cfg: Any) -> str:
 
 
 def _shares(run: EditRun) -> dict[str, str]:
-    """The first figure that speaks of what was asked, for every way to edit."""
-    known = figure_names(run)
-    for name in ("moved_share", "concept_change", "area", "agreement"):
-        if name not in known or (name == "area" and run.edit.scale is None):
-            continue
-        values = {arm: mean_text(found, name, _text(name)) for arm, found in run.arms.items()}
-        return {
-            f"{TITLES[name]}: {ARMS.get(arm, arm)}": text for arm, text in values.items() if text
-        }
-    return {}
+    """The figures that speak of what was asked, for every way to edit."""
+    return {
+        f"{TITLES[name]}: {ARMS.get(arm, arm)}": text
+        for name in leading(run)
+        for arm, found in run.arms.items()
+        if (text := mean_text(found, name, _text(name)))
+    }
 
 
 @dataclass
@@ -133,14 +135,16 @@ class Picture:
         source: its address.
         text: for those who cannot see it.
         figures: below it, by title.
-        still: address of what takes its place for those who want nothing to move.
+        way: address of an animation that shows how it came about.
+        tip: said when pointed at.
     """
 
     caption: str
     source: str
     text: str
     figures: dict[str, str] = field(default_factory=dict)
-    still: str = ""
+    way: str = ""
+    tip: str = ""
 
 
 def _pictures(run: EditRun, place: int, name: str) -> list[Picture]:
@@ -153,10 +157,8 @@ def _pictures(run: EditRun, place: int, name: str) -> list[Picture]:
         source, title = f"{root}/{_file(arm_name, 'png')}", ARMS.get(arm_name, arm_name)
         row = arm.figures[place]
         figures = {TITLES[key]: figure_text(key, row[key]) for key in _ON_CARDS if key in row}
-        pictures.append(Picture(title, source, f"{name}, {title}", figures))
-        if arm_name == "rosetta" and arm.frames:
-            moving = f"{root}/{_file(arm_name, 'gif')}"
-            pictures.append(Picture("on the way", moving, f"{name} on the way", still=source))
+        way = f"{root}/{_file(arm_name, 'gif')}" if arm.frames else ""
+        pictures.append(Picture(title, source, f"{name}, {title}", figures, way))
     return pictures
 
 
@@ -178,16 +180,19 @@ def _text(name: str) -> Callable[[float], str]:
     return partial(figure_text, name)
 
 
-def _maps(folder: Path, run: EditRun) -> list[tuple[str, list[Picture]]]:
-    """Units with pictures of their target maps, which are written."""
+def _maps(folder: Path, run: EditRun) -> list[tuple[str, str, list[Picture]]]:
+    """Units and images with pictures of the target maps, which are written."""
     cards = []
     for unit, (title, *maps) in enumerate(run.maps):
-        pictures = []
+        cells = " \u00d7 ".join(map(str, maps[0].shape[-2:]))
         for place, name in enumerate(run.sources.ids[:SHOWN_MAPS]):
+            pictures = []
             drawn = map_pictures(*(found[place] for found in maps))
             for kind, picture in zip(("before", "asked for", "reached"), drawn, strict=True):
                 source = f"maps/{unit}-{place}-{kind.split()[0]}.png"
                 write_image(picture, folder / source)
-                pictures.append(Picture(f"{name} {kind}", source, f"{title} on {name}, {kind}"))
-        cards.append((title, pictures))
+                text = f"{title} on {name}, {kind}"
+                tip = f"{title}\n{name}, {kind}\nmap of {cells} cells"
+                pictures.append(Picture(kind, source, text, tip=tip))
+            cards.append((title, name, pictures))
     return cards

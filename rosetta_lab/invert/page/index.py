@@ -10,6 +10,7 @@ import torch
 from markupsafe import Markup
 from torch import Tensor
 
+from rosetta_lab.dictionary.links import link_to_dictionary
 from rosetta_lab.dictionary.schema import RosettaDictionary, class_names
 from rosetta_lab.invert.figures import judged, means
 from rosetta_lab.invert.page.differences import LARGEST
@@ -50,6 +51,7 @@ def write_inversions(
         folder / PAGE_NAME,
         "inversions.html.j2",
         generator=dictionary.reference.name,
+        link=link_to_dictionary(cfg.get("dictionary"), folder),
         cfg=cfg,
         images=len(records),
         units=_units(cfg.matches),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
-from rosetta_lab.dictionary.schema import ModelCard, RosettaDictionary, RosettaNeuron
+from rosetta_lab.dictionary.schema import Match, ModelCard, RosettaDictionary, RosettaNeuron
 
 IMAGE_FOLDER = "page"
 ATLAS = "atlas"  # folder beside the page, with a page for every concept
@@ -24,6 +25,9 @@ class Entry:
         places: ``MODEL.LAYER`` of its units, its own first. Names come from outside; numbers are
             safe to search in and short.
         scores: its score, then r of the best match in every model.
+        sizes: how many cells the maps of its units have, its own first: height and width.
+        evidence: what content and place explain (means over the models), the share of half samples
+            that find it again, and q; empty without a null.
     """
 
     number: int
@@ -31,6 +35,8 @@ class Entry:
     captions: list[str]
     places: str
     scores: str
+    sizes: list[str]
+    evidence: str
 
     @property
     def picture(self) -> str:
@@ -55,8 +61,45 @@ def entries(dictionary: RosettaDictionary, captions: Sequence[list[str]]) -> lis
         scores = [neuron.score, *(neuron.matches[name][0].r for name in dictionary.discriminative)]
         places = " ".join(f"{model}.{layer}" for model, layer in _places(neuron, dictionary))
         words = " ".join(f"{score:.4g}" for score in scores)
-        found.append(Entry(number, neuron, captions[number], places, words))
+        sizes, known = _sizes(neuron, dictionary), _evidence(neuron)
+        found.append(Entry(number, neuron, captions[number], places, words, sizes, known))
     return found
+
+
+def _sizes(neuron: RosettaNeuron, dictionary: RosettaDictionary) -> list[str]:
+    units = [neuron.unit, *(matches[0].unit for matches in _matches(neuron, dictionary))]
+    found = []
+    for unit, card in zip(units, cards(dictionary), strict=True):
+        layer = next(layer for layer in card.layers if layer.name == unit.layer)
+        found.append(f"{layer.height} \u00d7 {layer.width}")
+    return found
+
+
+def _matches(neuron: RosettaNeuron, dictionary: RosettaDictionary) -> list[list[Match]]:
+    return [neuron.matches[name] for name in dictionary.discriminative]
+
+
+def shares(neuron: RosettaNeuron) -> tuple[float, float] | None:
+    """What content and place explain of a neuron's matches, each by itself: means over the models
+    of the best match's r_centred and r_position; None without a null."""
+    best = [matches[0] for matches in neuron.matches.values()]
+    content = [match.r_centred for match in best if match.r_centred is not None]
+    place = [match.r_position for match in best if match.r_position is not None]
+    return (fmean(content), fmean(place)) if content and place else None
+
+
+def of_place(neuron: RosettaNeuron) -> bool:
+    """Whether place explains more of a neuron's matches than content does."""
+    known = shares(neuron)
+    return known is not None and known[1] > known[0]
+
+
+def _evidence(neuron: RosettaNeuron) -> str:
+    known = shares(neuron)
+    if known is None:
+        return ""
+    found = (*known, neuron.stability or 0.0, 1.0 if neuron.q is None else neuron.q)
+    return " ".join(f"{value:.4g}" for value in found)
 
 
 def _places(neuron: RosettaNeuron, dictionary: RosettaDictionary) -> list[Place]:

@@ -13,11 +13,15 @@ from typing import Any, TypeVar
 import torch
 from markupsafe import Markup
 
+from rosetta_lab.dictionary.names import digest
 from rosetta_lab.dictionary.schema import ModelCard, RosettaDictionary
 from rosetta_lab.files import atomic_write
-from rosetta_lab.mine.page.concepts import cards, entries, image_name, layer_groups
+from rosetta_lab.mine.page.concepts import cards, entries, image_name, layer_groups, of_place
 from rosetta_lab.mine.page.examples import Examples
+from rosetta_lab.mine.page.names import names_beside
+from rosetta_lab.mine.page.profiles import profiles
 from rosetta_lab.mine.page.sprites import SpriteMaker
+from rosetta_lab.mine.page.table import TABLE_NAME, write_matches
 from rosetta_lab.pages.charts import growth, meetings
 from rosetta_lab.pages.document import PAGE_NAME, thousands, write_document
 from rosetta_lab.pages.histograms import histograms
@@ -27,7 +31,7 @@ T = TypeVar("T")
 
 
 def write_page(dictionary: RosettaDictionary, examples: Examples, folder: Path) -> Path:
-    """Write ``index.html`` and its pictures.
+    """Write ``index.html``, its pictures and ``matches.csv``.
 
     Args:
         dictionary: what to show.
@@ -44,6 +48,8 @@ def write_page(dictionary: RosettaDictionary, examples: Examples, folder: Path) 
             sprite = maker.draw(neuron)
             atomic_write(folder / image_name(number), sprite.webp())
             captions.append([examples.captions[place] for place in sprite.columns])
+    write_matches(folder, dictionary)
+    classes = profiles(dictionary, examples)
     best = [found[0].r for n in dictionary.neurons for found in n.matches.values()]
     best += [neuron.score for neuron in dictionary.neurons]
     summary, models = dictionary.summary, dictionary.discriminative
@@ -70,7 +76,19 @@ def write_page(dictionary: RosettaDictionary, examples: Examples, folder: Path) 
         layer_groups=layer_groups(dictionary),
         lowest=math.floor(min(best, default=0.0) * 20) / 20,
         highest=math.ceil(max(best, default=1.0) * 20) / 20,
-        examples=len(maker.gallery),
+        examples=examples.chosen_from,
+        names=names_beside(folder, dictionary),
+        identity=digest(dictionary),
+        profiles=classes,
+        words={
+            concept.id: " ".join(c.name for c in classes.get(concept.id, ()) if c.above)
+            for concept in dictionary.concepts
+        },
+        flagged={
+            concept.id: of_place(dictionary.neurons[concept.representative])
+            for concept in dictionary.concepts
+        },
+        table_name=TABLE_NAME,
         columns=maker.columns,
         rows=maker.rows,
         ratio=maker.cell[1] / maker.cell[0],

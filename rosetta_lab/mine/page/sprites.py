@@ -15,11 +15,9 @@ from PIL import Image
 from torch import Tensor
 
 from rosetta_lab.dictionary.schema import RosettaDictionary, RosettaNeuron
-from rosetta_lab.mine.page.examples import Examples
+from rosetta_lab.mine.page.examples import COLUMNS, Examples
 from rosetta_lab.models.units import Unit
 from rosetta_lab.pages.overlays import CELL, normalise, overlay, strongest
-
-COLUMNS = 6
 
 
 @dataclass

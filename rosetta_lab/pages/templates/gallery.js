@@ -5,7 +5,7 @@
   const gallery = document.getElementById("gallery");
   const pages = document.getElementById("pages");
   const control = form.elements;
-  const perPage = { pictures: 24, table: 100 };
+  const perPage = { pictures: data.runs.length > 1 ? 12 : 24, table: 100 };
   const fewRuns = 6; // so many have a place on every card, of those with a common baseline
   const figures = data.figures.map(([name, title, higher, digits]) => ({ name, title, higher, digits }));
   const runs = data.runs.map(([name, root]) => ({ name, root }));
@@ -13,22 +13,21 @@
   const baseline = (run) => data.baselines?.[run];
   const [target, image, difference, tuned] = data.files;
   const items = data.items.map(([id, label, values], place) => ({
-    id, label, values, place, key: id.toLowerCase(),
+    id, label, values, place, key: `${id} ${label}`.toLowerCase(),
   }));
   const byName = new Intl.Collator(undefined, { numeric: true });
   let shown = items;
   let first = 0;
 
-  /* Elements are made of text alone, never of HTML: names come from outside. */
-  function make(kind, properties = {}, ...children) {
-    const element = Object.assign(document.createElement(kind), properties);
-    element.append(...children);
-    return element;
-  }
+  const make = rosetta.make;
   const address = (run, id, file) =>
     [runs[run].root, ...id.split("/").map(encodeURIComponent), file].join("/");
-  const picture = (run, id, file, alt) =>
-    make("img", { loading: "lazy", decoding: "async", alt, src: address(run, id, file) });
+  function picture(run, id, file, alt) {
+    const image = make("img", { loading: "lazy", decoding: "async", alt, tabIndex: 0,
+      src: address(run, id, file) });
+    image.setAttribute("role", "button");
+    return image;
+  }
 
   function gain(item, run, figure) {
     const value = item.values[run][figure];
@@ -112,6 +111,7 @@
     gallery.style.setProperty("--views", visibleRuns().length + 1);
     gallery.style.setProperty("--columns", data.tuned[0] ? 4 : 3); // of a card with a single run
     gallery.replaceChildren(...content);
+    rosetta.offer(gallery);
     pages.hidden = shown.length <= size;
     const count = (value) => value.toLocaleString("en");
     document.getElementById("place").textContent = shown.length

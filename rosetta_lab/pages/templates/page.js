@@ -7,24 +7,30 @@
   const tiles = document.getElementById("tiles");
   const status = document.getElementById("status");
   const control = form.elements;
-  const defaults = { sort: "score", model: "0", layer: "", min: control.min.min, q: "" };
+  const defaults = { sort: "score", model: "0", layer: "", evidence: "", min: control.min.min, q: "" };
+  if (!control.evidence) delete defaults.evidence; // of a run without a null
   const rowFilter = document.head.appendChild(document.createElement("style"));
 
   const concepts = [...list.children].map((element, place) => ({
     element,
     tile: tiles.children[place],
     details: element.querySelector("details"),
+    name: element.querySelector(".name"),
+    classes: element.dataset.words.toLowerCase(),
+    flagged: element.querySelector(".flag") !== null,
     neurons: [...element.querySelectorAll(".neuron")].map((neuron) => ({
       element: neuron,
       scores: neuron.dataset.r.split(" ").map(Number), // mean, then one per model
       at: neuron.dataset.at, // " model.layer model.layer "
+      evidence: (neuron.dataset.e ?? "").split(" ").map(Number), // content, place, stability, q
       units: null,
     })),
   }));
   const total = concepts.reduce((sum, concept) => sum + concept.neurons.length, 0);
   const layerOf = (concept) => parseInt(concept.neurons[0].at.slice(3), 10);
 
-  /* Search: every word must fit one unit of the neuron; a number is a channel. */
+  /* Search: every word must fit one unit of the neuron, or the concept's name or classes; a number
+     is a channel. */
   function units(neuron) {
     neuron.units ??= [...neuron.element.querySelectorAll("code")].map((code) => ({
       channel: code.lastElementChild.textContent,
@@ -32,16 +38,24 @@
     }));
     return neuron.units;
   }
-  function found(neuron, words) {
-    const fits = (unit) => (word) =>
-      /^\d+$/.test(word) ? unit.channel === word : unit.name.includes(word);
+  function found(neuron, words, concept) {
+    const about = `${concept.name.textContent.toLowerCase()} ${concept.classes}`;
+    const fits = (unit) => (word) => about.includes(word) ||
+      (/^\d+$/.test(word) ? unit.channel === word : unit.name.includes(word));
     return !words.length || units(neuron).some((unit) => words.every(fits(unit)));
   }
+  const kinds = {
+    "": () => true,
+    content: ([content, place]) => content >= place,
+    place: ([content, place]) => content < place,
+    stable: (evidence) => evidence[2] >= 0.8,
+  };
 
   function apply() {
     const model = Number(control.model.value);
     const least = control.min.value === control.min.min ? -Infinity : Number(control.min.value);
     const layer = control.layer.value && ` ${control.layer.value} `;
+    const kind = kinds[control.evidence?.value ?? ""];
     const words = control.q.value.toLowerCase().split(/[\s·]+/).filter(Boolean);
     let neuronsLeft = 0;
     let conceptsLeft = 0;
@@ -50,7 +64,8 @@
       let left = 0;
       concept.neurons.forEach((neuron, place) => {
         const score = neuron.scores[model];
-        const show = score >= least && neuron.at.includes(layer) && found(neuron, words);
+        const show = score >= least && neuron.at.includes(layer) && kind(neuron.evidence) &&
+          found(neuron, words, concept);
         neuron.element.hidden = !show;
         if (show) {
           left += 1;
@@ -89,10 +104,14 @@
 
   function sort(model) {
     const byScore = (a, b) => b.best - a.best;
+    const first = (concept) => concept.neurons[0].evidence;
     const orders = {
       score: byScore,
       size: (a, b) => b.neurons.length - a.neurons.length || byScore(a, b),
       layer: (a, b) => layerOf(a) - layerOf(b) || byScore(a, b),
+      content: (a, b) => first(b)[0] - first(a)[0] || byScore(a, b),
+      stability: (a, b) => first(b)[2] - first(a)[2] || byScore(a, b),
+      q: (a, b) => first(a)[3] - first(b)[3] || byScore(a, b),
     };
     const order = [...concepts].sort(orders[control.sort.value]);
     if (order.every((concept, place) => concept.element === list.children[place])) return;
@@ -118,19 +137,73 @@
     apply();
   }
 
-  /* "#concept-7", "#neuron-12": bring it into view, whatever hides it. */
+  /* "#concept-7", "#neuron-12" are gone to, whatever hides them; others are choices. */
+  rosetta.pageOf.reveal = (target) => {
+    if (target.closest("[hidden]")) restore(new URLSearchParams());
+  };
   function go() {
     const name = location.hash.slice(1);
-    const target = /^(concept|neuron)-\d+$/.test(name) && document.getElementById(name);
-    if (!target) {
-      if (name.includes("=")) restore(new URLSearchParams(name));
-      return;
-    }
-    if (target.closest("[hidden]")) restore(new URLSearchParams());
-    const details = target.closest("details");
-    if (details) details.open = true;
-    target.scrollIntoView();
+    if (name.includes("=")) restore(new URLSearchParams(name));
   }
+
+  /* Names that people give to concepts, kept by the browser; what the file says stands below them. */
+  const dictionary = JSON.parse(document.getElementById("data").textContent).names;
+  const key = `rosetta_lab names ${dictionary}`;
+  const read = () => {
+    try { return JSON.parse(localStorage.getItem(key)) ?? {}; } catch { return {}; }
+  };
+  const own = read();
+  const number = (concept) => concept.element.id.replace("concept-", "");
+  function named(concept) {
+    const name = concept.name.textContent;
+    const head = `Concept ${number(concept)}`;
+    concept.tile.title = name ? `${head}: ${name}` : head;
+    concept.element.querySelector(".rename").textContent = name ? "rename" : "name it";
+    document.getElementById("save-names").hidden = !concepts.some((c) => c.name.textContent);
+  }
+  for (const concept of concepts) {
+    if (number(concept) in own) concept.name.textContent = own[number(concept)];
+    concept.element.querySelector(".rename").hidden = false;
+    named(concept);
+  }
+  function rename(concept) {
+    const field = rosetta.make("input", { className: "naming", value: concept.name.textContent,
+      maxLength: 80, ariaLabel: `Name of concept ${number(concept)}` });
+    const back = concept.element.querySelector(".rename");
+    back.hidden = true;
+    concept.name.replaceWith(field);
+    field.focus();
+    let done = false;
+    const finish = (keep) => {
+      if (done) return;
+      done = true;
+      if (keep) {
+        own[number(concept)] = concept.name.textContent = field.value.trim();
+        try { localStorage.setItem(key, JSON.stringify(own)); } catch { /* kept for now */ }
+      }
+      field.replaceWith(concept.name);
+      back.hidden = false;
+      named(concept);
+      back.focus();
+    };
+    field.addEventListener("keydown", (event) => {
+      event.stopPropagation();
+      if (event.key === "Enter" || event.key === "Escape") finish(event.key === "Enter");
+    });
+    field.addEventListener("blur", () => finish(true));
+  }
+  list.addEventListener("click", (event) => {
+    const at = event.target.closest(".rename")?.closest(".concept");
+    if (at) rename(concepts.find((concept) => concept.element === at));
+  });
+  document.getElementById("save-names").addEventListener("click", () => {
+    const all = concepts.map((c) => ({ concept: +number(c), name: c.name.textContent }));
+    const named = all.filter(({ name }) => name);
+    const file = JSON.stringify(
+      { schema: "rosetta_lab.names/1", dictionary, concepts: named }, null, 1);
+    rosetta.make("a", { download: "names.json",
+      href: `data:application/json;charset=utf-8,${encodeURIComponent(file)}` }).click();
+  });
 
   function keepHeadroom() {
     const sticky = getComputedStyle(form).position === "sticky";
@@ -148,8 +221,8 @@
   });
   form.addEventListener("submit", (event) => event.preventDefault());
   addEventListener("hashchange", go);
-  addEventListener("resize", keepHeadroom);
-  keepHeadroom();
   restore(new URLSearchParams());
+  keepHeadroom();
+  new ResizeObserver(keepHeadroom).observe(form); // a longer status takes another line
   go();
 })();

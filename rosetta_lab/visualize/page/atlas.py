@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 
+from rosetta_lab.data.images import write_image
+from rosetta_lab.dictionary.links import link_to_dictionary
 from rosetta_lab.dictionary.schema import RosettaDictionary, class_names
 from rosetta_lab.files import atomic_write, save_tensors
 from rosetta_lab.invert.page.gallery import class_name
 from rosetta_lab.pages.charts import bars, course
-from rosetta_lab.pages.document import PAGE_NAME, write_document
+from rosetta_lab.pages.document import PAGE_NAME, link_to, write_document
 from rosetta_lab.visualize.page.sheets import describe, join, scales, sheet
 from rosetta_lab.visualize.view import Subject, View, rows
 
@@ -42,14 +44,18 @@ def write_view(
     scale = scales((view.target, view.found, view.most, view.least))
     first = torch.cat([view.target.images, view.approach.start])
     of = f"Of {cfg.images:,} images"
-    sheets = {}
+    sheets, saved = {}, {}
     for name, seen, above, heads in (
         ("starts", join(view.target, view.found), [first],
          ["Target, and starts", "Target, and what was found"]),
         ("most", view.most, [], [of]),
         ("least", view.least, [], [of]),
     ):  # fmt: skip
-        atomic_write(folder / _picture(subject, name), sheet(seen, scale, above).webp())
+        drawn = sheet(seen, scale, above)
+        atomic_write(folder / _picture(subject, name), drawn.webp())
+        if not atlas:  # of one subject, also for papers
+            saved[f"{name}.png"] = address = _picture(subject, name).replace(".webp", ".png")
+            write_image(drawn.pixels, folder / address)
         sheets[name] = describe(_picture(subject, name), seen, dictionary, *heads)
     tensors = {"latent": view.approach.latent}
     if view.approach.class_weights is not None:
@@ -68,6 +74,8 @@ def write_view(
         subject=subject,
         dictionary=dictionary,
         cfg=cfg,
+        saved=saved,
+        link=_dictionary(cfg, folder, atlas),
         neighbours=[*atlas[max(0, place - 1) : place], *atlas[place + 1 : place + 2]],
         layers=dict.fromkeys(neuron.unit.layer for neuron in neurons),
         figures={
@@ -95,12 +103,20 @@ def write_index(
         folder / PAGE_NAME,
         "atlas.html.j2",
         dictionary=dictionary,
+        link=link_to(folder.parent / PAGE_NAME, folder),
         columns=shown,
         subjects=[
             (subject, _picture(subject, "most"), 1 + len(rows(dictionary, subject.neurons)))
             for subject in subjects
         ],
     )
+
+
+def _dictionary(cfg: Any, folder: Path, atlas: Sequence[Subject]) -> str:
+    """The address of the dictionary's page; an atlas lies beside it."""
+    if atlas:
+        return link_to(folder.parent / PAGE_NAME, folder)
+    return link_to_dictionary(cfg.get("dictionary"), folder)
 
 
 def _picture(subject: Subject, name: str) -> str:

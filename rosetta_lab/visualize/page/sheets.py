@@ -68,12 +68,14 @@ class Sheet:
         names: of the images.
         heads: what the rows of images are, from above.
         units: model, unit, and r with the generator's unit above (None for the generator's).
+        sizes: how many cells the maps of these units have.
     """
 
     picture: str
     names: list[str]
     heads: tuple[str, ...]
     units: list[tuple[str, Unit, float | None]]
+    sizes: list[str]
 
 
 def describe(picture: str, seen: Seen, dictionary: RosettaDictionary, *heads: str) -> Sheet:
@@ -97,4 +99,5 @@ def describe(picture: str, seen: Seen, dictionary: RosettaDictionary, *heads: st
         own = model == dictionary.reference.name
         current = unit if own else current
         units.append((model, unit, None if current is None or own else r[current, model, unit]))
-    return Sheet(picture, seen.names, heads, units)
+    sizes = [" \u00d7 ".join(map(str, maps.shape[-2:])) for maps in seen.maps.values()]
+    return Sheet(picture, seen.names, heads, units, sizes)
