@@ -32,7 +32,6 @@ from rosetta_lab.run.command_line import (
     check_groups,
     check_keys,
     check_words,
-    image_folders,
     left_out,
     with_keys,
 )
@@ -160,11 +159,13 @@ def test_commands_of_a_page_have_the_keys_that_they_name(page: str) -> None:
             if words and words[0] in ("mining", "invert", "edit"):  # of bench and plan
                 name = words.pop(0) if name == "plan" else f"{name}_{words.pop(0)}"
             words = left_out(with_keys(words, WORDS.get(name, ())), ["gen"])
+            # A folder of the reader's, as image_folders() takes it where there is one.
+            words = [word.replace("data=my_photos/", "images=my_photos/") for word in words]
             words = [word for word in words if not word.startswith("--config-dir")]
             check_words(words)
             if "disc=[resnext50]" not in words:  # which the page has the reader write
                 check_groups(words)
-                check_keys(name.replace(".", "_"), image_folders(words))
+                check_keys(name.replace(".", "_"), words)
 
 
 def test_every_picture_is_in_the_gallery_with_a_command() -> None:
