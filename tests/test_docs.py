@@ -42,7 +42,19 @@ CONF = ROOT / "conf"
 COMMANDS = sorted(path.stem for path in CONF.glob("*.yaml"))
 NOTEBOOKS = sorted(path.stem for path in DOCS.glob("notebooks/*.ipynb"))
 # What configs choose by name, whose keys are those of the chosen file; and what runs them.
-GROUPS = {"data", "disc", "edit", "gen", "judges", "logger", "model", "perceptual", "trainer"}
+GROUPS = {
+    "data",
+    "disc",
+    "edit",
+    "gen",
+    "judge",
+    "judges",
+    "logger",
+    "model",
+    "perceptual",
+    "text",
+    "trainer",
+}
 MACHINERY = {"datamodule", "module"}
 QUIET = {"NO_MKDOCS_2_WARNING": "1"}
 FETCHED = {
