@@ -37,7 +37,7 @@ RUNS = {
         "draws=1",
         QUIET,
     ],
-    "retrieve": ["dictionary=mined", "images=photos", "nearest=1", "resamples=10", QUIET],
+    "retrieve": ["dictionary=mined", "num_images=12", "nearest=6", "resamples=10", QUIET],
     "compare": [BOTH, "resamples=10"],
 }
 
