@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # it takes seconds, and what converts a checkpoint does witho
     from torch import Tensor
 
 PACKAGE = Path(__file__).parent
+ASSETS = PACKAGE / "assets"  # of a wheel
 # Dictionaries that come along, of the embedded zoo's generators.
 SHIPPED = {
     "embedded": PACKAGE / "zoo" / "dictionary",
@@ -42,8 +43,12 @@ UNFINISHED = re.compile(r"\..{1,40}\.[0-9a-f]{8}")  # names of files until they 
 
 
 def asset_root() -> Path:
-    """Folder that holds ``conf`` and ``experiments``: the clone, or the installed package."""
-    return PACKAGE if (PACKAGE / "conf").is_dir() else PACKAGE.parent
+    """Folder that holds ``conf`` and ``experiments``: the clone, or one in the installed package.
+
+    Hydra takes every folder in it for a group of configs, so the package itself, with
+    ``dictionary`` and ``plan``, cannot be it.
+    """
+    return ASSETS if ASSETS.is_dir() else PACKAGE.parent
 
 
 @contextmanager

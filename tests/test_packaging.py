@@ -46,19 +46,24 @@ def tracked(*patterns: str) -> set[str]:
 
 def test_wheel_holds_the_package_and_its_assets_and_nothing_else(wheel: Path) -> None:
     code = tracked("rosetta_lab/**/*")
-    assets = {f"rosetta_lab/{name}" for name in tracked("conf/**/*", "experiments/**/*.yaml")}
-    assert any(name.startswith("rosetta_lab/conf/") for name in assets)
+    configs = tracked("conf/**/*", "experiments/**/*.yaml")
+    assets = {f"rosetta_lab/assets/{name}" for name in configs}
+    assert any(name.startswith("rosetta_lab/assets/conf/") for name in assets)
     assert any(name.endswith(".safetensors") for name in code)
     inside = set(zipfile.ZipFile(wheel).namelist())
     assert {name for name in inside if ".dist-info/" not in name} == code | assets
 
 
 def test_a_small_run_from_another_folder(installed: Path, tmp_path: Path) -> None:
-    done = process("mine", "num_images=8", "cache=false", cwd=tmp_path, PYTHONPATH=str(installed))
+    how = ["num_images=8", "disc=[resnet_fashion]", "cache=false"]
+    done = process("mine", *how, cwd=tmp_path, PYTHONPATH=str(installed))
     assert done.returncode == 0, done.stderr
     (dictionary,) = tmp_path.rglob("dictionary.json")
     assert dictionary.with_name("index.html").is_file()
     assert not list(installed.rglob("outputs"))
     hydra = OmegaConf.load(dictionary.parent / ".hydra" / "hydra.yaml").hydra
     read = {source.path for source in hydra.runtime.config_sources}
-    assert str(installed / "rosetta_lab" / "conf") in read  # beside the code that ran
+    assets = installed / "rosetta_lab" / "assets"
+    assert str(assets / "conf") in read  # beside the code that ran
+    # Hydra takes all folders beside it for groups: with the package's, dictionary= would be one.
+    assert {path.name for path in assets.iterdir()} == {"conf", "experiments"}

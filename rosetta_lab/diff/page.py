@@ -25,7 +25,8 @@ from rosetta_lab.diff.tables import (
 )
 from rosetta_lab.files import atomic_write
 from rosetta_lab.functional.matching import NOBODY
-from rosetta_lab.mine.page.sprites import COLUMNS, Sprite
+from rosetta_lab.mine.page.examples import COLUMNS
+from rosetta_lab.mine.page.sprites import Sprite
 from rosetta_lab.models.observer import Observer
 from rosetta_lab.models.units import Unit
 from rosetta_lab.pages.document import PAGE_NAME, write_document

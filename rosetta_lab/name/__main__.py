@@ -49,8 +49,8 @@ def main(cfg: DictConfig) -> list[Name]:
     )
     checked = checks(shown, scored, vocabulary, others, cfg.crops, cfg.max_chance)
     write_tables(folder, names, shuffled, checked)
-    others = mined.folder in SHIPPED.values() or is_unpacked(mined.folder)
-    for place in {folder} if others else {folder, mined.folder}:
+    theirs = mined.folder in SHIPPED.values() or is_unpacked(mined.folder)
+    for place in {folder} if theirs else {folder, mined.folder}:
         if place.is_dir():
             save_names(place, mined.dictionary, cfg.text.model.weights, names)
             show_names(place, mined.dictionary)
