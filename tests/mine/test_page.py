@@ -202,3 +202,19 @@ def test_a_thousand_neurons_stay_light(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(dictionary.neurons) == 1000
     assert len(dictionary.discriminative) == 5
     assert len(text.encode()) < 3.2e6
+
+
+def test_the_page_says_what_kind_of_run_it_was(tmp_path: Path) -> None:
+    found, examples = synthetic(*scenes(count=6), neurons=3)
+
+    def text(**config: object) -> str:
+        found.config = config
+        return write_page(found, examples, tmp_path).read_text(encoding="utf-8")
+
+    assert "Mined without a null" in text() and "A control, not a result" not in text()
+    assert "A control, not a result" in text(control="shuffled")
+    found.neurons, found.concepts, found.position_only = [], [], found.neurons
+    assert "has an accepted best buddy in every model" in text()
+    assert "Matched by place alone" in text() and "by the paper’s rule, but without" in text()
+    centred = text(center="position")
+    assert "Not told from chance" in centred and "paper’s rule" not in centred

@@ -67,7 +67,7 @@ def write_page(dictionary: RosettaDictionary, examples: Examples, folder: Path) 
         cliques=[[span, thousands(many)] for span, many in summary.get("cliques", {}).items()],
         histograms=histograms(_ordered(summary.get("histogram", {}), models)),
         content=_content(summary.get("null"), models),
-        growth=_growth(summary.get("stability")),
+        growth=_growth(summary.get("stability"), "null" in summary),
         meetings={
             name: meetings(counts, own, [layer.name for layer in models[name].layers])
             for name, counts in _ordered(summary.get("meetings", {}), models).items()
@@ -122,16 +122,14 @@ def _content(null: Mapping[str, Any] | None, models: Iterable[str]) -> dict[str,
     return histograms(found, shuffled, lowest)
 
 
-def _growth(stability: Mapping[str, Any] | None) -> Markup | None:
+def _growth(stability: Mapping[str, Any] | None, has_null: bool) -> Markup | None:
     """How many Rosetta neurons so many images show."""
     if stability is None:
         return None
     course = stability["course"]
-    names = {
-        "rosetta": "Rosetta neurons",
-        "candidates": "by the paper's rule",
-        "shuffled": "among shuffled images",
-    }
+    names = {"rosetta": "Rosetta neurons"}
+    if has_null:
+        names |= {"candidates": "before the null", "shuffled": "among shuffled images"}
     return growth(
         [float(point["images"]) for point in course],
         {name: [float(point[key]) for point in course] for key, name in names.items()},
