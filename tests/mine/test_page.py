@@ -215,6 +215,6 @@ def test_the_page_says_what_kind_of_run_it_was(tmp_path: Path) -> None:
     assert "A control, not a result" in text(control="shuffled")
     found.neurons, found.concepts, found.position_only = [], [], found.neurons
     assert "has an accepted best buddy in every model" in text()
-    assert "Matched by place alone" in text() and "by the paper’s rule, but without" in text()
+    assert "Matched by place alone" in text() and "s rule, but without" in text()
     centred = text(center="position")
-    assert "Not told from chance" in centred and "paper’s rule" not in centred
+    assert "Not told from chance" in centred and "s rule" not in centred
