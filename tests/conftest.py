@@ -43,6 +43,7 @@ def private_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("WANDB_MODE", "offline")
         patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.delenv("COLUMNS", raising=False)  # which pytest-xdist sets
         yield
 
 

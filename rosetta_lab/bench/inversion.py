@@ -105,6 +105,9 @@ def run(cfg: DictConfig) -> InversionBenchmark:
     taken = seconds(steps, rounds, device)
     whole, single = taken.pop(WHOLE), taken.pop(SINGLE)
     parts = {part: max(0.0, whole - without) for part, without in taken.items()}
+    # Each is a difference of two measurements; together they are no more than the whole.
+    share = whole / max(whole, sum(parts.values()))
+    parts = {part: share * time for part, time in parts.items()}
     return InversionBenchmark(
         images=count,
         asked=cfg.batch_size,

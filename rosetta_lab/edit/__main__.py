@@ -59,8 +59,9 @@ def main(cfg: DictConfig) -> EditRun:
     with one_device(trainer) as device, followed(cfg):
         mined = load_mined(cfg.dictionary, device, cfg.trust_sources)
         cfg = filled_in(cfg, mined)
+        edits = ", then ".join(cfg.get("edit") or ())
         opening(
-            f"Editing images of {mined.dictionary.reference.name}: {', then '.join(cfg.edit)}, "
+            f"Editing images of {mined.dictionary.reference.name}: {edits}, "
             f"{cfg.steps:,} steps{' and as many of the control' if cfg.controls else ''}",
             device,
             folder,

@@ -38,7 +38,7 @@ def dictionary_place(source: str | Path) -> Path:
     Raises:
         RosettaError: it cannot be had, or is refused.
     """
-    path = fetch(str(source)) if is_shared(source) else path_of(source)
+    path = fetch(str(source)) if is_shared(source) else path_of(str(source))
     return unpacked(path) if is_archive(path) else path
 
 

@@ -74,6 +74,7 @@ def test_objects_are_mined_shown_and_opened_again(
     assert len(figure.axes) == 4 * 3  # four images: themselves, the generator's map, the model's
 
 
+@pytest.mark.slow
 def test_without_the_objects_it_can_be_read_not_looked_through(tmp_path: Path) -> None:
     rl.mine(Painter(), {"mine": looker()}, num_images=16, k=2, folder=tmp_path, null="none")
     found = rl.load(tmp_path)

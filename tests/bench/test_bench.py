@@ -106,6 +106,7 @@ def test_inversion_from_the_command_line(two_images: Path) -> None:
     assert ratio == pytest.approx(alone / float(cost["whole step"]), rel=0.02)
 
 
+@pytest.mark.slow
 def test_inversion_without_matches_has_a_perceptual_part_all_the_same(
     two_images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -142,6 +142,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder / "run", done.stdout
 
 
+@pytest.mark.slow
 def test_images_are_carried_both_ways(run: tuple[Path, str]) -> None:
     folder, said = run
     with (folder / "joins.csv").open(newline="") as stream:
@@ -164,6 +165,7 @@ def test_its_page(run: tuple[Path, str], driver: webdriver.Chrome) -> None:
     check_page(driver, folder / "index.html", folder, 2 * 4 + 3 * 2)
 
 
+@pytest.mark.slow
 def test_nothing_is_carried_where_that_is_asked_for(tmp_path: Path) -> None:
     how = ("transfer=0", "shown=0", "max_fdr=0.0")
     done = call("bridge", *how, *QUICK, cwd=tmp_path)

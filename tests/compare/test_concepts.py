@@ -86,6 +86,7 @@ def test_without_concepts() -> None:
     assert alone.other is None and not alone.shared
 
 
+@pytest.mark.slow
 def test_the_page(tmp_path: Path) -> None:
     run = Path(shutil.copytree(EMBEDDED, tmp_path / "run"))
     (run / "page").mkdir()

@@ -51,6 +51,7 @@ def pixels(path: Path) -> Tensor:
         return pil_to_tensor(picture.convert("RGB")).float() / 255.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("psi", [None, 0.9])
 def test_edits_draw_what_was_mined(mined: Path, tmp_path: Path, psi: float | None) -> None:
     asked = [] if psi is None else [f"psi={psi}"]
@@ -67,6 +68,7 @@ def test_edits_draw_what_was_mined(mined: Path, tmp_path: Path, psi: float | Non
         assert float((pixels(own / "before.png") - expected).abs().max()) < 0.003
 
 
+@pytest.mark.slow
 def test_views_show_what_was_mined(
     mined: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,6 +55,7 @@ def test_what_makes_images_refuses_it(command: str, given: Path, tmp_path: Path)
     assert refused(call(command, f"dictionary={given}", *QUICK, cwd=tmp_path))
 
 
+@pytest.mark.slow
 def test_a_generator_that_is_not_the_reference_does_not_help(tmp_path: Path) -> None:
     run = mine(tmp_path, "run", "reference=resnet_fashion", "num_images=8")
     assert RosettaDictionary.load(run).config["gen"]["name"] == "stylegan2_fashion"

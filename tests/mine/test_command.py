@@ -76,6 +76,7 @@ def test_processes_agree_on_a_cache_that_lacks_tables(tmp_path: Path) -> None:
         assert tables[0].equal(tables[1]) and tables[0].abs().max() > 0.5
 
 
+@pytest.mark.slow
 def test_sweep_over_k_runs_the_networks_once(tmp_path: Path) -> None:
     done = command(tmp_path, "--multirun", *MINE, "k=1,2,3", "hydra.sweep.dir=sweep")
     assert done.returncode == 0, done.stderr[-2000:]

@@ -165,6 +165,7 @@ def test_no_image_that_can_be_read(tmp_path: Path) -> None:
 # A reference of one's own
 
 
+@pytest.mark.slow
 def test_reference_on_generated_images(tmp_path: Path) -> None:
     """The generator makes the images and is no part of the dictionary; its weights matter."""
     generator = [*GENERATOR, "num_images=30"]
@@ -185,6 +186,7 @@ def test_reference_on_generated_images(tmp_path: Path) -> None:
     assert "Neighbours from the cache" not in other.stdout
 
 
+@pytest.mark.slow
 def test_sweep_over_references(tmp_path: Path) -> None:
     folder = photos(tmp_path / "photos")
     done = command(

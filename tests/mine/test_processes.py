@@ -161,6 +161,7 @@ def test_more_processes_than_images(tmp_path: Path) -> None:
     assert "num_images: there is too little for 3 processes" in said[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", [0, 1])
 def test_sums_that_only_one_process_has(kept: int, alone: Path, tmp_path: Path) -> None:
     """All go on with the shift that these began with: sums of two shifts do not add up."""

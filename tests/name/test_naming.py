@@ -193,6 +193,7 @@ def test_its_page_searches_by_name(run: tuple[Path, str], driver: webdriver.Chro
     assert driver.find_element("id", "status").text.startswith("0 of ")
 
 
+@pytest.mark.slow
 def test_words_and_images_of_ones_own(tmp_path: Path) -> None:
     photos = Path(__file__).parents[1] / "stored" / "photos"
     (tmp_path / "words.txt").write_text("red\nbag\nshirt\n")

@@ -174,6 +174,7 @@ def test_a_command_of_the_run(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_what_takes_minutes_is_told_before(tmp_path: Path) -> None:
     """And not on stdout, which a program may read."""
     small = ("disc=[resnet_fashion]", "batch_size=2", "measure=0.001", "format=json")

@@ -136,6 +136,7 @@ def flip(path: Path) -> None:
     path.write_bytes(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [cut, flip, Path.unlink])
 def test_sums_whose_newest_file_is_damaged(damage: Callable[[Path], None], tmp_path: Path) -> None:
     """The one before stands in: one batch is done again, and the result is the same."""

@@ -221,6 +221,7 @@ def _no_space(path: Path, *_: object) -> None:
         save_tensors(path, {"x": torch.zeros(5000)})
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_cache")
 def test_mining_without_a_cache(tmp_path: Path) -> None:
     """The pass is done, and its dictionary written."""

@@ -60,6 +60,7 @@ def check_kills(name: str, moments: list[float], folder: Path) -> None:
             assert sorted(left) == sorted(kept), moment
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mine in passes", "edit"])
 def test_killed_once(name: str, tmp_path: Path) -> None:
     check_kills(name, [0.6], tmp_path)

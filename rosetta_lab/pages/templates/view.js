@@ -11,7 +11,7 @@ const rosetta = (() => {
   const every = (selector, root = document) => [...root.querySelectorAll(selector)];
 
   /* Links within the page. What is out of view has no size yet; going there gives what comes
-     before its size, so go again until it stays where it is, or somebody scrolls. */
+     before its size, so go again until it stays where it is, or is scrolled. */
   let landing = 0;
   for (const event of ["wheel", "touchmove", "keydown"]) {
     addEventListener(event, () => { landing += 1; }, { passive: true });

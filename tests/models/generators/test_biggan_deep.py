@@ -25,6 +25,7 @@ def tiny() -> BigGANDeep:
     ).eval()
 
 
+@pytest.mark.slow
 def test_imagenet_256() -> None:
     with torch.device("meta"):
         generator = BigGANDeep()
@@ -190,6 +191,7 @@ def test_layers_that_miss_the_image_size() -> None:
         BigGANDeep(output_dim=16, layers=[(True, 2, 1)])
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_traced() -> None:
     """torch.compile takes it in one piece, with weights that are kept and with others."""

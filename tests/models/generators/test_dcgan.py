@@ -164,6 +164,7 @@ def test_a_dotted_name_imports_nothing(tmp_path: Path, monkeypatch: pytest.Monke
         fetch("installed://hostile_parent.child/w.pt#extra")
 
 
+@pytest.mark.slow
 def test_faces_are_mined_as_planned(tmp_path: Path) -> None:
     """With a model that has never seen any: a public checkpoint and one of ours."""
     choice = ["gen=dcgan_faces", "disc=[resnet_fashion]", "num_images=40"]
