@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +21,9 @@ from rosetta_lab.data.fashion.scenes import find_fashion_mnist
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import cache_folder
 
+# In the background of a shell SIGINT is ignored, also by what is started there.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)  # sums in the same order here and in any process that a test starts
 # The same examples in every run, whatever the speed of the machine.
 hypothesis.settings.register_profile("same", derandomize=True, deadline=None, database=None)
