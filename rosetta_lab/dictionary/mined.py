@@ -199,9 +199,7 @@ def class_count(entry: DictConfig) -> int:
 
 
 def dictionary_folder(source: str | Path) -> Path:
-    """Folder of a mining run, see :func:`dictionary_place`, or of one that comes with the package
-    (``embedded``, ...).
-    """
+    """Folder of a mining run, see :func:`dictionary_place`; ``embedded`` comes with the package."""
     return SHIPPED.get(str(source)) or dictionary_place(source)
 
 
