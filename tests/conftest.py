@@ -13,6 +13,7 @@ import omegaconf._utils
 import pytest
 import torch
 import yaml
+from hydra._internal.hydra import Hydra
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
@@ -57,6 +58,18 @@ def configs_read_in_c() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         quick = SimpleNamespace(**vars(yaml) | {"SafeLoader": yaml.CSafeLoader})
         patch.setattr(omegaconf._utils, "yaml", quick)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def modes_without_composing() -> Iterator[None]:
+    """Hydra composes a whole config to read its ``hydra.mode``, which no config of ours sets."""
+
+    def mode(self: Hydra, config_name: str | None, overrides: list[str]) -> None:
+        assert not any("hydra.mode" in word for word in overrides)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Hydra, "get_mode", mode)
         yield
 
 

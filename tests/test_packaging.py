@@ -54,6 +54,7 @@ def test_wheel_holds_the_package_and_its_assets_and_nothing_else(wheel: Path) ->
     assert {name for name in inside if ".dist-info/" not in name} == code | assets
 
 
+@pytest.mark.slow
 def test_a_small_run_from_another_folder(installed: Path, tmp_path: Path) -> None:
     how = ["num_images=8", "disc=[resnet_fashion]", "cache=false"]
     done = process("mine", *how, cwd=tmp_path, PYTHONPATH=str(installed))

@@ -129,6 +129,7 @@ def test_the_embedded_zoo_is_ablated(run: tuple[Path, str]) -> None:
     assert "accuracy lost (%)" in said and str(folder / "index.html") in said
 
 
+@pytest.mark.slow
 def test_an_image_without_a_label_is_looked_at_too(tmp_path: Path) -> None:
     photos = next((Path(__file__).parents[1] / "stored" / "photos").iterdir())
     done = call(

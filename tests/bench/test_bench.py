@@ -84,6 +84,7 @@ def two_images(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_inversion_from_the_command_line(two_images: Path) -> None:
     """Every part has its line, shares add up, the ratio is there, too few images are admitted."""
     options = [f"images={two_images}", "batch_size=3", "steps=2", "trainer.accelerator=cpu"]

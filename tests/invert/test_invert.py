@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from cases import first
 from commands import Done, call, process, words
 from PIL import Image
 from safetensors.torch import load_file
@@ -84,6 +85,7 @@ def test_results_of_other_settings_are_refused(whole: Path) -> None:
     assert "holds results of other settings" in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_another_batch_size_and_precision_of_products(whole: Path, tmp_path: Path) -> None:
     """Of these two, results depend on the second; that on the first is no reason to refuse."""
     folder = Path(shutil.copytree(whole, tmp_path / "run"))
@@ -261,26 +263,29 @@ def test_edits_start_from_the_tuned_generator(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [
-        (["matches=vgg"], "the dictionary has no such model"),
-        (["dictionary=nowhere"], "Mine one"),
-        (["label=12"], "expected 0 to 9"),
-        (["label=sneeker"], "the name of a class"),
-        (["normalization=foo"], "Choose from cosine"),
-        (["normalization=foo", "matches=none"], "Choose from cosine"),
-        (["pool=foo"], "Choose from rosetta, accepted, best_buddies"),
-        (["space="], "Choose from z, w, w+"),
-        (["start=meen"], "Choose mean, random"),
-        (["start=mean", "space=z"], "Choose start=random"),
-        (["optimize_class=true"], "Choose space=z"),
-        (["classifier=mae_fashion"], "the logits of 10 classes"),
-        (["classifier=vgg"], "no such model"),
-        (["steps=0"], "steps=0: expected a whole number from 1 on"),
-        (["steps=many"], "steps=many: expected a whole number from 1 on"),
-        (["batch_size=0"], "batch_size=0: expected a whole number from 1 on"),
-        (["data=imagenet_val"], "] - data.root is not given"),
-        (["images=nowhere"], "no such file or folder of images"),
-    ],
+    first(
+        8,
+        [
+            (["matches=vgg"], "the dictionary has no such model"),
+            (["dictionary=nowhere"], "Mine one"),
+            (["label=12"], "expected 0 to 9"),
+            (["label=sneeker"], "the name of a class"),
+            (["normalization=foo"], "Choose from cosine"),
+            (["normalization=foo", "matches=none"], "Choose from cosine"),
+            (["pool=foo"], "Choose from rosetta, accepted, best_buddies"),
+            (["space="], "Choose from z, w, w+"),
+            (["start=meen"], "Choose mean, random"),
+            (["start=mean", "space=z"], "Choose start=random"),
+            (["optimize_class=true"], "Choose space=z"),
+            (["classifier=mae_fashion"], "the logits of 10 classes"),
+            (["classifier=vgg"], "no such model"),
+            (["steps=0"], "steps=0: expected a whole number from 1 on"),
+            (["steps=many"], "steps=many: expected a whole number from 1 on"),
+            (["batch_size=0"], "batch_size=0: expected a whole number from 1 on"),
+            (["data=imagenet_val"], "] - data.root is not given"),
+            (["images=nowhere"], "no such file or folder of images"),
+        ],
+    ),
 )
 def test_mistakes_are_told_in_two_lines(
     arguments: list[str],

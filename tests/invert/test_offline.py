@@ -22,8 +22,10 @@ PHOTO = f"images={PACKAGE / 'data/samples/coat_red.png'}"
             marks=pytest.mark.slow,
         ),
         ("invert", ["zoo=paper", PHOTO], "perceptual.weights=PATH, or zoo=embedded"),
-        ("invert", ["zoo=paper", PHOTO, "loss.perceptual=0", "matches=clip_fashion"],
-         "judges.lpips_vgg.weights=PATH, or zoo=embedded"),
+        pytest.param(
+            "invert", ["zoo=paper", PHOTO, "loss.perceptual=0", "matches=clip_fashion"],
+            "judges.lpips_vgg.weights=PATH, or zoo=embedded", marks=pytest.mark.slow,
+        ),
         ("edit", ["perceptual=lpips_vgg", PHOTO], "perceptual.weights=PATH, or zoo=embedded"),
     ],
 )  # fmt: skip

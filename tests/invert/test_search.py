@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import pytest
 from commands import call
 from omegaconf import OmegaConf
 from PIL import Image
 
 
+@pytest.mark.slow
 def test_two_trials_leave_the_better_one_and_a_comparison(tmp_path: Path) -> None:
     Image.new("RGB", (64, 64), "navy").save(tmp_path / "navy.png")
     done = call(

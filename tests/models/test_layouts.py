@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import timm
 import torch
+from cases import first
 from torch import Tensor, nn
 from torchvision.models import ConvNeXt, SwinTransformer, VisionTransformer
 from torchvision.models.convnext import CNBlockConfig
@@ -62,33 +63,51 @@ def seen(model: DiscriminativeModel, layer: str) -> tuple[int, ...]:
 
 @pytest.mark.parametrize(
     ("architecture", "options", "layer", "shape"),
-    [
-        ("resnet18", {}, "layer2.0", (128, 8, 16)),
-        ("convnext_atto", CONVNEXT, "stages.1.blocks.0.mlp.act", (48, 8, 16)),
-        ("convnext_atto", CONVNEXT | {"conv_mlp": True}, "stages.1.blocks.0.mlp.act", (48, 8, 16)),
-        ("convnext_atto", CONVNEXT | {"conv_mlp": False}, "stages.1.blocks.0.mlp.act", (48, 8, 16)),
-        ("mambaout_femto", {}, "stages.1.blocks.0", (96, 8, 16)),
-        ("swin_tiny_patch4_window7_224", SWIN, "layers.0.blocks.1", (12, 16, 32)),
-        ("swin_tiny_patch4_window7_224", SWIN, "layers.1.blocks.0.mlp.act", (96, 8, 16)),
-        ("swin_tiny_patch4_window7_224", SWIN, "patch_embed", (12, 16, 32)),
-        ("swinv2_tiny_window8_256", SWIN, "layers.1.blocks.1", (24, 8, 16)),
-        ("maxvit_rmlp_pico_rw_256", MAXVIT, "stages.0.blocks.0.attn_block.mlp.act", (128, 16, 32)),
-        ("maxvit_rmlp_pico_rw_256", MAXVIT, "stages.1.blocks.0", (64, 8, 16)),
-        ("pvt_v2_b0", {}, "stages.0.blocks.1.mlp.act", (256, 16, 32)),
-        ("pvt_v2_b0", {}, "stages.1", (64, 8, 16)),
-        ("levit_128s", {"img_size": (64, 128)}, "stages.0.blocks.0.attn.qkv", (256, 4, 8)),
-        ("mixer_s32_224", {"img_size": (64, 128)}, "blocks.1.mlp_channels.act", (2048, 2, 4)),
-        ("mixer_s32_224", {"img_size": (64, 128)}, "blocks.1.mlp_tokens:input", (512, 2, 4)),
-        ("vit_tiny_patch16_224", SMALL_VIT, "blocks.1.mlp.act", (96, 4, 8)),
-        ("vit_tiny_patch16_224", SMALL_VIT | {"reg_tokens": 5}, "blocks.1", (24, 4, 8)),
-        ("vit_tiny_patch16_224", SMALL_VIT | {"patch_size": (16, 8)}, "blocks.1", (24, 4, 16)),
-        ("vit_tiny_patch16_224", SMALL_VIT | {"patch_size": 13}, "blocks.1", (24, 4, 9)),
-        ("deit_tiny_distilled_patch16_224", SMALL_VIT, "blocks.1", (24, 4, 8)),
-        ("vit_medium_patch16_reg4_gap_256", SMALL_VIT, "blocks.0", (24, 4, 8)),
-        ("cait_xxs24_224", SMALL_VIT, "blocks.1.mlp.act", (96, 4, 8)),
-        ("xcit_nano_12_p16_224", SMALL_VIT, "blocks.1.mlp.act", (96, 4, 8)),
-        ("coat_lite_tiny", {"img_size": (64, 128)}, "serial_blocks2.1", (128, 8, 16)),
-    ],
+    first(
+        8,
+        [
+            ("resnet18", {}, "layer2.0", (128, 8, 16)),
+            ("convnext_atto", CONVNEXT, "stages.1.blocks.0.mlp.act", (48, 8, 16)),
+            (
+                "convnext_atto",
+                CONVNEXT | {"conv_mlp": True},
+                "stages.1.blocks.0.mlp.act",
+                (48, 8, 16),
+            ),
+            (
+                "convnext_atto",
+                CONVNEXT | {"conv_mlp": False},
+                "stages.1.blocks.0.mlp.act",
+                (48, 8, 16),
+            ),
+            ("mambaout_femto", {}, "stages.1.blocks.0", (96, 8, 16)),
+            ("swin_tiny_patch4_window7_224", SWIN, "layers.0.blocks.1", (12, 16, 32)),
+            ("swin_tiny_patch4_window7_224", SWIN, "layers.1.blocks.0.mlp.act", (96, 8, 16)),
+            ("swin_tiny_patch4_window7_224", SWIN, "patch_embed", (12, 16, 32)),
+            ("swinv2_tiny_window8_256", SWIN, "layers.1.blocks.1", (24, 8, 16)),
+            (
+                "maxvit_rmlp_pico_rw_256",
+                MAXVIT,
+                "stages.0.blocks.0.attn_block.mlp.act",
+                (128, 16, 32),
+            ),
+            ("maxvit_rmlp_pico_rw_256", MAXVIT, "stages.1.blocks.0", (64, 8, 16)),
+            ("pvt_v2_b0", {}, "stages.0.blocks.1.mlp.act", (256, 16, 32)),
+            ("pvt_v2_b0", {}, "stages.1", (64, 8, 16)),
+            ("levit_128s", {"img_size": (64, 128)}, "stages.0.blocks.0.attn.qkv", (256, 4, 8)),
+            ("mixer_s32_224", {"img_size": (64, 128)}, "blocks.1.mlp_channels.act", (2048, 2, 4)),
+            ("mixer_s32_224", {"img_size": (64, 128)}, "blocks.1.mlp_tokens:input", (512, 2, 4)),
+            ("vit_tiny_patch16_224", SMALL_VIT, "blocks.1.mlp.act", (96, 4, 8)),
+            ("vit_tiny_patch16_224", SMALL_VIT | {"reg_tokens": 5}, "blocks.1", (24, 4, 8)),
+            ("vit_tiny_patch16_224", SMALL_VIT | {"patch_size": (16, 8)}, "blocks.1", (24, 4, 16)),
+            ("vit_tiny_patch16_224", SMALL_VIT | {"patch_size": 13}, "blocks.1", (24, 4, 9)),
+            ("deit_tiny_distilled_patch16_224", SMALL_VIT, "blocks.1", (24, 4, 8)),
+            ("vit_medium_patch16_reg4_gap_256", SMALL_VIT, "blocks.0", (24, 4, 8)),
+            ("cait_xxs24_224", SMALL_VIT, "blocks.1.mlp.act", (96, 4, 8)),
+            ("xcit_nano_12_p16_224", SMALL_VIT, "blocks.1.mlp.act", (96, 4, 8)),
+            ("coat_lite_tiny", {"img_size": (64, 128)}, "serial_blocks2.1", (128, 8, 16)),
+        ],
+    ),
 )
 def test_units_and_places_of_timm_s_networks(
     architecture: str, options: dict[str, Any], layer: str, shape: tuple[int, ...]
@@ -98,31 +117,44 @@ def test_units_and_places_of_timm_s_networks(
 
 @pytest.mark.parametrize(
     ("architecture", "options", "layer", "reason"),
-    [
-        ("swin_tiny_patch4_window7_224", SWIN, "layers.0.blocks.0.attn.qkv", "windows or heads"),
-        ("swinv2_tiny_window8_256", SWIN, "layers.0.blocks.0.attn.proj", "windows or heads"),
-        (
-            "maxvit_rmlp_pico_rw_256",
-            MAXVIT,
-            "stages.0.blocks.0.attn_block.attn",
-            "windows or heads",
-        ),
-        (
-            "mvitv2_tiny",
-            {"img_size": (64, 64)},
-            "stages.1.blocks.0.attn.pool_q",
-            "windows or heads",
-        ),
-        ("vit_tiny_patch16_224", SMALL_VIT | {"qk_norm": True}, "blocks.0.attn.q_norm", "1 of its"),
-        ("vit_tiny_patch16_224", SMALL_VIT, "blocks.0.attn.attn_drop", "2 of its"),
-        ("vit_tiny_patch16_224", SMALL_VIT, "head", "0 of its"),
-        ("cait_xxs24_224", SMALL_VIT, "blocks_token_only.0.mlp", "0 of its"),
-        ("mixer_s32_224", {"img_size": (64, 128)}, "blocks.0.mlp_tokens.act", "0 of its"),
-        ("mobilenetv3_small_050", {}, "blocks.0.0.se.conv_reduce", "0 of its"),
-        ("hiera_tiny_224", {"img_size": (64, 128)}, "blocks.0", "row by row"),
-        ("hiera_tiny_224", {"img_size": (64, 128)}, "blocks.3.mlp.act", "row by row"),
-        ("nextvit_small", {}, "stages.1.blocks.3.e_mhsa.k", "row by row"),
-    ],
+    first(
+        4,
+        [
+            (
+                "swin_tiny_patch4_window7_224",
+                SWIN,
+                "layers.0.blocks.0.attn.qkv",
+                "windows or heads",
+            ),
+            ("swinv2_tiny_window8_256", SWIN, "layers.0.blocks.0.attn.proj", "windows or heads"),
+            (
+                "maxvit_rmlp_pico_rw_256",
+                MAXVIT,
+                "stages.0.blocks.0.attn_block.attn",
+                "windows or heads",
+            ),
+            (
+                "mvitv2_tiny",
+                {"img_size": (64, 64)},
+                "stages.1.blocks.0.attn.pool_q",
+                "windows or heads",
+            ),
+            (
+                "vit_tiny_patch16_224",
+                SMALL_VIT | {"qk_norm": True},
+                "blocks.0.attn.q_norm",
+                "1 of its",
+            ),
+            ("vit_tiny_patch16_224", SMALL_VIT, "blocks.0.attn.attn_drop", "2 of its"),
+            ("vit_tiny_patch16_224", SMALL_VIT, "head", "0 of its"),
+            ("cait_xxs24_224", SMALL_VIT, "blocks_token_only.0.mlp", "0 of its"),
+            ("mixer_s32_224", {"img_size": (64, 128)}, "blocks.0.mlp_tokens.act", "0 of its"),
+            ("mobilenetv3_small_050", {}, "blocks.0.0.se.conv_reduce", "0 of its"),
+            ("hiera_tiny_224", {"img_size": (64, 128)}, "blocks.0", "row by row"),
+            ("hiera_tiny_224", {"img_size": (64, 128)}, "blocks.3.mlp.act", "row by row"),
+            ("nextvit_small", {}, "stages.1.blocks.3.e_mhsa.k", "row by row"),
+        ],
+    ),
 )
 def test_what_are_no_maps_is_refused_by_name(
     architecture: str, options: dict[str, Any], layer: str, reason: str

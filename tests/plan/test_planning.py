@@ -163,6 +163,7 @@ def test_the_papers_largest_run(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_command_of_the_run(tmp_path: Path) -> None:
     """With arguments that change nothing here; random weights are told of, and not on stdout."""
     arguments = ["experiments=dictionary_fashion", "k=3", "trainer.devices=2", "weights=random"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from cases import first
 from commands import call
 from file_server import file_server
 
@@ -15,7 +16,7 @@ SECRETS = (b"somebody", b"pass%20word", b"abcdef", b"Expires", b"s3cr3t")
 OPTIONS = ("disc=[resnet_fashion]", "num_images=8", "page_images=2", "k=2", "null=none")
 
 
-@pytest.mark.parametrize("by", ["the command line", "a config"])
+@pytest.mark.parametrize("by", first(1, ["the command line", "a config"]))
 def test_a_run_keeps_no_secret(by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither on paper nor on the screen; and what it has fetched is found again, offline."""
     for name in ("HF_HUB_OFFLINE", "ROSETTA_OFFLINE"):

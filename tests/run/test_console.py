@@ -5,9 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 START = [sys.executable, "-c", "from rosetta_lab.run.console import main; main()"]
 
 
+@pytest.mark.slow
 def test_it_is_the_module() -> None:
     done = subprocess.run([*START, "bench", "nothing"], capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.startswith("Usage: python -m rosetta_lab.bench")

@@ -169,6 +169,7 @@ def images_seen(run: Path) -> list[str]:
     return [seen for row in table[1:] if (seen := row.split(",")[place])]
 
 
+@pytest.mark.slow
 def test_two_runs_in_one_folder(folder: Path) -> None:
     """The second is refused, and leaves the first's files as they are."""
     warm_up()

@@ -31,6 +31,7 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_every_path_may_begin_at_home(home: Path) -> None:
     file = "~/mine/latent.safetensors"
     for command, arguments in {

@@ -9,10 +9,12 @@ import struct
 import threading
 import zlib
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cases import first, in_turn
 from hostile_folders import NETWORK, folder, in_json, in_yaml, opened  # noqa: F401  fixtures
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -41,9 +43,13 @@ def another_layer(card: Any, units: list[Any]) -> None:
             place[key] = "no.such"
 
 
-@pytest.mark.parametrize("command", ["invert", "visualize", "ablate"])
-@pytest.mark.parametrize("of", ["generator", NETWORK])
-@pytest.mark.parametrize("how", [more_channels, larger_maps, another_layer])
+@pytest.mark.parametrize(
+    ("how", "of", "command"),
+    in_turn(
+        product([more_channels, larger_maps, another_layer], ["generator", NETWORK]),
+        ["invert", "visualize", "ablate"],
+    ),
+)
 def test_layers_that_are_not_the_models(
     how: Callable[[Any, list[Any]], None], of: str, command: str, folder: Path
 ) -> None:
@@ -60,8 +66,10 @@ def test_layers_that_are_not_the_models(
     assert opened(command, folder).returncode == 1
 
 
-@pytest.mark.parametrize("command", ["invert", "visualize", "ablate"])
-@pytest.mark.parametrize("how", ["short", "others", "whole numbers", "none"])
+@pytest.mark.parametrize(
+    ("how", "command"),
+    in_turn(["short", "others", "whole numbers", "none"], ["invert", "visualize", "ablate"]),
+)
 def test_statistics_of_other_layers(how: str, command: str, folder: Path) -> None:
     path = folder / "mined/statistics.safetensors"
     tensors = load_file(path)
@@ -85,14 +93,14 @@ def test_neurons_without_matches(command: str, folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [
+    first(9, [
         *(("keep", "x"), ("steps", "x"), ("lr", {"a": 1}), ("psi", "x")),
         *(("concepts", ["x"]), ("latent", {"seed": "x"}), ("reference_images", -1)),
         *(("reference_images", 10**7), ("steps", 10**12), ("frames", 10**9)),
         *(("latent", {"seed": list(range(2000))}), ("inversion", {"steps": 10**12})),
         *(("matches", 3), ("loss", {"activation": "x"}), ("origin", [1]), ("space", 7)),
-    ],
-)
+    ]),
+)  # fmt: skip
 def test_values_of_recipes(key: str, value: Any, folder: Path) -> None:
     in_yaml(folder / "edited/recipe.yaml", lambda record: record.update({key: value}))
     assert opened("recipe", folder).returncode == 1
@@ -111,7 +119,7 @@ NAMES = {
 }
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", first(3, NAMES))
 def test_names_of_models(name: str, folder: Path) -> None:
     """They stand in tables and on pages, and are no names of files."""
     mined, new = folder / "mined", NAMES[name]
@@ -141,10 +149,9 @@ HUGE_PICTURE += struct.pack(">I", zlib.crc32(HUGE_PICTURE[12:]))
 MANY_FIGURES = json.dumps({"id": "coat_red"} | {f"f{i}": 1 for i in range(10**5)}).encode()
 
 
-@pytest.mark.parametrize("command", ["compare", "resume", "start"])
 @pytest.mark.parametrize(
-    ("file", "contents"),
-    [
+    ("file", "contents", "command"),
+    in_turn([
         ("result.json", b"[]"),
         ("result.json", b'{"id": "../../outside", "psnr": 1}'),
         ("result.json", b'{"id": "coat_red", "label": 1e9, "psnr": 1}'),
@@ -158,7 +165,7 @@ MANY_FIGURES = json.dumps({"id": "coat_red"} | {f"f{i}": 1 for i in range(10**5)
         ("target.png", HUGE_PICTURE),
         ("inverted.png", b""),
         ("latent.safetensors", b"x" * 100),
-    ],
+    ], ["compare", "resume", "start"]),
 )  # fmt: skip
 def test_results(file: str, contents: bytes, command: str, folder: Path) -> None:
     for path in folder.glob(f"inverted_*/results/coat_red/{file}"):
@@ -167,8 +174,13 @@ def test_results(file: str, contents: bytes, command: str, folder: Path) -> None
     opened(command, folder)
 
 
-@pytest.mark.parametrize("command", ["compare", "resume", "resume mining", "atlas"])
-@pytest.mark.parametrize("link", [".hydra", ".hydra/config.yaml", "results", "atlas", "csv"])
+@pytest.mark.parametrize(
+    ("link", "command"),
+    in_turn(
+        [".hydra", ".hydra/config.yaml", "results", "atlas", "csv"],
+        ["compare", "resume", "resume mining", "atlas"],
+    ),
+)
 def test_links_out_of_a_run(link: str, command: str, folder: Path, tmp_path: Path) -> None:
     """They would lead what is written to where the user has something else."""
     treasure = folder / "treasure"
@@ -217,7 +229,8 @@ def test_pipes_in_a_run(name: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["csv/metrics.csv", "settings.yaml", "invert.log", ".hydra/resumed/config.yaml"]
+    "name",
+    first(2, ["csv/metrics.csv", "settings.yaml", "invert.log", ".hydra/resumed/config.yaml"]),
 )
 def test_folders_in_the_place_of_files(name: str, folder: Path) -> None:
     place = folder / "inverted_all" / name

@@ -110,13 +110,11 @@ def test_configs_of_another_folder(
         check_groups(arguments[len(place) :])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [
-        pytest.param(
-            ["mine", "--config-dir=configs", "hydra.run.dir=run", "page_images=2"],
-            marks=pytest.mark.slow,
-        ),
+        ["mine", "--config-dir=configs", "hydra.run.dir=run", "page_images=2"],
         ["plan", "hydra.searchpath=[file://configs]", "measure=0", "pretrained=false"],
     ],
 )

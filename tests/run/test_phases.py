@@ -42,7 +42,7 @@ PHASES = {
     ("edit", "writing"): "edit.arms.write_image",
     ("edit", "page"): "edit.page.index.write_document",
 }
-BY_DEFAULT = [("mine", "pass"), ("mine", "writing what is kept"), ("invert", "writing")]
+BY_DEFAULT = [("mine", "pass"), ("invert", "writing")]
 
 
 def signalled(place: str, number: signal.Signals, patch: pytest.MonkeyPatch) -> None:

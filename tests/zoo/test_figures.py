@@ -115,6 +115,7 @@ def shipped_generator(name: str) -> Generator:
     return load_generator(config)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GENERATORS)
 def test_samples_are_recognised_as_the_card_says(name: str) -> None:
     """Of 500, within three standard deviations of the share that the card has of 10,000."""

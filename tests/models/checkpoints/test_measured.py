@@ -299,6 +299,7 @@ def readings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, f
     return {Path(path).name: (what, seconds, peak) for path, what, seconds, peak in lines}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BOMBS)
 def test_bomb(name: str, readings: dict[str, tuple[str, float, float]]) -> None:
     outcome, seconds, megabytes = readings[name]

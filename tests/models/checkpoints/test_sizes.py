@@ -66,6 +66,7 @@ def made(kind: type[nn.Module], weights: Weights, **given: Any) -> nn.Module:
     return build(partial(kind, **given, **told), weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_networks_that_fit(name: str, tmp_path: Path) -> None:
     weights = stored(name, tmp_path)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from cases import first
 from commands import process
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
@@ -63,7 +64,7 @@ def channels(generator: Generator, layers: list[str]) -> int:
     return sum(maps.shape[1] for maps in activations.values())
 
 
-@pytest.mark.parametrize("name", REFERENCE)
+@pytest.mark.parametrize("name", first(2, REFERENCE))
 def test_reference_layers(name: str) -> None:
     cfg = composed(f"gen={name}", "layers=reference")
     generator = without_memory(name)
@@ -145,6 +146,7 @@ def test_reference_layers_that_nobody_has() -> None:
         composed("gen=dcgan_faces", "layers=reference")
 
 
+@pytest.mark.slow
 def test_offline_with_nothing_cached(tmp_path: Path) -> None:
     """One message: the URL, the cache folder, and the way out."""
     cache_folder = tmp_path / "empty cache"
