@@ -13,6 +13,7 @@ def toy_run(**options: Any) -> DictConfig:
     run |= {"k_disc": 5, "correlation": "pooled", "null": "shuffled", "draws": None, "blocks": None}
     run |= {"center": None, "max_fdr": 0.05, "control": None, "save_tables": False}
     run |= {"sums": "float32", "products": "float32", "row_blocks": "auto", "memory": "4GB"}
+    run |= {"disk": 0, "cache": True}
     return OmegaConf.create(
         {
             "gen": {

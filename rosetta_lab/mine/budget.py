@@ -6,7 +6,6 @@ contents, while the bytes of every tensor that would exist are counted.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -23,14 +22,13 @@ from rosetta_lab.mine.null import Evidence
 from rosetta_lab.mine.sums import Seen, Sums, groups_of
 from rosetta_lab.models.observer import Observer, OnModelMap
 from rosetta_lab.models.units import Layer
-from rosetta_lab.run.memory import MemoryMeter, available_memory
+from rosetta_lab.run.memory import MemoryMeter, available_memory, parsed_bytes
 
 SHARE = 0.8  # of the free memory that a run takes by itself
 MOST_IMAGES = {"cpu": 32}  # at a time: more bring nothing there
 MOST_IMAGES_ELSEWHERE = 128
 MOST_PASSES = 256
 UNTOLD = 8  # images at a time
-UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 @dataclass(frozen=True)
@@ -96,10 +94,10 @@ def bytes_of(memory: int | str, device: str, weights: int = 0) -> int:
     """
     if memory == "auto":
         return max(0, int(SHARE * (available_memory(device) - weights)))
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", str(memory), re.IGNORECASE)
-    if found is None or not float(found[1]):
-        raise RosettaError(f"memory={memory}: expected auto or bytes, such as 12GB.")
-    return int(float(found[1]) * UNITS[found[2].upper()])
+    found = parsed_bytes(memory)
+    if not found:
+        raise RosettaError(f"memory={memory}: expected auto, or bytes such as 12GB.")
+    return found
 
 
 class Budget:

@@ -35,6 +35,7 @@ from rosetta_lab.run.cache import private
 log = logging.getLogger("rosetta_lab")
 ARITHMETIC = 5  # raise it whenever the same ingredients would give other numbers
 ABANDONED = 86400  # seconds for which nobody has written into an unfinished file
+MAPS = ".maps"
 
 
 def fingerprint(
@@ -74,10 +75,14 @@ def open_cache(key: str) -> SumsCache | None:
     except RosettaError as error:
         log.warning("Mining without a cache. %s", error)
         return None
-    for left in filter(lambda path: UNFINISHED.fullmatch(path.name), path.parent.iterdir()):
+    for left in path.parent.iterdir():
         with suppress(OSError):  # of a run that was killed, unless one writes there now
-            if time.time() - left.stat().st_mtime > ABANDONED:
+            if time.time() - left.stat().st_mtime < ABANDONED:
+                continue
+            if UNFINISHED.fullmatch(left.name):
                 left.unlink()
+            elif left.suffix == MAPS:
+                shutil.rmtree(left)
     return SumsCache(path)
 
 
@@ -90,6 +95,7 @@ class SumsCache:
 
     def __init__(self, path: Path) -> None:
         self.path, self.tables = path, path.with_suffix(".tables")
+        self.maps = path.with_suffix(MAPS)
         self.partial = PartialSums(path.with_suffix(".partial"))
 
     def part(self, rows: range) -> SumsCache:
@@ -104,6 +110,7 @@ class SumsCache:
             path.unlink(missing_ok=True)
         for path in self.path.parent.glob(f"{self.path.stem}.*-*.partial"):
             PartialSums(path).remove()
+        shutil.rmtree(self.maps, ignore_errors=True)
 
     def _tables_of(self, models: Iterable[str]) -> list[Path]:
         return [self.tables / f"{name}.safetensors" for name in models]

@@ -21,7 +21,7 @@ from rosetta_lab.mine.null import Evidence, parts_of
 from rosetta_lab.mine.partial import PartialSums
 from rosetta_lab.mine.result import MiningResult
 from rosetta_lab.mine.sums import Seen, Sums, groups_of
-from rosetta_lab.models.observer import Observer, OnModelMap
+from rosetta_lab.models.observer import Observation, Observer, OnModelMap
 from rosetta_lab.models.units import Layer
 from rosetta_lab.run.processes import by_first, least
 
@@ -29,6 +29,7 @@ log = logging.getLogger("rosetta_lab")
 Correlation = Literal["pooled", "batch_mean"]
 Precision = Literal["float32", "float64"]
 OnTable = Callable[[str, Tensor], object]
+Show = Callable[[Batch, OnModelMap], Observation]
 
 
 class MiningModule(L.LightningModule):
@@ -57,6 +58,7 @@ class MiningModule(L.LightningModule):
         shifts: what is subtracted from every unit, by model, in an earlier pass; None to look at
             the pilot images for it.
         on_table: takes every model's table of r, some rows at a time: model and rows (any, U).
+        show: in the observer's place, with maps that it remembers.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class MiningModule(L.LightningModule):
         rows: range | None = None,
         shifts: Mapping[str, Tensor] | None = None,
         on_table: OnTable | None = None,
+        show: Show | None = None,
     ) -> None:
         super().__init__()
         check_choice("correlation", correlation, get_args(Correlation))
@@ -83,6 +86,7 @@ class MiningModule(L.LightningModule):
         self.observer, self.shapes, self.pilot = observer, dict(shapes), pilot
         self.images, self.batch_size = images, batch_size or images
         self.partial, self.on_table, self.shifts = partial, on_table, shifts
+        self.show = show or observer
         self.evidence = evidence or Evidence("none" if correlation == "batch_mean" else "shuffled")
         self.averaged = correlation == "batch_mean"  # over batches, which have to stay as they are
         self.groups = groups_of(shapes)
@@ -124,7 +128,7 @@ class MiningModule(L.LightningModule):
             groups.shift.copy_(means[name])
 
     def _means(self) -> Mapping[str, Tensor]:
-        return self.shifts or pilot_run(self.observer, self.pilot, self.batch_size)
+        return self.shifts or pilot_run(self.show, self.pilot, self.batch_size)
 
     def done(self) -> int:
         """Images of this process that unfinished sums have seen."""
@@ -187,7 +191,7 @@ class MiningModule(L.LightningModule):
             check_finite(model, layer, maps)
             on_map(model, layer, maps)
 
-        self.observer(batch, checked)
+        self.show(batch, checked)
 
     def progress(self) -> dict[str, float]:
         """How far the pass is; other processes are taken to be as far as this one.
@@ -252,11 +256,11 @@ def shapes_of(observer: Observer, batch: Batch) -> dict[str, list[Layer]]:
     return observer.shapes(observer(batch, lambda model, layer, maps: maps.to("meta")))
 
 
-def pilot_run(observer: Observer, pilot: Batch, batch_size: int) -> dict[str, Tensor]:
+def pilot_run(show: Show, pilot: Batch, batch_size: int) -> dict[str, Tensor]:
     """Means of every model's units over the pilot images, float32 (U,)."""
     means: dict[str, Tensor] = {}
     for part in pilot.split(batch_size):
-        seen = observer(part, lambda model, layer, maps: pilot_mean(maps))
+        seen = show(part, lambda model, layer, maps: pilot_mean(maps))
         share = len(part) / len(pilot)
         for name, layers in seen.maps.items():
             mean = share * torch.cat(list(layers.values())).double()

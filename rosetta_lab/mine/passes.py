@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial, reduce
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from rosetta_lab.data.latents import LatentDataModule
 from rosetta_lab.errors import RosettaError, printable
 from rosetta_lab.files import save_tensors, tensor_in_rows
 from rosetta_lab.mine.budget import Budget, Way, bytes_of
-from rosetta_lab.mine.cache import fingerprint, open_cache
+from rosetta_lab.mine.cache import SumsCache, fingerprint, open_cache
+from rosetta_lab.mine.maps import KeptMaps, room_for
 from rosetta_lab.mine.module import MiningModule, OnTable, shapes_of
 from rosetta_lab.mine.null import Evidence
 from rosetta_lab.mine.result import MiningResult
@@ -90,6 +92,7 @@ def mine(
     found: list[MiningResult] = []
     shifts: dict[str, Tensor] | None = None
     kept = cache.tables if cache and tables else tables
+    show = maps_kept(cfg, observer, cache, trainer) if cache and len(passes) > 1 else None
     with tables_in(kept if first else None, shapes, observer.reference) as on_table:
         for number, rows in enumerate(passes):
             if len(passes) > 1 and first:
@@ -100,6 +103,8 @@ def mine(
             reuse = own if own is not cache and not tables and first else None
             done = reuse.load() if reuse else None
             if not trainer.strategy.broadcast(done is not None):
+                if show:
+                    show.keeping = number + 1 < len(passes)
                 unfinished = own.partial if own else None
                 module = make(
                     rows=rows,
@@ -107,6 +112,7 @@ def mine(
                     partial=unfinished,
                     batch_size=size,
                     shifts=shifts,
+                    show=show,
                 )
                 data: LatentDataModule = instantiate(cfg.datamodule)(
                     inputs,
@@ -134,6 +140,16 @@ def mine(
     if cache and tables and first:
         cache.give_tables(shapes, tables)
     return result, module
+
+
+def maps_kept(
+    cfg: DictConfig, observer: Observer, cache: SumsCache, trainer: L.Trainer
+) -> KeptMaps | None:
+    """What remembers maps from pass to pass, where the disk has room for them."""
+    with suppress(OSError):  # an older run's, which is not to be taken for abandoned
+        os.utime(cache.maps)
+    room = room_for(cfg.disk, cache.path.parent, trainer.strategy.root_device, trainer.num_devices)
+    return KeptMaps(observer, cache.maps, room) if room else None
 
 
 def check_shares(groups: int, processes: int) -> None:

@@ -10,9 +10,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import torch
 from omegaconf import DictConfig
 
+from rosetta_lab.files import cache_folder
 from rosetta_lab.mine.budget import Budget, MemoryPlan, Way, bytes_of
+from rosetta_lab.mine.maps import room_for
 from rosetta_lab.models.images import EVERY, entries_of
 from rosetta_lab.models.load import load_inputs
 from rosetta_lab.models.meta import observer_without_memory, shapes_without_memory
@@ -53,6 +56,7 @@ class Plan:
     way: Way
     timing: Timing | None
     rounds: int = 1  # with another reference each
+    room: int = 0  # on the disk, for maps
 
     @property
     def memory(self) -> MemoryPlan:
@@ -64,8 +68,20 @@ class Plan:
         """For the whole run; None where nothing was measured."""
         if self.timing is None:
             return None
-        once = self.timing.seconds(self.num_images, self.way.batch_size)
-        return self.rounds * len(self.way.rows) * once
+        return self.rounds * self.timing.seconds(
+            self.num_images, self.way.batch_size, len(self.way.rows), self.kept
+        )
+
+    @property
+    def maps(self) -> int:
+        """Bytes of all maps of all images, float32."""
+        layers = [layer for model in self.models for layer in model.layers]
+        return self.num_images * sum(map(self.bytes_of, layers)) // self.way.batch_size
+
+    @property
+    def kept(self) -> float:
+        """Share of the images whose maps are kept on the disk from pass to pass."""
+        return min(1.0, self.room / self.maps) if len(self.way.rows) > 1 else 0.0
 
     @property
     def images_per_second(self) -> float | None:
@@ -92,7 +108,7 @@ class Plan:
             "seconds": self.seconds,
             "images_per_second": self.images_per_second,
             # In the cache folder: what an interrupted run goes on from, what a finished one leaves.
-            "disk": {"unfinished": self.memory.sums},
+            "disk": {"unfinished": self.memory.sums, "maps": int(self.kept * self.maps)},
         }
 
 
@@ -131,12 +147,13 @@ def make_plan(
         for name, layers in shapes.items()
     ]
     rounds = len(cfg.disc) if cfg.get("reference") == EVERY else 1
-    plan = Plan(models, len(inputs), device, available, way, None, rounds)
+    room = room_for(cfg.disk, cache_folder(), torch.device(device), 1) if cfg.cache else 0
+    plan = Plan(models, len(inputs), device, available, way, None, rounds, room)
     if first is not None:
         first(plan)
     if measure and way.fits:
         print(MEASURED, file=sys.stderr)
         sums = finder.sums(way.rows[0], device)
-        timing = measure_time(cfg, sums, device, way.batch_size, measure)
+        timing = measure_time(cfg, sums, device, way.batch_size, measure, plan.kept > 0)
         return replace(plan, timing=timing)
     return plan

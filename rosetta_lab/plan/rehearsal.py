@@ -5,13 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
 from rosetta_lab.mine.budget import rehearse, states
+from rosetta_lab.mine.maps import KeptMaps
 from rosetta_lab.mine.sums import Sums
 from rosetta_lab.models.load import load_inputs, load_observer, random_weights
 from rosetta_lab.models.observer import Observation, OnModelMap
@@ -27,20 +31,29 @@ class Timing:
         forward: per image, to generate it and to show it to every model.
         correlation: per image, to reduce and multiply the activations.
         accumulation: per batch, to add the products to the sums.
+        recall: per image, to read its maps from the disk instead.
     """
 
     images: int
     forward: float
     correlation: float
     accumulation: float
+    recall: float = 0.0
 
-    def seconds(self, num_images: int, batch_size: int) -> float:
-        """Of one pass over so many images."""
+    def seconds(
+        self, num_images: int, batch_size: int, passes: int = 1, kept: float = 0.0
+    ) -> float:
+        """Of so many passes over so many images, a share of which only the first one looks at."""
         batches = -(-num_images // batch_size)
-        return num_images * (self.forward + self.correlation) + batches * self.accumulation
+        again = (1 - kept) * self.forward + kept * self.recall
+        looking = self.forward + (passes - 1) * again
+        adding = num_images * self.correlation + batches * self.accumulation
+        return num_images * looking + passes * adding
 
 
-def measure_time(cfg: DictConfig, sums: Sums, device: str, limit: int, seconds: float) -> Timing:
+def measure_time(
+    cfg: DictConfig, sums: Sums, device: str, limit: int, seconds: float, kept: bool = False
+) -> Timing:
     """Seconds on real tensors, with random weights.
 
     The number of images doubles until they take so long, as for slow networks few do, or are as
@@ -53,6 +66,7 @@ def measure_time(cfg: DictConfig, sums: Sums, device: str, limit: int, seconds: 
         device: where.
         limit: images at a time, at most.
         seconds: to repeat each measurement for.
+        kept: whether maps will be read from the disk, too.
     """
     observer = load_observer(random_weights(cfg)).to(device)
     inputs = load_inputs(cfg, observer)
@@ -75,7 +89,17 @@ def measure_time(cfg: DictConfig, sums: Sums, device: str, limit: int, seconds: 
     correlate(sums, maps)
     update = typical(lambda: correlate(sums, maps), device, seconds)
     accumulation = typical(lambda: accumulate(sums), device, seconds)
-    return Timing(images, forward, max(0.0, update - accumulation) / images, accumulation)
+    correlation = max(0.0, update - accumulation) / images
+    recall = 0.0
+    if kept:
+        del maps
+        with TemporaryDirectory() as folder:
+            show_again = KeptMaps(observer, Path(folder), sys.maxsize)
+            batch = inputs.batch(list(range(images)))
+            remember = partial(show_again, batch, lambda *_: None)
+            remember()
+            recall = typical(remember, device, seconds) / images
+    return Timing(images, forward, correlation, accumulation, recall)
 
 
 def correlate(sums: Sums, maps: Mapping[str, Mapping[str, Tensor]]) -> None:

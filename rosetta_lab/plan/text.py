@@ -49,6 +49,12 @@ def memory_text(plan: Plan) -> str:
         f"Disk: until it is finished up to {memory.sums / GIGA:.2f} GB of sums in the cache "
         "folder, then some MB of neighbours (cache=false: none)"
     )
+    if plan.kept:
+        lines.append(
+            f"  and {plan.kept * plan.maps / GIGA:.2f} GB of maps: only the first pass runs the "
+            f"networks on {'all' if plan.kept == 1 else f'{100 * plan.kept:.0f} % of the'} images "
+            "(disk=0: every pass does)"
+        )
     return "\n".join(lines)
 
 
@@ -77,7 +83,9 @@ def time_line(plan: Plan) -> str:
     return (
         f"Time: about {duration(seconds)} for {plan.num_images:,} images on {plan.device}, "
         f"{speed:.3g} images/s\n"
-        f"  per image {timing.forward:.3g} s forward, {timing.correlation:.3g} s correlation; "
+        f"  per image {timing.forward:.3g} s forward"
+        f"{f' (from the disk {timing.recall:.3g} s)' if timing.recall else ''}, "
+        f"{timing.correlation:.3g} s correlation; "
         f"per batch {timing.accumulation:.3g} s (measured on {timing.images} images at a time)"
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import weakref
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 class MemoryMeter(TorchDispatchMode):
@@ -43,6 +46,12 @@ class MemoryMeter(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         self.count(value for value in tree_leaves(result) if isinstance(value, Tensor))
         return result
+
+
+def parsed_bytes(text: int | str) -> int | None:
+    """What ``12GB``, ``500 MiB`` or a number is in bytes, a thousand to a unit; None for others."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", str(text), re.IGNORECASE)
+    return int(float(found[1]) * UNITS[found[2].upper()]) if found else None
 
 
 def available_memory(device: str) -> int:

@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rosetta_lab.errors import RosettaError, printable
 from rosetta_lab.files import asset_root
+from rosetta_lab.run.memory import parsed_bytes
 
 ELSEWHERE = ("defaults", "hydra", "module", "datamodule")  # what Hydra and constructors look at
 
@@ -46,6 +47,7 @@ TEXT = Kind("a text", lambda x: isinstance(x, str))
 TRUTH = Kind("true or false", lambda x: isinstance(x, bool))
 NUMBERS = _some(FROM_0, "a whole number from 0 on, or a list of such")
 SHARE = _number("a number from 0 to 1", lambda x: 0 <= x <= 1)
+BYTES = Kind("auto, or bytes such as 12GB", lambda x: x == "auto" or parsed_bytes(x) is not None)
 TEXTS = Kind("a list", lambda x: isinstance(x, list) and all(map(TEXT.holds, x)))
 REFERENCE = Kind(
     "null or names, each with figures and their numbers", lambda x: x is None or _table(x)
@@ -56,6 +58,7 @@ KINDS = {
     "rampup": SHARE,
     "rampdown": SHARE,
     "frames": FROM_0,
+    **dict.fromkeys(("disk", "memory"), BYTES),
     **dict.fromkeys(("bridge.transfer", "bridge.skip", "bridge.shown", "bridge.pictures"), FROM_0),
     **dict.fromkeys(("bridge.max_fdr", "max_chance"), SHARE),
     "inversion.steps": FROM_0,

@@ -29,7 +29,7 @@ def test_sizes_in_words(text: int | str, bytes_: int) -> None:
 
 @pytest.mark.parametrize("text", ["much", "", "-1GB", "0", "0GB", "12 PB", "1e9", None, [], "nan"])
 def test_what_is_no_size(text: object) -> None:
-    with pytest.raises(RosettaError, match=r"expected auto or bytes, such as 12GB") as error:
+    with pytest.raises(RosettaError, match=r"expected auto, or bytes such as 12GB") as error:
         bytes_of(text, "cpu")
     assert f"memory={text}" in str(error.value)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -121,7 +122,12 @@ def test_text() -> None:
     record = made.to_dict()
     assert record["models"][0]["layers"][0]["bytes"] == 32 * 64 * 32 * 4
     assert record["images_per_second"] == pytest.approx(1.28)
-    assert record["disk"] == {"unfinished": 3 * GIGA}
+    assert record["disk"] == {"unfinished": 3 * GIGA, "maps": 0}
+    # A disk with room for a fifth of the images' maps, read in a fifth of the networks' time.
+    kept = replace(plan(20, replace(made.timing, recall=0.1), 3), room=1600 * 2050 * 4 // 5)
+    assert kept.seconds == pytest.approx(1600 * (0.5 + 2 * 0.42) + 3 * 450)
+    assert "of maps: only the first pass runs the networks on 20 % of the images" in plan_text(kept)
+    assert kept.to_dict()["disk"]["maps"] == kept.room
 
 
 def test_any_command_of_the_run_is_one_of_the_plan() -> None:

@@ -107,7 +107,7 @@ MISTAKES = {
         device=tpu                      device=tpu
         measure=-1                      measure=-1: expected a number from 0 on
         num_images=0                    num_images=0: expected a whole number
-        memory=lots                     memory=lots: expected auto or bytes
+        memory=lots                     memory=lots: expected auto, or bytes
         disc=[]                         disc=\[\]: there is no model
     """,
     ("ablate", "images=photos", *QUIET): r"""
@@ -137,6 +137,7 @@ LATER = {
     ("mine", *MINE): r"""
         num_images=1.5                  num_images=1.5: expected a whole number
         row_blocks=x                    row_blocks=x: expected auto or a whole number
+        disk=much                       disk=much: expected auto, or bytes such as 12GB
         psi=nan                         psi=nan: expected a number
         classes=all                     classes=all: expected .*whole
         k_gen=0                         k_gen=0: expected a whole number
@@ -152,7 +153,7 @@ LATER = {
         trainer.devices=many            trainer: .*\n.*devices=many
         trainer.strategy=foo            trainer: .*foo.*\n
         +trainer.precision=foo          trainer: .*foo.*\n
-        memory=lots                     memory=lots: expected auto or bytes
+        memory=lots                     memory=lots: expected auto, or bytes
         memory=1KB                      memory=1KB: .* at least
         classes=[7]                     no class 7
         layers=latest                   layers=latest: expected 'reference' or globs
