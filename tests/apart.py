@@ -81,15 +81,12 @@ def sums_of_every_batch() -> None:
     PartialSums.__init__.__defaults__ = (0.0,)
 
 
-def another_shift_and_no_end() -> None:
-    """Mine with another shift than the pilot's, and die at the third batch."""
-    from rosetta_lab.mine import module
+def end_at_the_third_batch() -> None:
+    """Mine, and die at the third batch."""
+    from rosetta_lab.mine.module import MiningModule
 
     sums_of_every_batch()
-    look, step, seen = module.pilot_run, module.MiningModule.validation_step, []
-
-    def other(*arguments: object) -> dict[str, torch.Tensor]:
-        return {name: 1.3 * mean for name, mean in look(*arguments).items()}
+    step, seen = MiningModule.validation_step, []
 
     def die(*arguments: object) -> None:
         seen.append(1)
@@ -97,7 +94,20 @@ def another_shift_and_no_end() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         step(*arguments)
 
-    module.pilot_run, module.MiningModule.validation_step = other, die
+    MiningModule.validation_step = die
+
+
+def another_shift_and_no_end() -> None:
+    """The same with another shift than the pilot's."""
+    from rosetta_lab.mine import module
+
+    end_at_the_third_batch()
+    look = module.pilot_run
+
+    def other(*arguments: object) -> dict[str, torch.Tensor]:
+        return {name: 1.3 * mean for name, mean in look(*arguments).items()}
+
+    module.pilot_run = other
 
 
 def outcome(folder: Path) -> dict[str, bytes]:

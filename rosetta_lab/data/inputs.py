@@ -35,6 +35,10 @@ class Batch:
         """The same on a device."""
         return replace(self, **{key: value.to(device) for key, value in self._tensors().items()})
 
+    def some(self, places: Sequence[int]) -> Self:
+        """Those at some places of it."""
+        return replace(self, **{k: v[list(places)] for k, v in self._tensors().items()})
+
     def split(self, size: int) -> Iterator[Self]:
         """The same in batches of at most so many."""
         for start in range(0, len(self), size):

@@ -155,6 +155,7 @@ class LatentDataModule(L.LightningDataModule):
         batch_size: per process.
         grouping: which of them have to be in one batch; None for none.
         done: how many of this process's images are done already (a resumed run), once it is set up.
+        together: whether all processes look at every batch together instead, each at a share of it.
     """
 
     def __init__(
@@ -163,15 +164,19 @@ class LatentDataModule(L.LightningDataModule):
         batch_size: int,
         grouping: Grouping | None = None,
         done: Callable[[], int] = lambda: 0,
+        together: bool = False,
     ) -> None:
         super().__init__()
         check_count("batch_size", batch_size)
         self.latents, self.batch_size, self.done = latents, batch_size, done
+        self.together = together
         self.grouping = grouping or Grouping(len(latents))
 
     def val_dataloader(self) -> DataLoader[Batch]:
         rank, world = (
-            (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+            (self.trainer.global_rank, self.trainer.world_size)
+            if self.trainer and not self.together
+            else (0, 1)
         )
         batches = self.grouping.batches(self.batch_size, rank, world, self.done())
         return DataLoader(self.latents, batch_sampler=batches, collate_fn=as_is)

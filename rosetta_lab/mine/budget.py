@@ -59,15 +59,18 @@ class Way:
 
     Attributes:
         batch_size: images at a time.
-        rows: numbers of the reference's units that each pass over the images takes.
+        rows: numbers of the reference's units that each pass over the images takes, or each process
+            in one, where they share the tables out.
         memory: of the pass that takes most.
         budget: what it keeps to, in bytes.
+        shared: whether processes share the tables out.
     """
 
     batch_size: int
     rows: list[range]
     memory: MemoryPlan
     budget: int
+    shared: bool = False
 
     @classmethod
     def untold(cls, batch_size: int | str, units: int) -> Way:
@@ -127,12 +130,13 @@ class Budget:
             self.weights = meter.live
         self.needs = cache(self._needs)
 
-    def way(self, budget: int, device: str) -> Way:
+    def way(self, budget: int, device: str, shards: int = 1) -> Way:
         """The fewest passes with the largest batches that fit; the least there is, where none does.
 
         Args:
             budget: in bytes.
             device: where the run is.
+            shards: processes that take rows of their own in the same pass.
         """
         units = len(self.groups[self.reference].index)
         passes = self._choices("row_blocks", range(1, min(MOST_PASSES, units) + 1))
@@ -142,7 +146,7 @@ class Budget:
         else:
             sizes = self._choices("batch_size", [1 << n for n in range(most.bit_length())])
         sizes = sorted({min(size, len(self.inputs)) for size in sizes})
-        number = self._fewest(passes, sizes[0], budget)
+        number = -(-self._fewest(passes, sizes[0], budget) // shards) * shards
         memory = self.needs(number, sizes[0])
         way = Way(sizes[0], self.rows(number), memory, budget)
         if len(sizes) == 1 or not way.fits:

@@ -20,8 +20,9 @@ from rosetta_lab.metrics.matching import bands, match, match_own
 from rosetta_lab.mine.null import Evidence, parts_of
 from rosetta_lab.mine.partial import PartialSums
 from rosetta_lab.mine.result import MiningResult
+from rosetta_lab.mine.shards import SharedLook, joined_shards
 from rosetta_lab.mine.sums import Seen, Sums, groups_of
-from rosetta_lab.models.observer import Observation, Observer, OnModelMap
+from rosetta_lab.models.observer import Observer, OnModelMap, Show
 from rosetta_lab.models.units import Layer
 from rosetta_lab.run.processes import by_first, least
 
@@ -29,7 +30,6 @@ log = logging.getLogger("rosetta_lab")
 Correlation = Literal["pooled", "batch_mean"]
 Precision = Literal["float32", "float64"]
 OnTable = Callable[[str, Tensor], object]
-Show = Callable[[Batch, OnModelMap], Observation]
 
 
 class MiningModule(L.LightningModule):
@@ -59,6 +59,8 @@ class MiningModule(L.LightningModule):
             the pilot images for it.
         on_table: takes every model's table of r, some rows at a time: model and rows (any, U).
         show: in the observer's place, with maps that it remembers.
+        shared: whether processes share the tables out: each has rows of its own, and all look at
+            the same batches together.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class MiningModule(L.LightningModule):
         shifts: Mapping[str, Tensor] | None = None,
         on_table: OnTable | None = None,
         show: Show | None = None,
+        shared: bool = False,
     ) -> None:
         super().__init__()
         check_choice("correlation", correlation, get_args(Correlation))
@@ -86,7 +89,7 @@ class MiningModule(L.LightningModule):
         self.observer, self.shapes, self.pilot = observer, dict(shapes), pilot
         self.images, self.batch_size = images, batch_size or images
         self.partial, self.on_table, self.shifts = partial, on_table, shifts
-        self.show = show or observer
+        self.show, self.shared = show or observer, shared
         self.evidence = evidence or Evidence("none" if correlation == "batch_mean" else "shuffled")
         self.averaged = correlation == "batch_mean"  # over batches, which have to stay as they are
         self.groups = groups_of(shapes)
@@ -126,6 +129,11 @@ class MiningModule(L.LightningModule):
             means = by_first(self.trainer, self._means)
         for name, groups in self.groups.items():
             groups.shift.copy_(means[name])
+        if self.shared:  # killed between two processes' writes?
+            seen = self.done()
+            apart = least(self.trainer, seen) != -least(self.trainer, -seen)
+            if apart and self.partial is not None:
+                self.partial.images = 0
 
     def _means(self) -> Mapping[str, Tensor]:
         return self.shifts or pilot_run(self.show, self.pilot, self.batch_size)
@@ -155,9 +163,12 @@ class MiningModule(L.LightningModule):
         seen.batches[self.observer.reference].reorder(orders)
         self.sums.add(seen, block)
         last = batch_idx + 1 == sum(map(int, self.trainer.num_val_batches))
+        due = self.partial is not None and self.partial.due
+        if self.shared:
+            due = self.trainer.strategy.broadcast(due)
         if self.partial is not None and not last:  # without a batch left, nothing would finish
             shifts = {name: groups.shift for name, groups in self.groups.items()}
-            self.partial.advance(len(batch), self.sums.metrics(), shifts)
+            self.partial.advance(len(batch), self.sums.metrics(), shifts, due)
         self.seen += len(batch)
         self.log_dict(self.progress(), prog_bar=True, on_step=True, on_epoch=False)
 
@@ -175,7 +186,7 @@ class MiningModule(L.LightningModule):
         else:
             return
         # Here, where nothing of the failed attempt is held any more.
-        if len(batch) == 1 or self.averaged:
+        if len(batch) == 1 or self.averaged or self.shared:
             raise RosettaError(
                 f"memory does not suffice for {len(batch)} images at a time.\n"
                 "Record fewer layers (layers=), look with fewer models (disc=), or use more memory."
@@ -191,7 +202,8 @@ class MiningModule(L.LightningModule):
             check_finite(model, layer, maps)
             on_map(model, layer, maps)
 
-        self.show(batch, checked)
+        show = SharedLook(self.show, self.trainer) if self.shared else self.show
+        show(batch, checked)
 
     def progress(self) -> dict[str, float]:
         """How far the pass is; other processes are taken to be as far as this one.
@@ -201,7 +213,8 @@ class MiningModule(L.LightningModule):
             ``images_per_second`` of this run; ``memory_gb``, the most that this process has held so
             far, on the GPU where it works on one.
         """
-        processes, seconds = self.trainer.world_size, time.monotonic() - self.started
+        processes = 1 if self.shared else self.trainer.world_size
+        seconds = time.monotonic() - self.started
         return {
             "images": min(float(processes * self.seen), float(self.images)),
             "images_per_second": processes * (self.seen - self.started_with) / seconds,
@@ -210,6 +223,10 @@ class MiningModule(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         # Here, and not later, because the processes meet: the sums of all are added up.
+        if self.shared:
+            own = self._matched()
+            self.result = joined_shards(self.trainer, own, self.evidence.neighbours)
+            return
         for metric in self.sums.metrics().values():
             metric.add_up_processes()
         if self.trainer.is_global_zero:

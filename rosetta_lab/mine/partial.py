@@ -82,8 +82,17 @@ class PartialSums:
                 for name, metric in metrics.items():
                     metric.load_sums({s: stream.get_tensor(f"{name}/{s}") for s in metric.sums()})
 
+    @property
+    def due(self) -> bool:
+        """Whether it is time to write."""
+        return time.monotonic() - self._written >= self.seconds
+
     def advance(
-        self, images: int, metrics: Mapping[str, SumMetric], shifts: Mapping[str, Tensor]
+        self,
+        images: int,
+        metrics: Mapping[str, SumMetric],
+        shifts: Mapping[str, Tensor],
+        due: bool,
     ) -> None:
         """Count the images of a finished batch; write the sums when it is time.
 
@@ -91,9 +100,10 @@ class PartialSums:
             images: in the batch.
             metrics: by name.
             shifts: by model.
+            due: whether it is.
         """
         self.images += images
-        if time.monotonic() - self._written < self.seconds:
+        if not due:
             return
         tensors = {
             f"{name}/{key}": value

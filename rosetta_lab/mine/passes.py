@@ -6,8 +6,10 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from functools import partial, reduce
 from pathlib import Path
+from typing import Literal, get_args
 
 import lightning as L
 import torch
@@ -17,13 +19,14 @@ from torch import Tensor
 
 from rosetta_lab.data.inputs import Inputs
 from rosetta_lab.data.latents import LatentDataModule
-from rosetta_lab.errors import RosettaError, printable
+from rosetta_lab.errors import RosettaError, check_choice, printable
 from rosetta_lab.files import save_tensors, tensor_in_rows
 from rosetta_lab.mine.budget import Budget, Way, bytes_of
 from rosetta_lab.mine.cache import SumsCache, fingerprint, open_cache
 from rosetta_lab.mine.maps import KeptMaps, room_for
 from rosetta_lab.mine.module import MiningModule, OnTable, shapes_of
 from rosetta_lab.mine.null import Evidence
+from rosetta_lab.mine.partial import PartialSums
 from rosetta_lab.mine.result import MiningResult
 from rosetta_lab.models.meta import described, without_memory
 from rosetta_lab.models.observer import Observer
@@ -32,6 +35,7 @@ from rosetta_lab.run.configs import plain
 from rosetta_lab.run.processes import by_first, least, meet
 
 log = logging.getLogger("rosetta_lab")
+Tables = Literal["replicated", "sharded", "auto"]
 PILOT_IMAGES = 16
 UNMEASURED = (NotImplementedError, RuntimeError, TypeError, ValueError)  # on the meta device
 
@@ -87,8 +91,9 @@ def mine(
             if tables:
                 cache.give_tables(shapes, tables)
         return result, module
-    way = way_of(cfg, observer, inputs, shapes, trainer, budget)
-    passes, size = way.rows, way.batch_size
+    way = way_of(cfg, observer, inputs, shapes, trainer, budget, tables is not None)
+    size = way.batch_size
+    passes, shards = passes_of(way.rows, trainer.world_size if way.shared else 1)
     found: list[MiningResult] = []
     shifts: dict[str, Tensor] | None = None
     kept = cache.tables if cache and tables else tables
@@ -106,8 +111,11 @@ def mine(
                 if show:
                     show.keeping = number + 1 < len(passes)
                 unfinished = own.partial if own else None
+                if unfinished and way.shared:  # whose tables have other shapes
+                    unfinished = PartialSums(unfinished.folder.with_suffix(".shared.partial"))
                 module = make(
-                    rows=rows,
+                    rows=shards[number][trainer.global_rank] if way.shared else rows,
+                    shared=way.shared,
                     on_table=on_table,
                     partial=unfinished,
                     batch_size=size,
@@ -119,6 +127,7 @@ def mine(
                     batch_size=size,
                     grouping=module.grouping,
                     done=module.done,
+                    together=way.shared,
                 )
                 trainer.validate(module, data, verbose=False)
                 done = module.result
@@ -140,6 +149,12 @@ def mine(
     if cache and tables and first:
         cache.give_tables(shapes, tables)
     return result, module
+
+
+def passes_of(blocks: list[range], shards: int) -> tuple[list[range], list[list[range]]]:
+    """The rows of every pass, and of every process in it, which take so many blocks together."""
+    every = [blocks[start : start + shards] for start in range(0, len(blocks), shards)]
+    return [range(own[0].start, own[-1].stop) for own in every], every
 
 
 def maps_kept(
@@ -169,20 +184,33 @@ def way_of(
     shapes: dict[str, list[Layer]],
     trainer: L.Trainer,
     budget: int,
+    whole: bool = False,
 ) -> Way:
     """How a run keeps to its memory, and says so.
 
     Several processes make the same passes, and each sees other memory free: the one that sees the
     least decides. On a CPU they share what is free.
 
+    Args:
+        whole: whether whole tables are asked for, which no process has where they are shared out.
+
     Raises:
         RosettaError: it cannot.
     """
+    check_choice("tables", cfg.tables, get_args(Tables))
+    if cfg.tables == "sharded" and whole:
+        raise RosettaError(
+            "tables=sharded: no process has a whole table to write.\n"
+            "Leave out save_tables=true, or mine with tables=replicated."
+        )
     device = trainer.strategy.root_device
     if cfg.memory == "auto" and device.type == "cpu":
         budget //= trainer.num_devices
     budget = least(trainer, budget)
-    return by_first(trainer, lambda: _way(cfg, observer, inputs, shapes, budget, device))
+    how = partial(_way, cfg, observer, inputs, shapes, budget, device)
+    if trainer.world_size == 1 or cfg.tables == "replicated" or cfg.correlation == "batch_mean":
+        return by_first(trainer, how)
+    return by_first(trainer, partial(how, trainer.world_size, cfg.tables == "sharded", whole))
 
 
 def _way(
@@ -192,9 +220,17 @@ def _way(
     shapes: dict[str, list[Layer]],
     budget: int,
     device: torch.device,
+    processes: int = 1,
+    sharded: bool = False,
+    whole: bool = False,
 ) -> Way:
     try:
-        way = Budget(cfg, without_memory(cfg, observer), inputs, shapes).way(budget, str(device))
+        finder = Budget(cfg, without_memory(cfg, observer), inputs, shapes)
+        way = finder.way(budget, str(device))
+        if processes > 1 and (sharded or (len(way.rows) > 1 and not whole)):
+            shared = finder.way(budget, str(device), processes)
+            if len(shared.rows) % processes == 0:  # there are as many units
+                way = replace(shared, shared=True)
     except (*UNMEASURED, RosettaError) as error:
         if isinstance(error, RosettaError) and described(cfg):
             raise
@@ -216,11 +252,18 @@ def _way(
     log.info(
         "%d images at a time, %s, up to %.1f of %.1f GB.",
         way.batch_size,
-        "one pass" if len(way.rows) == 1 else f"{len(way.rows)} passes of some units each",
+        in_words(len(way.rows), processes if way.shared else 1),
         way.memory.peak / giga,
         budget / giga,
     )
     return way
+
+
+def in_words(blocks: int, shards: int) -> str:
+    """How many passes, and whether processes share the tables out."""
+    passes = blocks // shards
+    told = "one pass" if passes == 1 else f"{passes} passes of some units each"
+    return told if shards == 1 else f"{told}, whose tables {shards} processes share out"
 
 
 def save_statistics(folder: Path, shapes: Mapping[str, list[Layer]], result: MiningResult) -> None:

@@ -19,6 +19,7 @@ from rosetta_lab.models.recording import OnMap
 from rosetta_lab.models.units import Layer, resolve_layers
 
 OnModelMap = Callable[[str, str, Tensor], Any]  # model, layer and maps to what is kept of them
+Show = Callable[[Batch, OnModelMap], "Observation"]  # to all models
 
 
 @dataclass

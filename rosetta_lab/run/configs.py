@@ -33,7 +33,7 @@ MOVED = {
 # Keys of how a run is started, watched and wired: what it does stands elsewhere.
 WATCHING = ("datamodule", "hydra", "logger", "module", "recipe", "resume", "trust_sources")
 # With them, all keys on which no result depends (beyond rounding), but for PRECISION.
-HOW = ("batch_size", "disk", "memory", "row_blocks", "trainer")
+HOW = ("batch_size", "disk", "memory", "row_blocks", "tables", "trainer")
 NO_RESULT = (*WATCHING, *HOW, "objective", "reference")
 PRECISION = "trainer.precision"
 

@@ -12,7 +12,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from apart import another_shift_and_no_end, start, sums_of_every_batch, warm_up
+from apart import (
+    another_shift_and_no_end,
+    end_at_the_third_batch,
+    start,
+    sums_of_every_batch,
+    warm_up,
+)
 from cases import first
 from safetensors.torch import load_file
 from toy_runs import MINE
@@ -117,6 +123,69 @@ def test_processes_find_the_same(world: int, alone: Path, tmp_path: Path) -> Non
     assert "Look at it" in said[0] and not any("Look at it" in text for text in said[1:])
     check_same(tmp_path, alone)
     assert [p.suffix for p in (tmp_path / "cache/mining").glob("*.partial*")] == []
+
+
+def check_neighbours(folder: Path, alone: Path) -> None:
+    """The kept lists, nulls and parts among them, are the same; their r to 1e-6."""
+    (kept,), (whole,) = ((f / "cache/mining").glob("*.safetensors") for f in (folder, alone))
+    found, expected = load_file(kept), load_file(whole)
+    assert found.keys() == expected.keys() and any("score" in name for name in found)
+    for name, value in expected.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(found[name], value, atol=1e-6, rtol=1e-6)
+        else:
+            assert found[name].equal(value), name
+
+
+@pytest.mark.parametrize(("world", "passes"), first(1, [(2, "auto"), (3, "6"), (4, "5")]))
+def test_processes_that_share_the_tables_out(
+    world: int, passes: str, alone: Path, tmp_path: Path
+) -> None:
+    """Each has some rows of them, in as many passes as there are blocks for all."""
+    said = run(tmp_path, world, "tables=sharded", "save_tables=false", f"row_blocks={passes}")
+    assert f"whose tables {world} processes share out" in said[0]
+    assert ("2 passes" in said[0]) == (passes != "auto")
+    check_neighbours(tmp_path, alone)
+    assert [p for p in (tmp_path / "cache/mining").iterdir() if p.is_dir()] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kept", [(0, 1), (0,), (1,), ()])
+def test_shared_tables_are_gone_on_with(kept: tuple[int, ...], alone: Path, tmp_path: Path) -> None:
+    """All processes are killed; each has its sums still, or none is taken for another's."""
+    caches = [str(tmp_path / f"cache_{rank}") for rank in range(2)]
+    words = ["tables=sharded", "save_tables=false", "logger=[csv]"]
+    port = free_port()
+    processes = [
+        start(
+            *("mine", *SHARED, "trainer.strategy=ddp", "trainer.devices=2", *words),
+            cwd=tmp_path,
+            before=end_at_the_third_batch,
+            **torchrun(rank, 2, port),
+            ROSETTA_CACHE=caches[rank],
+        )
+        for rank in range(2)
+    ]
+    for process in processes:
+        process.join(180)
+    for rank, cache in enumerate(caches):
+        (left,) = Path(cache).rglob(f"rank-{rank}-of-2.safetensors")
+        if rank not in kept:
+            shutil.rmtree(left.parent)
+    run(tmp_path / "after", 2, *words, "hydra.run.dir=run", ROSETTA_CACHE=caches)
+    (tmp_path / "after/cache").symlink_to(caches[0])
+    check_neighbours(tmp_path / "after", alone)
+    seen = (tmp_path / "after/run/csv/metrics.csv").read_text().splitlines()
+    place = seen[0].split(",").index("images")
+    first_seen = float(next(row.split(",")[place] for row in seen[1:] if row.split(",")[place]))
+    assert (first_seen > 8) == (len(kept) == 2), seen
+
+
+def test_tables_that_cannot_be_shared_out(tmp_path: Path) -> None:
+    said = run(tmp_path, 2, "tables=sharded", "save_tables=true")
+    assert "tables=sharded: no process has a whole table to write" in said[0]
+    said = run(tmp_path, 1, "tables=shared")
+    assert "tables=shared: there is no such choice.\nChoose from replicated, sharded, auto" in said[0]
 
 
 def test_tasks_of_a_slurm_job(alone: Path, tmp_path: Path) -> None:
