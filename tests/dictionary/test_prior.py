@@ -23,6 +23,7 @@ from rosetta_lab.models.generators.biggan_deep import BigGANDeep
 
 QUICK = ["trainer.accelerator=cpu", "trainer.enable_progress_bar=false", "steps=1"]
 CLASSES = [8, 3]
+pytestmark = pytest.mark.slow  # BigGAN takes long to mine
 
 
 @pytest.fixture(scope="module")
