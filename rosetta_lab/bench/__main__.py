@@ -24,6 +24,18 @@ def mining() -> None:
     main()
 
 
+def networks() -> None:
+    """Ways to run the networks: channels-last, bfloat16, torch.compile."""
+
+    @entry_point("bench_mining")
+    def main(cfg: DictConfig) -> None:
+        from rosetta_lab.bench.networks import run
+
+        say(run(cfg))
+
+    main()
+
+
 INVERSION_DEFAULTS = (  # of `bench inversion`, which is configured as rosetta_lab.invert is
     "data=fashion_scenes",
     "data.per_class=7",
@@ -54,7 +66,11 @@ def inversion() -> None:
     main()
 
 
-BENCHMARKS: dict[str, Callable[[], None]] = {"mining": mining, "inversion": inversion}
+BENCHMARKS: dict[str, Callable[[], None]] = {
+    "mining": mining,
+    "networks": networks,
+    "inversion": inversion,
+}
 
 
 def main() -> None:

@@ -198,12 +198,15 @@ class MiningModule(L.LightningModule):
         self._look(batch, seen, block)
 
     def _show(self, batch: Batch, on_map: OnModelMap) -> None:
-        def checked(model: str, layer: str, maps: Tensor) -> None:
-            check_finite(model, layer, maps)
+        sums: dict[tuple[str, str], Tensor] = {}
+
+        def summed(model: str, layer: str, maps: Tensor) -> None:
+            sums[model, layer] = maps.sum(dim=(0, 2, 3), dtype=torch.float32)
             on_map(model, layer, maps)
 
         show = SharedLook(self.show, self.trainer) if self.shared else self.show
-        show(batch, checked)
+        show(batch, summed)
+        check_finite(sums)
 
     def progress(self) -> dict[str, float]:
         """How far the pass is; other processes are taken to be as far as this one.
@@ -302,14 +305,19 @@ def peak_memory(device: torch.device) -> int:
     return peak if sys.platform == "darwin" else 1024 * peak  # Linux counts in KiB
 
 
-def check_finite(model: str, layer: str, maps: Tensor) -> None:
-    """Raise a RosettaError that names model, layer and channel if a map is NaN or infinite."""
-    if bool(maps.sum(dim=(0, 2, 3)).isfinite().all()):
+def check_finite(sums: Mapping[tuple[str, str], Tensor]) -> None:
+    """Raise a RosettaError that names model, layer and channel if an activation is NaN or infinite.
+
+    Args:
+        sums: of a batch's activations by model and layer, float32 (C,); a GPU is waited for once.
+    """
+    if bool(torch.cat(list(sums.values())).isfinite().all()):
         return
-    bad = (~maps.isfinite()).any(dim=3).any(dim=2).any(dim=0).nonzero().flatten()
-    if len(bad):
-        raise RosettaError(
-            f"{model}, layer {layer}, channel {int(bad[0])}: the activation is NaN or infinite "
-            f"({len(bad)} channels of this layer).\n"
-            "Check the weights; if the run has a reduced trainer.precision, leave it out."
-        )
+    for (model, layer), values in sums.items():
+        bad = (~values.isfinite()).nonzero().flatten()
+        if len(bad):
+            raise RosettaError(
+                f"{model}, layer {layer}, channel {int(bad[0])}: the activation is NaN or infinite "
+                f"({len(bad)} channels of this layer).\n"
+                "Check the weights; if the run has a reduced trainer.precision, leave it out."
+            )

@@ -12,7 +12,7 @@ import pytest
 import torch
 from commands import call
 
-from rosetta_lab.bench import inversion
+from rosetta_lab.bench import inversion, networks
 from rosetta_lab.bench.__main__ import INVERSION_DEFAULTS, inversion_defaults
 from rosetta_lab.bench.mining import measured, run
 from rosetta_lab.dictionary.mined import load_mined
@@ -33,6 +33,19 @@ def test_both_tables_agree_on_a_small_pair() -> None:
     assert result.largest_difference < 1e-4
     assert min(result.forward, result.ours, result.straightforward) > 0
     assert "times as fast as the straightforward" in result.report()
+
+
+def test_ways_to_run_networks_and_what_they_change() -> None:
+    with hydra.initialize_config_dir(str(asset_root() / "conf"), version_base="1.3"):
+        options = ["weights=random", "num_images=3", "batch_size=2", "device=cpu"]
+        cfg = hydra.compose("bench_mining", options)
+    broken = networks.Way(lambda observer: observer.no_such_thing)
+    told = networks.run(cfg, networks.WAYS | {"torch.compile": broken}).splitlines()
+    rows = {line[:22].strip(): line[22:].split() for line in told[2:]}
+    assert float(rows["float32"][2]) == 0 and rows["float32"][1] == "1.00"
+    assert 0 < float(rows["channels-last"][2]) < 1e-2  # units that hardly vary magnify rounding
+    assert float(rows["channels-last"][3]) < 1e-4 < float(rows["bfloat16 (autocast)"][3]) < 0.1
+    assert "no_such_thing" in " ".join(rows["torch.compile"])
 
 
 LARGE = "stylegan_xl", "vit_base"
