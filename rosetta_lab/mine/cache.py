@@ -139,9 +139,25 @@ class SumsCache:
             log.warning("Mining anew. %s", error)
             return None
 
-    def save(self, result: MiningResult) -> None:
-        """Keep a finished result, or say that it cannot be kept."""
+    def kept(self) -> MiningResult:
+        """The finished result that was there a while ago.
+
+        Raises:
+            RosettaError: it is not any more.
+        """
+        result = self.load()
+        if result is None:
+            raise RosettaError(
+                f"{self.path}: what a pass has found cannot be read any more.\n"
+                "Run again: it goes on with what the other passes have found."
+            )
+        return result
+
+    def save(self, result: MiningResult) -> bool:
+        """Keep a finished result, or say that it cannot be kept; whether it is."""
         try:
             save_tensors(self.path, result.to_tensors())
         except RosettaError as error:
             log.warning("The result is not kept for later runs. %s", error)
+            return False
+        return True

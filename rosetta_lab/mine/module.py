@@ -143,8 +143,9 @@ class MiningModule(L.LightningModule):
         return self.partial.images if self.partial is not None else 0
 
     def forget(self) -> None:
-        """Let the sums go."""
+        """Let the sums go, and what was found."""
         del self.sums
+        self.result = None
 
     def on_validation_start(self) -> None:
         with self.device:

@@ -94,7 +94,7 @@ def mine(
     way = way_of(cfg, observer, inputs, shapes, trainer, budget, tables is not None)
     size = way.batch_size
     passes, shards = passes_of(way.rows, trainer.world_size if way.shared else 1)
-    found: list[MiningResult] = []
+    found: list[MiningResult | SumsCache] = []  # on the disk where it is kept: lists are long
     shifts: dict[str, Tensor] | None = None
     kept = cache.tables if cache and tables else tables
     show = maps_kept(cfg, observer, cache, trainer) if cache and len(passes) > 1 else None
@@ -107,6 +107,7 @@ def mine(
             own = cache.part(rows) if cache and len(passes) > 1 else cache
             reuse = own if own is not cache and not tables and first else None
             done = reuse.load() if reuse else None
+            on_disk = done is not None
             if not trainer.strategy.broadcast(done is not None):
                 if show:
                     show.keeping = number + 1 < len(passes)
@@ -134,15 +135,17 @@ def mine(
                 shifts = {name: units.shift for name, units in module.groups.items()}
                 module.forget()
                 if own and done is not None:
-                    own.save(done)
+                    on_disk = own.save(done) and own is not cache
                 trainer.strategy.barrier()
                 if unfinished:  # each its own: they may lie on several disks
                     unfinished.remove()
             if done is not None:
-                found.append(done)
+                found.append(own if own and on_disk else done)
+            del done
     if not found:
         return None, module
-    result = reduce(partial(MiningResult.joined, k=evidence.neighbours), found)
+    join = partial(MiningResult.joined, k=evidence.neighbours)
+    result = reduce(join, (one.kept() if isinstance(one, SumsCache) else one for one in found))
     if cache and len(passes) > 1:
         cache.save(result)
         cache.forget_parts()
