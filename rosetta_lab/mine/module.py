@@ -19,6 +19,7 @@ from rosetta_lab.functional.products import Products
 from rosetta_lab.metrics.matching import bands, match, match_own
 from rosetta_lab.mine.null import Evidence, parts_of
 from rosetta_lab.mine.partial import PartialSums
+from rosetta_lab.mine.ranks import MEAN, Ranks, take_sample
 from rosetta_lab.mine.result import MiningResult
 from rosetta_lab.mine.sums import Seen, Sums, groups_of
 from rosetta_lab.models.observer import Observation, Observer, OnModelMap
@@ -26,7 +27,7 @@ from rosetta_lab.models.units import Layer
 from rosetta_lab.run.processes import by_first, least
 
 log = logging.getLogger("rosetta_lab")
-Correlation = Literal["pooled", "batch_mean"]
+Correlation = Literal["pooled", "spearman", "batch_mean"]
 Precision = Literal["float32", "float64"]
 OnTable = Callable[[str, Tensor], object]
 Show = Callable[[Batch, OnModelMap], Observation]
@@ -41,12 +42,13 @@ class MiningModule(L.LightningModule):
     Args:
         observer: the models and their layers.
         shapes: of the layers, see :func:`shapes_of`.
-        pilot: the first inputs of the run. Before the pass, they are looked at for the mean
-            activation that is subtracted from every unit before anything is summed, which keeps
-            float32 products accurate for units whose mean is far from zero.
+        pilot: some inputs of the run. Before the pass, they are looked at for the mean activation
+            that is subtracted from every unit before anything is summed, which keeps float32
+            products accurate for units whose mean is far from zero; or for a sample of activations
+            to take ranks in.
         images: how many images the run has.
-        correlation: ``pooled`` (paper, Eq. 2) or ``batch_mean`` (the published reference code),
-            which has no null.
+        correlation: ``pooled`` (paper, Eq. 2); ``spearman``, the same of ranks; or ``batch_mean``
+            (the published reference code), which has no null.
         evidence: what matches are held against.
         partial: where unfinished sums are kept, None for nowhere.
         batch_size: images that go through the models at a time, None for all of a batch.
@@ -55,10 +57,12 @@ class MiningModule(L.LightningModule):
             a million images.
         products: the arithmetic of these, see :func:`add_product`.
         rows: numbers of the reference's units that this pass takes, None for all.
-        shifts: what is subtracted from every unit, by model, in an earlier pass; None to look at
-            the pilot images for it.
+        found: what an earlier pass found in the pilot images, None to look at them.
         on_table: takes every model's table of r, some rows at a time: model and rows (any, U).
         show: in the observer's place, with maps that it remembers.
+
+    Attributes:
+        found: in the pilot images, by model: means of units (U,), or samples of them (U, S).
     """
 
     def __init__(
@@ -75,7 +79,7 @@ class MiningModule(L.LightningModule):
         sums: Precision = "float32",
         products: Products = "float32",
         rows: range | None = None,
-        shifts: Mapping[str, Tensor] | None = None,
+        found: Mapping[str, Tensor] | None = None,
         on_table: OnTable | None = None,
         show: Show | None = None,
     ) -> None:
@@ -85,10 +89,11 @@ class MiningModule(L.LightningModule):
         check_choice("products", products, get_args(Products))
         self.observer, self.shapes, self.pilot = observer, dict(shapes), pilot
         self.images, self.batch_size = images, batch_size or images
-        self.partial, self.on_table, self.shifts = partial, on_table, shifts
+        self.partial, self.on_table, self.found = partial, on_table, found
         self.show = show or observer
         self.evidence = evidence or Evidence("none" if correlation == "batch_mean" else "shuffled")
         self.averaged = correlation == "batch_mean"  # over batches, which have to stay as they are
+        self.ranked, self.ranks = correlation == "spearman", None
         self.groups = groups_of(shapes)
         self.grouping = self.evidence.grouping(images, classes, self.groups)
         self._make_sums = partial_of(
@@ -108,27 +113,34 @@ class MiningModule(L.LightningModule):
         self.started = time.monotonic()
 
     def setup(self, stage: str) -> None:
-        """Agree on what is subtracted: what unfinished sums began with, or a look at the pilot.
+        """Agree on means or samples: what unfinished sums began with, or a look at the pilot.
 
-        Every process has to subtract the same numbers, to the last bit. Sums that began with others
-        are those of another run, and are left out.
+        Every process has to subtract the same numbers, or take ranks in the same, to the last bit.
+        Sums that began with others are those of another run, and are left out.
         """
         rank, world = self.global_rank, self.trainer.world_size
         began = self.partial.find(rank, world) if self.partial is not None else {}
         leader = least(self.trainer, rank if began else world)
-        means: Mapping[str, Tensor]
+        found: Mapping[str, Tensor]
         if leader < world:
-            means = self.trainer.strategy.broadcast(began, src=leader)
-            same = bool(began) and all(began[name].equal(mean) for name, mean in means.items())
+            found = self.trainer.strategy.broadcast(began, src=leader)
+            same = bool(began) and all(began[name].equal(value) for name, value in found.items())
             if self.partial is not None and not same:
                 self.partial.images = 0
         else:
-            means = by_first(self.trainer, self._means)
+            found = by_first(self.trainer, self._look_at_pilot)
+        self.found = found
+        if self.ranked:
+            self.ranks = Ranks(found, self.groups)
         for name, groups in self.groups.items():
-            groups.shift.copy_(means[name])
+            groups.shift.copy_(torch.tensor(MEAN) if self.ranked else found[name])
 
-    def _means(self) -> Mapping[str, Tensor]:
-        return self.shifts or pilot_run(self.show, self.pilot, self.batch_size)
+    def _look_at_pilot(self) -> Mapping[str, Tensor]:
+        if self.found:
+            return self.found
+        if self.ranked:  # many images, which are no batch of the pass, and not to be kept
+            return take_sample(self.observer, self.pilot, self.batch_size)
+        return pilot_run(self.show, self.pilot, self.batch_size)
 
     def done(self) -> int:
         """Images of this process that unfinished sums have seen."""
@@ -140,7 +152,7 @@ class MiningModule(L.LightningModule):
 
     def on_validation_start(self) -> None:
         with self.device:
-            self.sums = self._make_sums()
+            self.sums = self._make_sums(ranks=self.ranks and self.ranks.to(self.device))
         if self.partial is not None:
             self.partial.load(self.sums.metrics())
         self.seen = self.started_with = self.done()
@@ -156,8 +168,7 @@ class MiningModule(L.LightningModule):
         self.sums.add(seen, block)
         last = batch_idx + 1 == sum(map(int, self.trainer.num_val_batches))
         if self.partial is not None and not last:  # without a batch left, nothing would finish
-            shifts = {name: groups.shift for name, groups in self.groups.items()}
-            self.partial.advance(len(batch), self.sums.metrics(), shifts)
+            self.partial.advance(len(batch), self.sums.metrics(), self.found or {})
         self.seen += len(batch)
         self.log_dict(self.progress(), prog_bar=True, on_step=True, on_epoch=False)
 
@@ -229,7 +240,7 @@ class MiningModule(L.LightningModule):
                 match,
                 sums.table(name),
                 sums.row_statistics,
-                sums.statistics_of(name),
+                sums.correlated_of(name),
                 (rows, alive[name]),
                 evidence.neighbours,
                 evidence.criterion,

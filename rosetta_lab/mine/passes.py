@@ -24,6 +24,7 @@ from rosetta_lab.mine.cache import SumsCache, fingerprint, open_cache
 from rosetta_lab.mine.maps import KeptMaps, room_for
 from rosetta_lab.mine.module import MiningModule, OnTable, shapes_of
 from rosetta_lab.mine.null import Evidence
+from rosetta_lab.mine.ranks import sampled_images
 from rosetta_lab.mine.result import MiningResult
 from rosetta_lab.models.meta import described, without_memory
 from rosetta_lab.models.observer import Observer
@@ -65,11 +66,14 @@ def mine(
     budget = bytes_of(cfg.memory, str(trainer.strategy.root_device))
     key = fingerprint(observer, inputs, cfg.psi, cfg.correlation, how, cfg.batch_size, evidence)
     cache = open_cache(key) if cfg.cache else None
+    pilot = list(range(min(PILOT_IMAGES, len(inputs))))
+    if cfg.correlation == "spearman":
+        pilot = sampled_images(len(inputs))
     make = partial(
         instantiate(cfg.module),
         observer,
         shapes,
-        inputs.batch(list(range(min(PILOT_IMAGES, len(inputs))))),
+        inputs.batch(pilot),
         len(inputs),
         evidence=evidence,
         classes=len(inputs.classes),
@@ -90,7 +94,7 @@ def mine(
     way = way_of(cfg, observer, inputs, shapes, trainer, budget)
     passes, size = way.rows, way.batch_size
     found: list[MiningResult] = []
-    shifts: dict[str, Tensor] | None = None
+    pilot_found: Mapping[str, Tensor] | None = None
     kept = cache.tables if cache and tables else tables
     show = maps_kept(cfg, observer, cache, trainer) if cache and len(passes) > 1 else None
     with tables_in(kept if first else None, shapes, observer.reference) as on_table:
@@ -111,7 +115,7 @@ def mine(
                     on_table=on_table,
                     partial=unfinished,
                     batch_size=size,
-                    shifts=shifts,
+                    found=pilot_found,
                     show=show,
                 )
                 data: LatentDataModule = instantiate(cfg.datamodule)(
@@ -122,7 +126,7 @@ def mine(
                 )
                 trainer.validate(module, data, verbose=False)
                 done = module.result
-                shifts = {name: units.shift for name, units in module.groups.items()}
+                pilot_found = module.found
                 module.forget()
                 if own and done is not None:
                     own.save(done)
