@@ -93,7 +93,8 @@ class MiningModule(L.LightningModule):
         self.show = show or observer
         self.evidence = evidence or Evidence("none" if correlation == "batch_mean" else "shuffled")
         self.averaged = correlation == "batch_mean"  # over batches, which have to stay as they are
-        self.ranked, self.ranks = correlation == "spearman", None
+        self.ranked = correlation == "spearman"
+        self.ranks: Ranks | None = None
         self.groups = groups_of(shapes)
         self.grouping = self.evidence.grouping(images, classes, self.groups)
         self._make_sums = partial_of(

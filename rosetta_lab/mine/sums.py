@@ -112,13 +112,12 @@ class Sums(nn.Module):
 
     def metrics(self) -> dict[str, SumMetric]:
         """Every metric under a name of its own."""
+        kinds = {"statistics": self.statistics, "tables": self.tables}
+        if self.ranks:
+            kinds["ranks"] = self.correlated
         named: dict[str, nn.Module] = {
             f"{kind}/{name}": metric
-            for kind, metrics in (
-                ("statistics", self.statistics),
-                ("ranks", self.correlated if self.ranks else {}),
-                ("tables", self.tables),
-            )
+            for kind, metrics in kinds.items()
             for name, metric in metrics.items()
         }
         if self.row_statistics is not self.correlated[self.reference]:
