@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
+from commands import call
 from mined_toys import mine, observer, trainer
 from reference import pooled_correlation
+from safetensors.torch import load_file
 from scipy.stats import spearmanr
+from toy_runs import MINE
 
 from rosetta_lab.data.latents import LatentDataModule, Latents
 from rosetta_lab.mine.module import MiningModule, shapes_of
@@ -111,3 +115,15 @@ def test_few_images_give_as_many_values() -> None:
         numbers = sampled_images(images)
         assert len(set(numbers)) == min(images, IMAGES) and max(numbers) < images
         assert len(numbers) * values_of(len(numbers)) >= VALUES
+
+
+@pytest.mark.slow
+def test_passes_of_a_run_take_ranks_in_one_sample(tmp_path: Path) -> None:
+    """The first one's, however the run is parted."""
+    tables = []
+    for name, passes in (("one", 1), ("three", 3)):
+        how = ["correlation=spearman", f"row_blocks={passes}", f"hydra.run.dir={name}"]
+        done = call("mine", *MINE, *how, cwd=tmp_path, ROSETTA_CACHE=str(tmp_path / name / "cache"))
+        assert done.returncode == 0, done.stderr
+        tables.append(load_file(tmp_path / name / "correlation" / "a.safetensors")["r"])
+    torch.testing.assert_close(*tables, atol=1e-6, rtol=0)
