@@ -3,7 +3,11 @@
 A sparse autoencoder (TopK, Gao et al., 2024) of the package ``overcomplete`` (pip install
 'rosetta-lab[sae]') learns to take the output of ``blocks.3`` apart, at every place of 2,000
 training scenes. Its encoder, whose batch normalisation becomes part of W and b, is written as
-``dino_vit_fashion_sae.safetensors``. It takes less than a minute.
+``dino_vit_fashion_sae.safetensors``, and beside it the model of these codes as a configuration:
+
+    python -m rosetta_lab.mine --config-dir=outputs/sae disc=[resnet_fashion,dino_vit_fashion_sae]
+
+It takes less than a minute.
 """
 
 from __future__ import annotations
@@ -27,6 +31,17 @@ from rosetta_lab.files import asset_root  # noqa: E402
 from rosetta_lab.models.load import load_models  # noqa: E402
 
 IMAGES, UNITS, TOP_K, EPOCHS, LAYER = 2000, 384, 16, 8, "blocks.3"
+NAME = "dino_vit_fashion_sae"
+CONFIG = f"""\
+# @package disc.{NAME}
+defaults:
+  - /disc/dino_vit_fashion@disc.{NAME}.model
+_target_: rosetta_lab.models.discriminative.codes.CodedModel
+layer: {LAYER}
+weights: WEIGHTS
+top_k: {TOP_K}
+units: {UNITS}
+"""
 
 
 def activations() -> Tensor:
@@ -76,7 +91,10 @@ if __name__ == "__main__":
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {"weight": weight, "bias": bias - weight @ mean}
-    save_file(tensors, folder / "dino_vit_fashion_sae.safetensors")
+    save_file(tensors, folder / f"{NAME}.safetensors")
+    (folder / "disc").mkdir(exist_ok=True)
+    path = str((folder / f"{NAME}.safetensors").resolve())
+    (folder / "disc" / f"{NAME}.yaml").write_text(CONFIG.replace("WEIGHTS", repr(path)))
     alive = (codes > 0).any(dim=0).sum()
     print(
         f"{len(values)} places; {1 - error:.1%} of the variance explained, {alive} of {UNITS} "

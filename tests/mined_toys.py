@@ -7,9 +7,10 @@ import torch
 from toy import ToyGenerator, ToyModel
 
 from rosetta_lab.data.latents import LatentDataModule, Latents
-from rosetta_lab.mine.module import MiningModule, MiningResult, shapes_of
+from rosetta_lab.mine.module import MiningModule, MiningResult
 from rosetta_lab.mine.null import Evidence
 from rosetta_lab.mine.partial import PartialSums
+from rosetta_lab.mine.pilot import shapes_of
 from rosetta_lab.models.observer import GeneratedImages, Observer
 
 LAYERS = ["fold", "late"]

@@ -25,7 +25,7 @@ from rosetta_lab.functional.resize import larger, smaller
 from rosetta_lab.metrics.activations import ActivationBatch, UnitGroups
 from rosetta_lab.metrics.correlation import CorrelationTable
 from rosetta_lab.metrics.matching import bands
-from rosetta_lab.mine.module import pilot_run, shapes_of
+from rosetta_lab.mine.pilot import pilot_run, shapes_of
 from rosetta_lab.models.load import apply_overrides, load_latents, load_observer
 from rosetta_lab.models.observer import Observer
 from rosetta_lab.models.units import Layer

@@ -15,7 +15,7 @@ from torch import Tensor
 from rosetta_lab.bench.mining import Ours
 from rosetta_lab.errors import printable
 from rosetta_lab.metrics.activations import UnitGroups
-from rosetta_lab.mine.module import pilot_run, shapes_of
+from rosetta_lab.mine.pilot import pilot_run, shapes_of
 from rosetta_lab.models.load import apply_overrides, load_latents, load_observer
 from rosetta_lab.models.observer import Observer
 from rosetta_lab.run.device import best, chosen_device

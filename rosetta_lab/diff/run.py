@@ -23,8 +23,8 @@ from rosetta_lab.functional.factors import (
     shuffled_superiority,
     superiority,
 )
-from rosetta_lab.mine.module import shapes_of
 from rosetta_lab.mine.pairs import EveryPair, mine_pairs
+from rosetta_lab.mine.pilot import shapes_of
 from rosetta_lab.models.discriminative.base import DiscriminativeModel
 from rosetta_lab.models.images import EVERY
 from rosetta_lab.models.load import apply_overrides

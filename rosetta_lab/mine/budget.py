@@ -19,6 +19,7 @@ from rosetta_lab.data.inputs import Inputs
 from rosetta_lab.errors import RosettaError, check_count
 from rosetta_lab.metrics.matching import BAND_BYTES
 from rosetta_lab.mine.null import Evidence
+from rosetta_lab.mine.ranks import Ranks, sampled_images, values_of
 from rosetta_lab.mine.sums import Seen, Sums, groups_of
 from rosetta_lab.models.observer import Observer, OnModelMap
 from rosetta_lab.models.units import Layer
@@ -37,7 +38,8 @@ class MemoryPlan:
 
     Attributes:
         weights: of all models, float32.
-        sums: behind the tables and statistics, from the first batch to the last.
+        sums: behind the tables and statistics, from the first batch to the last, and what ranks are
+            taken in.
         batch: beside these, at most, while one batch is generated, looked at and correlated.
         tables: instead, when all images are seen: some rows of one model's tables.
     """
@@ -207,7 +209,14 @@ class Budget:
         averaged = self.cfg.correlation == "batch_mean" and device != "meta"
         how = (self.evidence, self.grouping, averaged, getattr(torch, self.cfg.sums))
         with torch.device(device):
-            return Sums(self.groups, self.reference, *how, self.cfg.products, rows)
+            ranks = self._ranks() if self.cfg.correlation == "spearman" else None
+            return Sums(self.groups, self.reference, *how, self.cfg.products, rows, ranks)
+
+    def _ranks(self) -> Ranks:
+        few = len(sampled_images(len(self.inputs)))
+        size = few * values_of(few)
+        samples = {name: torch.randn(len(own.index), size) for name, own in self.groups.items()}
+        return Ranks(samples, self.groups)
 
     def _needs(self, passes: int, batch_size: int) -> MemoryPlan:
         """The bytes of the pass that takes most."""
@@ -215,7 +224,7 @@ class Budget:
         every = self.rows(passes)
         for rows in {every[0], every[-1]}:
             sums = self.sums(rows)
-            kept = sum(value.nbytes for value in states(sums))
+            kept = sum(value.nbytes for value in kept_by(sums))
             plans.append(MemoryPlan(self.weights, kept, self._batch(sums, batch_size)))
         return max(plans, key=lambda plan: plan.peak)
 
@@ -226,7 +235,7 @@ class Budget:
         batch = self.inputs.batch(list(range(min(batch_size, together))))
         with MemoryMeter() as meter:
             meter.count((*self.observer.parameters(), *self.observer.buffers()))
-            meter.count(states(sums))
+            meter.count(kept_by(sums))
             before = meter.live
             rehearse(sums, partial(self.observer, batch), len(batch), together)
         return int(meter.peak - before)
@@ -235,6 +244,12 @@ class Budget:
 def states(sums: Sums) -> list[Tensor]:
     """Every sum."""
     return [value for metric in sums.metrics().values() for value in metric.sums().values()]
+
+
+def kept_by(sums: Sums) -> list[Tensor]:
+    """These, and what ranks are taken in."""
+    ranks = sums.ranks
+    return states(sums) + ([*ranks.samples.values(), *ranks.edges.values()] if ranks else [])
 
 
 def rehearse(

@@ -27,6 +27,7 @@ from rosetta_lab.files import UNFINISHED, cache_folder, load_tensors, replacing,
 from rosetta_lab.mine.code import outside_code
 from rosetta_lab.mine.null import Evidence
 from rosetta_lab.mine.partial import PartialSums
+from rosetta_lab.mine.ranks import IMAGES, VALUES
 from rosetta_lab.mine.result import MiningResult
 from rosetta_lab.models.load import state_hash
 from rosetta_lab.models.observer import Observer
@@ -50,6 +51,11 @@ def fingerprint(
     """Hex digest of everything that the neighbours depend on."""
     # The source is not recorded where the reference is another.
     models = {"source": observer.source, **observer.models}
+    # Averages of per-batch correlations depend on the batch, and ranks on what they are taken in.
+    depends = {
+        "batch_mean": ["batch_mean", batch_size],
+        "spearman": ["spearman", IMAGES, VALUES],
+    }
     ingredients = {
         "arithmetic": ARITHMETIC,
         "versions": [str(torch.__version__), timm.__version__, open_clip.__version__],
@@ -62,8 +68,7 @@ def fingerprint(
         "inputs": inputs.ingredients(),
         "psi": psi,
         "evidence": asdict(evidence),
-        # Averages of per-batch correlations depend on the batch; pooled sums do not.
-        "correlation": [correlation, batch_size] if correlation != "pooled" else correlation,
+        "correlation": depends.get(correlation, correlation),
     }
     return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
 

@@ -19,6 +19,8 @@ from rosetta_lab.functional.products import Products
 from rosetta_lab.metrics.matching import bands, match, match_own
 from rosetta_lab.mine.null import Evidence, parts_of
 from rosetta_lab.mine.partial import PartialSums
+from rosetta_lab.mine.pilot import pilot_run
+from rosetta_lab.mine.ranks import MEAN, Ranks, take_sample
 from rosetta_lab.mine.result import MiningResult
 from rosetta_lab.mine.shards import SharedLook, joined_shards
 from rosetta_lab.mine.sums import Seen, Sums, groups_of
@@ -27,7 +29,7 @@ from rosetta_lab.models.units import Layer
 from rosetta_lab.run.processes import by_first, least
 
 log = logging.getLogger("rosetta_lab")
-Correlation = Literal["pooled", "batch_mean"]
+Correlation = Literal["pooled", "spearman", "batch_mean"]
 Precision = Literal["float32", "float64"]
 OnTable = Callable[[str, Tensor], object]
 
@@ -41,12 +43,13 @@ class MiningModule(L.LightningModule):
     Args:
         observer: the models and their layers.
         shapes: of the layers, see :func:`shapes_of`.
-        pilot: the first inputs of the run. Before the pass, they are looked at for the mean
-            activation that is subtracted from every unit before anything is summed, which keeps
-            float32 products accurate for units whose mean is far from zero.
+        pilot: some inputs of the run. Before the pass, they are looked at for the mean activation
+            that is subtracted from every unit before anything is summed, which keeps float32
+            products accurate for units whose mean is far from zero; or for a sample of activations
+            to take ranks in.
         images: how many images the run has.
-        correlation: ``pooled`` (paper, Eq. 2) or ``batch_mean`` (the published reference code),
-            which has no null.
+        correlation: ``pooled`` (paper, Eq. 2); ``spearman``, the same of ranks; or ``batch_mean``
+            (the published reference code), which has no null.
         evidence: what matches are held against.
         partial: where unfinished sums are kept, None for nowhere.
         batch_size: images that go through the models at a time, None for all of a batch.
@@ -55,12 +58,14 @@ class MiningModule(L.LightningModule):
             a million images.
         products: the arithmetic of these, see :func:`add_product`.
         rows: numbers of the reference's units that this pass takes, None for all.
-        shifts: what is subtracted from every unit, by model, in an earlier pass; None to look at
-            the pilot images for it.
+        found: what an earlier pass found in the pilot images, None to look at them.
         on_table: takes every model's table of r, some rows at a time: model and rows (any, U).
         show: in the observer's place, with maps that it remembers.
         shared: whether processes share the tables out: each has rows of its own, and all look at
             the same batches together.
+
+    Attributes:
+        found: in the pilot images, by model: means of units (U,), or samples of them (U, S).
     """
 
     def __init__(
@@ -77,7 +82,7 @@ class MiningModule(L.LightningModule):
         sums: Precision = "float32",
         products: Products = "float32",
         rows: range | None = None,
-        shifts: Mapping[str, Tensor] | None = None,
+        found: Mapping[str, Tensor] | None = None,
         on_table: OnTable | None = None,
         show: Show | None = None,
         shared: bool = False,
@@ -88,10 +93,12 @@ class MiningModule(L.LightningModule):
         check_choice("products", products, get_args(Products))
         self.observer, self.shapes, self.pilot = observer, dict(shapes), pilot
         self.images, self.batch_size = images, batch_size or images
-        self.partial, self.on_table, self.shifts = partial, on_table, shifts
+        self.partial, self.on_table, self.found = partial, on_table, found
         self.show, self.shared = show or observer, shared
         self.evidence = evidence or Evidence("none" if correlation == "batch_mean" else "shuffled")
         self.averaged = correlation == "batch_mean"  # over batches, which have to stay as they are
+        self.ranked = correlation == "spearman"
+        self.ranks: Ranks | None = None
         self.groups = groups_of(shapes)
         self.grouping = self.evidence.grouping(images, classes, self.groups)
         self._make_sums = partial_of(
@@ -111,32 +118,39 @@ class MiningModule(L.LightningModule):
         self.started = time.monotonic()
 
     def setup(self, stage: str) -> None:
-        """Agree on what is subtracted: what unfinished sums began with, or a look at the pilot.
+        """Agree on means or samples: what unfinished sums began with, or a look at the pilot.
 
-        Every process has to subtract the same numbers, to the last bit. Sums that began with others
-        are those of another run, and are left out.
+        Every process has to subtract the same numbers, or take ranks in the same, to the last bit.
+        Sums that began with others are those of another run, and are left out.
         """
         rank, world = self.global_rank, self.trainer.world_size
         began = self.partial.find(rank, world) if self.partial is not None else {}
         leader = least(self.trainer, rank if began else world)
-        means: Mapping[str, Tensor]
+        found: Mapping[str, Tensor]
         if leader < world:
-            means = self.trainer.strategy.broadcast(began, src=leader)
-            same = bool(began) and all(began[name].equal(mean) for name, mean in means.items())
+            found = self.trainer.strategy.broadcast(began, src=leader)
+            same = bool(began) and all(began[name].equal(value) for name, value in found.items())
             if self.partial is not None and not same:
                 self.partial.images = 0
         else:
-            means = by_first(self.trainer, self._means)
+            found = by_first(self.trainer, self._look_at_pilot)
+        self.found = found
+        if self.ranked:
+            self.ranks = Ranks(found, self.groups)
         for name, groups in self.groups.items():
-            groups.shift.copy_(means[name])
+            groups.shift.copy_(torch.tensor(MEAN) if self.ranked else found[name])
         if self.shared:  # killed between two processes' writes?
             seen = self.done()
             apart = least(self.trainer, seen) != -least(self.trainer, -seen)
             if apart and self.partial is not None:
                 self.partial.images = 0
 
-    def _means(self) -> Mapping[str, Tensor]:
-        return self.shifts or pilot_run(self.show, self.pilot, self.batch_size)
+    def _look_at_pilot(self) -> Mapping[str, Tensor]:
+        if self.found:
+            return self.found
+        if self.ranked:  # many images, which are no batch of the pass, and not to be kept
+            return take_sample(self.observer, self.pilot, self.batch_size)
+        return pilot_run(self.show, self.pilot, self.batch_size)
 
     def done(self) -> int:
         """Images of this process that unfinished sums have seen."""
@@ -149,7 +163,7 @@ class MiningModule(L.LightningModule):
 
     def on_validation_start(self) -> None:
         with self.device:
-            self.sums = self._make_sums()
+            self.sums = self._make_sums(ranks=self.ranks and self.ranks.to(self.device))
         if self.partial is not None:
             self.partial.load(self.sums.metrics())
         self.seen = self.started_with = self.done()
@@ -168,8 +182,7 @@ class MiningModule(L.LightningModule):
         if self.shared:
             due = self.trainer.strategy.broadcast(due)
         if self.partial is not None and not last:  # without a batch left, nothing would finish
-            shifts = {name: groups.shift for name, groups in self.groups.items()}
-            self.partial.advance(len(batch), self.sums.metrics(), shifts, due)
+            self.partial.advance(len(batch), self.sums.metrics(), self.found or {}, due)
         self.seen += len(batch)
         self.log_dict(self.progress(), prog_bar=True, on_step=True, on_epoch=False)
 
@@ -250,7 +263,7 @@ class MiningModule(L.LightningModule):
                 match,
                 sums.table(name),
                 sums.row_statistics,
-                sums.statistics_of(name),
+                sums.correlated_of(name),
                 (rows, alive[name]),
                 evidence.neighbours,
                 evidence.criterion,
@@ -270,28 +283,6 @@ class MiningModule(L.LightningModule):
 def out_of_memory(error: Exception) -> bool:
     """Whether a device had no memory left; a CPU's allocator has no exception of its own."""
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
-
-
-def shapes_of(observer: Observer, batch: Batch) -> dict[str, list[Layer]]:
-    """Every model's layers, with the sizes of their maps, from any inputs."""
-    return observer.shapes(observer(batch, lambda model, layer, maps: maps.to("meta")))
-
-
-def pilot_run(show: Show, pilot: Batch, batch_size: int) -> dict[str, Tensor]:
-    """Means of every model's units over the pilot images, float32 (U,)."""
-    means: dict[str, Tensor] = {}
-    for part in pilot.split(batch_size):
-        seen = show(part, lambda model, layer, maps: pilot_mean(maps))
-        share = len(part) / len(pilot)
-        for name, layers in seen.maps.items():
-            mean = share * torch.cat(list(layers.values())).double()
-            means[name] = means[name] + mean if name in means else mean
-    return {name: mean.float() for name, mean in means.items()}
-
-
-def pilot_mean(maps: Tensor) -> Tensor:
-    """Mean of every unit (C,) over maps (N, C, H, W), float32, exact for constant units."""
-    return maps.double().mean(dim=(0, 2, 3)).float().cpu()
 
 
 def peak_memory(device: torch.device) -> int:

@@ -13,9 +13,9 @@ from rosetta_lab.data.inputs import GivenImages, Inputs
 from rosetta_lab.dictionary.build import Clique
 from rosetta_lab.dictionary.evidence import Found, find
 from rosetta_lab.errors import RosettaError
-from rosetta_lab.mine.module import shapes_of
 from rosetta_lab.mine.pairs import EveryPair, mine_pairs
 from rosetta_lab.mine.passes import mine
+from rosetta_lab.mine.pilot import shapes_of
 from rosetta_lab.mine.result import MiningResult
 from rosetta_lab.models.images import EVERY
 from rosetta_lab.models.load import load_inputs

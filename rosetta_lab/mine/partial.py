@@ -24,8 +24,9 @@ class PartialSums:
     """Files of one process with its sums, the shifts that they were taken with and the number of
     its images behind them: the newest and the one before, which stands in where that is damaged.
 
-    The shifts are means of a pilot run. That of the interrupted run may differ in the last bits (by
-    another number of threads, say), and sums go on only with the shifts that they began with.
+    The shifts are means of a pilot run, or samples from it that ranks are taken in. That of the
+    interrupted run may differ in the last bits (by another number of threads, say), and sums go on
+    only with those that they began with.
 
     Args:
         folder: belongs to one fingerprint (everything that the sums depend on).

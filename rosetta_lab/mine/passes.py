@@ -24,9 +24,11 @@ from rosetta_lab.files import save_tensors, tensor_in_rows
 from rosetta_lab.mine.budget import Budget, Way, bytes_of
 from rosetta_lab.mine.cache import SumsCache, fingerprint, open_cache
 from rosetta_lab.mine.maps import KeptMaps, room_for
-from rosetta_lab.mine.module import MiningModule, OnTable, shapes_of
+from rosetta_lab.mine.module import MiningModule, OnTable
 from rosetta_lab.mine.null import Evidence
 from rosetta_lab.mine.partial import PartialSums
+from rosetta_lab.mine.pilot import shapes_of
+from rosetta_lab.mine.ranks import sampled_images
 from rosetta_lab.mine.result import MiningResult
 from rosetta_lab.models.meta import described, without_memory
 from rosetta_lab.models.observer import Observer
@@ -69,11 +71,14 @@ def mine(
     budget = bytes_of(cfg.memory, str(trainer.strategy.root_device))
     key = fingerprint(observer, inputs, cfg.psi, cfg.correlation, how, cfg.batch_size, evidence)
     cache = open_cache(key) if cfg.cache else None
+    pilot = list(range(min(PILOT_IMAGES, len(inputs))))
+    if cfg.correlation == "spearman":
+        pilot = sampled_images(len(inputs))
     make = partial(
         instantiate(cfg.module),
         observer,
         shapes,
-        inputs.batch(list(range(min(PILOT_IMAGES, len(inputs))))),
+        inputs.batch(pilot),
         len(inputs),
         evidence=evidence,
         classes=len(inputs.classes),
@@ -95,7 +100,7 @@ def mine(
     size = way.batch_size
     passes, shards = passes_of(way.rows, trainer.world_size if way.shared else 1)
     found: list[MiningResult | SumsCache] = []  # on the disk where it is kept: lists are long
-    shifts: dict[str, Tensor] | None = None
+    pilot_found: Mapping[str, Tensor] | None = None
     kept = cache.tables if cache and tables else tables
     show = maps_kept(cfg, observer, cache, trainer) if cache and len(passes) > 1 else None
     with tables_in(kept if first else None, shapes, observer.reference) as on_table:
@@ -120,7 +125,7 @@ def mine(
                     on_table=on_table,
                     partial=unfinished,
                     batch_size=size,
-                    shifts=shifts,
+                    found=pilot_found,
                     show=show,
                 )
                 data: LatentDataModule = instantiate(cfg.datamodule)(
@@ -132,7 +137,7 @@ def mine(
                 )
                 trainer.validate(module, data, verbose=False)
                 done = module.result
-                shifts = {name: units.shift for name, units in module.groups.items()}
+                pilot_found = module.found
                 module.forget()
                 if own and done is not None:
                     on_disk = own.save(done) and own is not cache

@@ -14,6 +14,7 @@ from rosetta_lab.metrics.activations import ActivationBatch, UnitGroups
 from rosetta_lab.metrics.correlation import BatchMeanCorrelation, CorrelationTable
 from rosetta_lab.metrics.statistics import SumMetric, UnitStatistics
 from rosetta_lab.mine.null import Evidence
+from rosetta_lab.mine.ranks import Ranks
 from rosetta_lab.models.observer import OnModelMap
 from rosetta_lab.models.units import Layer
 
@@ -40,6 +41,8 @@ class Sums(nn.Module):
         products: the arithmetic of the products.
         rows: numbers of the reference's units that are the rows, None for all. Where memory is
             short, several passes take some rows each.
+        ranks: correlate ranks instead of activations, None to leave these as they are. Statistics
+            are of the activations all the same.
 
     Attributes:
         rows: the units that are the rows.
@@ -56,9 +59,11 @@ class Sums(nn.Module):
         dtype: torch.dtype = torch.float32,
         products: Products = "float32",
         rows: range | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         super().__init__()
         own = groups[reference]
+        self.ranks = ranks
         self.groups, self.reference, self.grouping = groups, reference, grouping
         whole = rows is None or len(rows) == len(own.index)
         self.rows = own if rows is None or whole else own.part(rows)
@@ -66,14 +71,16 @@ class Sums(nn.Module):
         self.totals = pairings > 1
         # The reference's own take maps' room where only some of its units are rows.
         of_all = {name: self.totals and (whole or name != reference) for name in groups}
-        self.statistics = nn.ModuleDict(
-            {
-                name: UnitStatistics(units, of_all[name], blocks, dtype)
-                for name, units in groups.items()
-            }
-        )
+
+        def statistics(of: Mapping[str, UnitGroups], totals: Mapping[str, bool]) -> nn.ModuleDict:
+            made = {n: UnitStatistics(own, totals[n], blocks, dtype) for n, own in of.items()}
+            return nn.ModuleDict(made)
+
+        self.statistics = self.correlated = statistics(groups, of_all)
+        if ranks:
+            self.statistics = statistics(ranks.values, dict.fromkeys(groups, False))
         self.row_statistics = (
-            self.statistics_of(reference)
+            self.correlated_of(reference)
             if whole
             else UnitStatistics(self.rows, self.totals, blocks, dtype)
         )
@@ -90,6 +97,10 @@ class Sums(nn.Module):
         """One model's."""
         return cast(UnitStatistics, self.statistics[model])
 
+    def correlated_of(self, model: str) -> UnitStatistics:
+        """The same of what is correlated: of ranks, where these are."""
+        return cast(UnitStatistics, self.correlated[model])
+
     def table(self, model: str) -> CorrelationTable:
         """One model's."""
         return cast(CorrelationTable, self.tables[model])
@@ -101,12 +112,15 @@ class Sums(nn.Module):
 
     def metrics(self) -> dict[str, SumMetric]:
         """Every metric under a name of its own."""
+        kinds = {"statistics": self.statistics, "tables": self.tables}
+        if self.ranks:
+            kinds["ranks"] = self.correlated
         named: dict[str, nn.Module] = {
             f"{kind}/{name}": metric
-            for kind, metrics in (("statistics", self.statistics), ("tables", self.tables))
+            for kind, metrics in kinds.items()
             for name, metric in metrics.items()
         }
-        if self.row_statistics is not self.statistics[self.reference]:
+        if self.row_statistics is not self.correlated[self.reference]:
             named["statistics/rows"] = self.row_statistics
         return {name: cast(SumMetric, metric) for name, metric in named.items()}
 
@@ -130,8 +144,13 @@ class Sums(nn.Module):
         own_rows = own
         if not whole:
             own_rows = ActivationBatch(self.rows, {}, [self.groups[reference]], images=images)
+        values = self.ranks.values if self.ranks else {}
+        unranked = {n: ActivationBatch(own, {}, [], images=images) for n, own in values.items()}
 
         def condense(model: str, layer: str, maps: Tensor) -> None:
+            if self.ranks:
+                unranked[model].add(layer, maps)
+                maps = self.ranks(model, layer, maps)
             seen.batches[model].add(layer, maps)
             if model == reference:
                 own.add(layer, maps)
@@ -139,11 +158,14 @@ class Sums(nn.Module):
                     own_rows.add(layer, maps)
 
         show(condense)
-        for one in (own, *([] if whole else [own_rows]), *seen.batches.values()):
+        parts = (own, *([] if whole else [own_rows]), *seen.batches.values(), *unranked.values())
+        for one in parts:
             one.finish_part()
         self.table(reference).update(own_rows, own)
         if not whole:
-            self.statistics_of(reference).update(own, block)
+            self.correlated_of(reference).update(own, block)
+        for name, of_values in unranked.items():
+            self.statistics_of(name).update(of_values, block)
 
     def add(self, seen: Seen, block: int = 0) -> None:
         """Add a batch, all of which was looked at, to the sums of a block of images."""
@@ -151,7 +173,7 @@ class Sums(nn.Module):
         self.row_statistics.update(rows, block)
         others = {n: batch for n, batch in seen.batches.items() if n != self.reference}
         for name, batch in others.items():
-            self.statistics_of(name).update(batch, block)
+            self.correlated_of(name).update(batch, block)
             self.table(name).add_moments(rows, batch, block)
         for pairing in range(next(self.table(name).pairings for name in others)):
             for name, batch in others.items():

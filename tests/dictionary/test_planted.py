@@ -13,7 +13,8 @@ from mined_toys import trainer
 from torch import Tensor, nn
 
 from rosetta_lab.data.latents import LatentDataModule, Latents
-from rosetta_lab.mine.module import MiningModule, shapes_of
+from rosetta_lab.mine.module import MiningModule
+from rosetta_lab.mine.pilot import shapes_of
 from rosetta_lab.models.discriminative.timm import TimmModel
 from rosetta_lab.models.generators.geometry import Progression, Signal, SuperresStage
 from rosetta_lab.models.generators.stylegan3 import AliasFreeGenerator

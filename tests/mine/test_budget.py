@@ -7,6 +7,7 @@ from planned import toy_run
 
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.mine.budget import Budget, MemoryPlan, bytes_of
+from rosetta_lab.mine.ranks import sampled_images, values_of
 from rosetta_lab.models.load import load_latents
 from rosetta_lab.models.meta import observer_without_memory, shapes_without_memory
 
@@ -48,6 +49,17 @@ def test_rows_are_all_units_once() -> None:
         rows = found.rows(passes)
         assert [unit for part in rows for unit in part] == list(range(10))
         assert len(rows) <= passes
+
+
+def test_samples_that_ranks_are_taken_in_count() -> None:
+    """Of every unit's values, of where its ranks change, and of the statistics of both."""
+    plain, ranked = (budget(correlation=how) for how in ("pooled", "spearman"))
+    units = sum(len(groups.index) for groups in ranked.groups.values())
+    few = len(sampled_images(len(ranked.inputs)))
+    more = ranked.needs(1, 4).sums - plain.needs(1, 4).sums
+    samples = 3 * 4 * units * few * values_of(few)
+    assert samples < more < samples + 10**5
+    assert ranked.needs(1, 4).batch > plain.needs(1, 4).batch
 
 
 @pytest.fixture

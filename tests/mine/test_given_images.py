@@ -23,8 +23,9 @@ from rosetta_lab.dictionary.evidence import Found, find
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.mine import control
 from rosetta_lab.mine.cache import fingerprint
-from rosetta_lab.mine.module import MiningModule, shapes_of
+from rosetta_lab.mine.module import MiningModule
 from rosetta_lab.mine.null import Evidence
+from rosetta_lab.mine.pilot import shapes_of
 from rosetta_lab.models.observer import Observer, ShownImages
 
 

@@ -15,7 +15,8 @@ from toy import ToyModel
 from rosetta_lab.data.latents import LatentDataModule, Latents
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.mine import module as mining
-from rosetta_lab.mine.module import MiningModule, MiningResult, pilot_run, shapes_of
+from rosetta_lab.mine.module import MiningModule, MiningResult
+from rosetta_lab.mine.pilot import pilot_run, shapes_of
 
 
 def test_passes_of_some_rows_find_what_one_pass_finds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +87,7 @@ def test_no_room_for_one_image_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     shapes, pilot = shapes_of(watch, latents.batch([0])), latents.batch([0, 1, 2])
     module = MiningModule(watch, shapes, pilot, 30, batch_size=8)
     data = LatentDataModule(latents, 8, module.grouping)
-    module.shifts = {name: units.shift for name, units in module.groups.items()}
+    module.found = {name: units.shift for name, units in module.groups.items()}
     monkeypatch.setattr(Cramped, "room", 0)
     with pytest.raises(RosettaError, match="does not suffice for 1 images at a time"):
         trainer().validate(module, data, verbose=False)

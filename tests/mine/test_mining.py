@@ -17,9 +17,10 @@ from toy import NaNModel, ToyModel
 from rosetta_lab.data.latents import LatentDataModule, Latents
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.mine import module as mining
-from rosetta_lab.mine.module import MiningModule, pilot_run, shapes_of
+from rosetta_lab.mine.module import MiningModule
 from rosetta_lab.mine.null import Evidence
 from rosetta_lab.mine.partial import PartialSums
+from rosetta_lab.mine.pilot import pilot_run, shapes_of
 from rosetta_lab.models.recording import record
 from rosetta_lab.models.units import Unit, UnitIndex, resolve_layers
 from rosetta_lab.run.trainer import make_trainer

@@ -188,6 +188,16 @@ def test_tables_that_cannot_be_shared_out(tmp_path: Path) -> None:
     assert "tables=shared: there is no such choice.\nChoose from replicated," in said[0]
 
 
+@pytest.mark.slow
+def test_processes_take_ranks_in_one_sample(tmp_path: Path) -> None:
+    """The first one's; four processes find what one does, in passes of some units, too."""
+    for world, how in ((1, "auto"), (2, "2"), (4, "auto")):
+        (tmp_path / str(world)).mkdir()
+        said = run(tmp_path / str(world), world, "correlation=spearman", f"row_blocks={how}")
+        assert "failed" not in said[0]
+        check_same(tmp_path / str(world), tmp_path / "1")
+
+
 def test_tasks_of_a_slurm_job(alone: Path, tmp_path: Path) -> None:
     """With the numbers that SLURM tells in the place of the config's."""
     how = ["trainer=slurm", "trainer.accelerator=cpu"]

@@ -22,7 +22,8 @@ from static_pages import check_page
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import asset_root
 from rosetta_lab.mine.budget import MemoryPlan, Way
-from rosetta_lab.mine.module import MiningModule, shapes_of
+from rosetta_lab.mine.module import MiningModule
+from rosetta_lab.mine.pilot import shapes_of
 from rosetta_lab.mine.sums import Sums
 from rosetta_lab.models.load import load_latents, load_observer
 from rosetta_lab.models.units import Layer
