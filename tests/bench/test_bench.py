@@ -37,7 +37,7 @@ def test_both_tables_agree_on_a_small_pair() -> None:
 
 def test_ways_to_run_networks_and_what_they_change() -> None:
     with hydra.initialize_config_dir(str(asset_root() / "conf"), version_base="1.3"):
-        options = ["weights=random", "num_images=3", "batch_size=2", "device=cpu"]
+        options = ["weights=random", "num_images=3", "batch_size=2", "device=cpu", "compile=true"]
         cfg = hydra.compose("bench_mining", options)
     broken = networks.Way(lambda observer: observer.no_such_thing)
     told = networks.run(cfg, networks.WAYS | {"torch.compile": broken}).splitlines()
