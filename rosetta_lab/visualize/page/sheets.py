@@ -67,7 +67,7 @@ class Sheet:
         picture: its address.
         names: of the images.
         heads: what the rows of images are, from above.
-        units: model, unit, and its match with the generator's unit above (None for the generator's).
+        units: model, unit, and its match with the generator's unit above (None for its own).
         sizes: how many cells the maps of these units have.
     """
 
