@@ -76,9 +76,8 @@ def compare_dictionaries(folder: Path, sources: list[str]) -> Path:
         "side_by_side.html.j2",
         first=first.dictionary,
         second=second.dictionary,
-        models=" and ".join(
-            f"{side.letter}: {', '.join(side.dictionary.discriminative)}"
-            for side in (first, second)
+        models="; ".join(
+            dict.fromkeys(", ".join(one.dictionary.discriminative) for one in (first, second))
         ),
         links={
             f"The dictionary {side.letter}": address
