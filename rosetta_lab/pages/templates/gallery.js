@@ -99,7 +99,7 @@
     for (const row of rows) heads.forEach((title, at) => { row.cells[at].dataset.head = title; });
     const box = make("div", { className: "wide numbers", tabIndex: 0 },
       make("table", { className: "stacks" }, make("thead", {}, head), make("tbody", {}, ...rows)));
-    box.setAttribute("role", "region");
+    box.setAttribute("role", "group");
     box.setAttribute("aria-label", runs.length > 1 ? `Figures of ${runs[place].name}` : "Figures");
     return box;
   }
