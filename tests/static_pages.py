@@ -38,6 +38,31 @@ return [...document.querySelectorAll(texts)]
   .map((text) => (Math.max(text, page) + 0.05) / (Math.min(text, page) + 0.05));
 """
 
+# What a reader by keyboard, by ear or on a narrow screen would miss.
+FAULTS = """
+const every = (selector) => [...document.querySelectorAll(selector)];
+const regions = every(".wide").map((region) => region.getAttribute("aria-label"));
+const said = regions.filter((name, place) => regions.indexOf(name) < place)
+  .map((name) => `two tables or charts: ${name}`);
+let above = 0;
+for (const heading of every("h1, h2, h3, h4")) {
+  const level = Number(heading.tagName[1]);
+  if (level > above + 1) said.push(`h${level} below h${above}: ${heading.textContent}`);
+  above = level;
+}
+for (const group of every("[data-group], .card")) {
+  if (group.querySelector(".strip, img") && !group.querySelector("[role=button][tabindex='0']")) {
+    said.push(`no way to the pictures of ${group.textContent}`);
+  }
+}
+for (const table of every(".wide table")) {
+  if (innerWidth < 500 && table.scrollWidth > table.parentElement.clientWidth + 1) {
+    said.push(`wider than the screen: ${table.parentElement.getAttribute("aria-label")}`);
+  }
+}
+return said;
+"""
+
 
 def load_images(driver: webdriver.Chrome) -> list[list[int]]:
     """Unfold everything and scroll to every image: its own width, its shown width and height."""
@@ -80,6 +105,7 @@ def check_page(driver: webdriver.Chrome, path: Path, folder: Path, images: int) 
         assert asked and all(address.startswith(folder.as_uri()) for address in asked)
         assert driver.execute_script("return document.documentElement.scrollWidth <= innerWidth")
         assert min(driver.execute_script(CONTRAST)) >= 4.5  # WCAG AA
+        assert driver.execute_script(FAULTS) == []
         background = driver.execute_script("return getComputedStyle(document.body).backgroundColor")
         assert (background == "rgb(20, 21, 23)") == (scheme == "dark")
 

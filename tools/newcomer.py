@@ -2,8 +2,8 @@
 
 ``make newcomer`` builds the wheel, installs it into an environment that has what it declares and
 nothing else (taken over from the one that runs this, since downloads take longer than all of it),
-and gives the commands of the README's first block, with few images and steps, then runs the
-notebooks. It says how much of the processor's time each step took.
+and gives the commands of the README's first block and its Python, with few images and steps, then
+runs the notebooks. It says how much of the processor's time each step took.
 """
 
 from __future__ import annotations
@@ -38,6 +38,13 @@ SHORT = {
     "edit": ["steps=2", "frames=0", "reference_images=2", "hydra.run.dir=edited"],
 }
 
+# The same of its Python: what stands there, and what is run instead.
+BRIEF = {
+    "num_images=400": "num_images=8",
+    'matches="all")': 'matches="all", steps=2)',
+    "rl.Shift(dx=0.25))": "rl.Shift(dx=0.25), steps=2, reference_images=2)",
+}
+
 
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="newcomer_") as temporary:
@@ -58,9 +65,10 @@ def main() -> None:
             run([str(python.with_name("rosetta-lab")), *first], here)
         assert (here / "mined" / "index.html").is_file()
         told = [json.dumps(words) for words in [*others, ["export", "mined", "out.zip"]]]
-        with step("the other commands, the shared file, the notebooks"):
+        (here / "readme.py").write_text(python_block(), encoding="utf-8")
+        with step("the other commands, the shared file, the README's Python, the notebooks"):
             notebooks = sorted(map(str, ROOT.glob("docs/notebooks/*.ipynb")))
-            run([str(python), str(INSIDE), *told, "--", "out.zip", *notebooks], here)
+            run([str(python), str(INSIDE), *told, "--", "out.zip", "readme.py", *notebooks], here)
 
 
 @contextmanager
@@ -89,6 +97,17 @@ def printed() -> list[list[str]]:
     assert block is not None
     lines = [line.partition("#")[0].split() for line in block[1].splitlines()]
     return [words[1:] for words in lines if words and words[0] == "rosetta-lab"]
+
+
+def python_block() -> str:
+    """The README's Python, with few images and steps."""
+    block = re.search(r"```python\n(.*?)```", README, re.DOTALL)
+    assert block is not None
+    text = block[1]
+    for printed_there, instead in BRIEF.items():
+        assert printed_there in text, printed_there
+        text = text.replace(printed_there, instead)
+    return text
 
 
 def install(wheel: Path, place: Path) -> Path:

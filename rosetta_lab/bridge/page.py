@@ -72,7 +72,10 @@ def write_bridge(
         cards=_cards(folder, bridge, mined, cfg.shown),
         heads=rows[:1],
         kept=rows[1:],
-        overlap_heads=["pool", "model", *OVERLAP_HEADS],
+        overlap_heads=[
+            *("pool", "model", *OVERLAP_HEADS[:5]),
+            *(f"{head}, shuffled" for head in OVERLAP_HEADS[5:]),
+        ],
         overlaps=overlap_rows(found),
         joins_name=JOINS_NAME,
         results_name=RESULTS_NAME,

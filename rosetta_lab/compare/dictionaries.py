@@ -11,7 +11,7 @@ from rosetta_lab.dictionary.schema import RosettaDictionary
 from rosetta_lab.errors import RosettaError
 from rosetta_lab.files import atomic_write
 from rosetta_lab.mine.page.concepts import image_name
-from rosetta_lab.pages.document import PAGE_NAME, write_document
+from rosetta_lab.pages.document import PAGE_NAME, link_to, write_document
 
 PICTURES = "pictures"
 
@@ -76,6 +76,14 @@ def compare_dictionaries(folder: Path, sources: list[str]) -> Path:
         "side_by_side.html.j2",
         first=first.dictionary,
         second=second.dictionary,
+        models="; ".join(
+            dict.fromkeys(", ".join(one.dictionary.discriminative) for one in (first, second))
+        ),
+        links={
+            f"The dictionary {side.letter}": address
+            for side in (first, second)
+            if (address := link_to(side.folder / PAGE_NAME, folder))
+        },
         shared=[_card(folder, first, second, one) for one in ours if one.shared],
         alone={
             "Only in A": [_card(folder, first, second, one) for one in ours if not one.shared],

@@ -22,7 +22,7 @@ COVERAGE_HEADS = [
     "in shuffled images",
     "mean nearest r",
 ]
-ALIGNMENT_HEADS = ["models", "score", "permuted", "threshold", "p", "calibrated"]
+ALIGNMENT_HEADS = ["models", "alignment", "permuted", "threshold", "p", "calibrated"]
 FACTOR_HEADS = ["units of", "in", "without a partner", "with one", "superiority", "chance", "p"]
 
 

@@ -73,7 +73,7 @@ def bars(values: Sequence[tuple[str, float]], label: str, title: str = "") -> Ma
         label: for those who cannot see it.
         title: what the values are, with their unit.
     """
-    x, y, parts = _rows([name for name, _ in values], [v for _, v in values], 22, 320, title)
+    x, y, parts = _rows([name for name, _ in values], [v for _, v in values], 22, 240, title)
     for place, (name, value) in enumerate(values):
         tip, ends = element("title", f"{name}: {value:.3g}"), sorted((x(0.0), x(value)))
         box = {"x": ends[0], "y": y(place) + 3, "width": ends[1] - ends[0], "height": 16}
@@ -93,7 +93,7 @@ class Interval(NamedTuple):
 def intervals(rows: Sequence[Interval], label: str, title: str = "") -> Markup:
     """A dot and a line for each row, around zero; arguments as for :func:`bars`."""
     ends = [end for row in rows for end in (row.low, row.high)]
-    x, y, parts = _rows([row.name for row in rows], ends, 24, 250, title, margin=0.04)
+    x, y, parts = _rows([row.name for row in rows], ends, 24, 190, title, margin=0.04)
     for place, row in enumerate(rows):
         middle = y(place + 0.5)
         tip = f"{row.name}: {row.mean:+.4g} ({row.low:+.4g} to {row.high:+.4g})"

@@ -87,8 +87,8 @@ def counted(value: int, noun: str) -> str:
 
 
 def percent(value: float) -> str:
-    """A rate, for people: ``0.64 %``."""
-    return f"{100 * value:.2g} %"
+    """A rate, for people: ``0.64 %``, which no line breaks."""
+    return f"{100 * value:.2g}\u00a0%"
 
 
 def config_text(cfg: Any) -> str:

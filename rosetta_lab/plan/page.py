@@ -64,7 +64,7 @@ def write_plan(path: Path, plan: Plan | OptimisationPlan) -> Path:
                     [
                         layer.name,
                         f"{layer.channels:,}",
-                        f"{layer.height} \u00d7 {layer.width}",
+                        f"{layer.height}\u00a0\u00d7\u00a0{layer.width}",
                         f"{plan.bytes_of(layer) / 1e6:,.1f}",
                     ]
                     for layer in model.layers

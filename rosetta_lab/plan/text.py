@@ -19,8 +19,8 @@ def memory_parts(plan: Plan) -> dict[str, float]:
     return {
         "weights": memory.weights,
         "sums": memory.sums,
-        f"a batch, {way.batch_size} images at a time": memory.batch,
-        "or, after the last one, tables": memory.tables,
+        f"a batch of {way.batch_size:,} images": memory.batch,
+        "or, at the end, tables": memory.tables,
         "at most at a time": memory.peak,
         "allowed (memory=)": way.budget,
         f"free on {plan.device}": plan.available,

@@ -55,15 +55,22 @@ def main(cfg: DictConfig) -> Path:
     with one_device(make_trainer(cfg, folder, bar=False)) as device:
         mined = load_mined(cfg.dictionary, device, cfg.trust_sources)
         what = f"neuron {cfg.neuron}" if cfg.neuron is not None else f"concept {cfg.concept or 0}"
+        what = "all concepts" if cfg.concept == "all" else what
         opening(
             f"Looking at {what} of {mined.dictionary.reference.name}: {cfg.images:,} images, "
             f"{cfg.steps:,} steps",
             device,
-            folder,
+            home(cfg, folder, mined),
         )
         page = write_pages(mined.filled_in(cfg), folder, mined)
     say(f"Look at it: {page.resolve()}")
     return page
+
+
+def home(cfg: DictConfig, folder: Path, mined: Mined) -> Path:
+    """Where pages go: those of all concepts beside the dictionary's own, where it is a run's."""
+    own = mined.folder.is_dir() and mined.folder != EMBEDDED and not is_unpacked(mined.folder)
+    return (mined.folder if own else folder) / ATLAS if cfg.concept == "all" else folder
 
 
 def write_pages(cfg: DictConfig, folder: Path, mined: Mined) -> Path:
@@ -72,13 +79,12 @@ def write_pages(cfg: DictConfig, folder: Path, mined: Mined) -> Path:
     tour = Tour(cfg, mined)
     if cfg.concept != "all":
         return write_view(folder, tour(subjects[0]), cfg, mined.dictionary)
-    own = mined.folder.is_dir() and mined.folder != EMBEDDED and not is_unpacked(mined.folder)
-    home = mined.folder if own else folder
-    check_links(home)
+    atlas = home(cfg, folder, mined)
+    check_links(atlas.parent)
     for subject in subjects:
-        write_view(home / ATLAS, tour(subject), cfg, mined.dictionary, subjects)
-    page = write_index(home / ATLAS, subjects, mined.dictionary, cfg.shown)
-    if (shown := home / PAGE_NAME).is_file():
+        write_view(atlas, tour(subject), cfg, mined.dictionary, subjects)
+    page = write_index(atlas, subjects, mined.dictionary, cfg.shown)
+    if (shown := atlas.parent / PAGE_NAME).is_file():
         linked = link_atlas(
             shown.read_text(encoding="utf-8"), [subject.number for subject in subjects]
         )

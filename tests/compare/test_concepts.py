@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 from commands import call
 from PIL import Image
+from selenium import webdriver
+from static_pages import check_page
 
 from rosetta_lab.compare.concepts import partners
+from rosetta_lab.compare.dictionaries import compare_dictionaries
 from rosetta_lab.dictionary.mined import EMBEDDED
 from rosetta_lab.dictionary.schema import (
     Concept,
@@ -84,6 +87,16 @@ def test_without_concepts() -> None:
     assert partners(dictionary(), dictionary(LOW)) == []
     (alone,) = partners(dictionary(LOW), dictionary())
     assert alone.other is None and not alone.shared
+
+
+def test_the_page_in_a_browser(driver: webdriver.Chrome, tmp_path: Path) -> None:
+    for name, found in {"one": dictionary(HIGH, LOW), "two": dictionary(LOW[:9])}.items():
+        (tmp_path / name / "page").mkdir(parents=True)
+        found.save(tmp_path / name)
+        for number in range(2):
+            Image.new("RGB", (8, 8)).save(tmp_path / name / "page" / f"neuron-{number}.webp")
+    page = compare_dictionaries(tmp_path / "both", [str(tmp_path / n) for n in ("one", "two")])
+    check_page(driver, page, tmp_path, images=2 + 1)  # one in both, one alone
 
 
 @pytest.mark.slow

@@ -33,12 +33,12 @@ def test_every_match_has_its_evidence(shown: tuple[Path, RosettaDictionary, str]
     assert len(articles) == len(dictionary.candidates) > len(dictionary.neurons)
     for number, article in articles:  # by concept
         neuron = dictionary.candidates[int(number)]
-        assert f"q {100 * neuron.q:.2g} %" in article, number
+        assert f"q&nbsp;{100 * neuron.q:.2g} %" in article, number
         for matches in neuron.matches.values():
             first = matches[0]
             assert f"content {first.r_centred:.2f}, position {first.r_position:.2f}" in article
             assert f"r {first.r_low:.2f} to {first.r_high:.2f}" in article
-            assert f"shuffled {first.r_shuffled:.2f}, q {100 * first.q:.2g} %" in article
+            assert f"shuffled {first.r_shuffled:.2f}, q&nbsp;{100 * first.q:.2g} %" in article
 
 
 def test_what_is_matched_by_place_stands_apart(

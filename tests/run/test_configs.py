@@ -41,6 +41,14 @@ def hydra_in_conf() -> Iterator[None]:
     HydraConfig.instance().cfg = None
 
 
+def test_what_a_run_says_is_kept_under_the_commands_name() -> None:
+    for name in members("."):
+        hydra = OmegaConf.load(CONF / f"{name}.yaml").hydra
+        run_folder = OmegaConf.to_container(hydra).get("run", {}).get("dir", "")
+        if "rosetta_run_dir" in run_folder:
+            assert hydra.job.name == name
+
+
 def composed(command: str, *overrides: str, output: str = "somewhere") -> DictConfig:
     """A command's config, as its main function would see it in the run folder ``output``."""
     run = f"hydra.runtime.output_dir={output}"

@@ -56,12 +56,12 @@ def test_rows_of_a_sheet_stand_beside_the_units_they_show() -> None:
     assert (found.picture, found.names, found.heads) == ("a.webp", ["x"], ("one", "two"))
     assert [(model, unit) for model, unit, _ in found.units] == shown
     expected = [
-        r
+        match
         for neuron in (dictionary.neurons[3], dictionary.neurons[1])
-        for r in (None, *(neuron.matches[name][0].r for name in models))
+        for match in (None, *(neuron.matches[name][0] for name in models))
     ]
-    assert [r for *_, r in found.units] == expected
-    assert [r for model, _, r in found.units if model == own] == [None, None]
+    assert [match for *_, match in found.units] == expected
+    assert [match for model, _, match in found.units if model == own] == [None, None]
 
 
 @pytest.fixture(scope="module")

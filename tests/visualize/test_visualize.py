@@ -76,6 +76,8 @@ def test_atlas_is_linked_from_the_dictionarys_page(tmp_path: Path) -> None:
         f"dictionary={home}", "concept=all", f"hydra.run.dir={tmp_path / 'run'}", cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
+    assert "all concepts of stylegan2_fashion" in done.stdout
+    assert f"Into {home / 'atlas'}\n" in done.stdout
     assert sorted(path.name for path in (home / "atlas").iterdir()) == [
         "concept_0", "concept_0.html", "concept_1", "concept_1.html", "index.html",
     ]  # fmt: skip

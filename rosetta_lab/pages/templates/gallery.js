@@ -89,16 +89,17 @@
 
   function table(some) {
     const place = run();
-    const head = make("tr", {}, ...["image", "class", ...figures.map((figure) => figure.title)]
-      .map((title) => make("th", { scope: "col" }, title)));
+    const heads = ["image", "class", ...figures.map((figure) => figure.title)];
+    const head = make("tr", {}, ...heads.map((title) => make("th", { scope: "col" }, title)));
     const rows = some.map((item) => make("tr", {},
       make("th", { scope: "row" }, item.id),
       make("td", {}, item.label || "–"),
       ...figures.map((figure, f) => make("td", {}, text(item.values[place][f], figure.digits),
         ...gainMark(item, place, f)))));
+    for (const row of rows) heads.forEach((title, at) => { row.cells[at].dataset.head = title; });
     const box = make("div", { className: "wide numbers", tabIndex: 0 },
-      make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows)));
-    box.setAttribute("role", "region");
+      make("table", { className: "stacks" }, make("thead", {}, head), make("tbody", {}, ...rows)));
+    box.setAttribute("role", "group");
     box.setAttribute("aria-label", runs.length > 1 ? `Figures of ${runs[place].name}` : "Figures");
     return box;
   }

@@ -107,6 +107,7 @@ const rosetta = (() => {
     every(selector, root).filter((e) => !e.closest("[hidden], details:not([open])"));
   const strips = (root) => every(".strip", root).filter((e) => e.checkVisibility());
   const GROUP = "[data-group], .card";
+  const PICTURE = ".strip, .view img, .card > img";
   const property = (element, name) => getComputedStyle(element).getPropertyValue(name).trim();
   function columns() {
     const strip = group.querySelector(".strip");
@@ -129,7 +130,7 @@ const rosetta = (() => {
     const said = lines(strip).split("\n");
     return make("figure", {}, shown, make("figcaption", {},
       make("b", {}, said[0] ||
-        text(strip.closest(".row")?.querySelector("b, h4 a")) || image.alt),
+        text(strip.closest(".row")?.querySelector("p, h4 a")) || image.alt),
       ...said.slice(1).map((line) => make("span", {}, line))));
   }
   function pane(view, image) {
@@ -154,8 +155,8 @@ const rosetta = (() => {
       title.append(" ", make("small", {}, saved(picture.src, "the whole picture")));
       sides.replaceChildren(...rows.map(cell));
     } else {
-      sides.replaceChildren(...every(".view", group).flatMap((view) =>
-        every("img", view).map((image) => pane(view, image))));
+      sides.replaceChildren(...every(PICTURE, group).map((image) =>
+        pane(image.closest(".view, .card"), image)));
     }
   }
   function open(of, at = 0) {
@@ -167,11 +168,21 @@ const rosetta = (() => {
   function move(by) {
     const at = column + by;
     if (at >= 0 && at < columns()) return open(group, at);
-    const groups = within(GROUP).filter((e) => e.querySelector(".strip, .view img"));
+    const groups = within(GROUP).filter((e) => e.querySelector(PICTURE));
     const next = groups[(groups.indexOf(group) + by + groups.length) % groups.length];
     open(next, by > 0 ? 0 : columns() - 1);
   }
-  const picture = (target) => target.closest?.(`:is(${GROUP}) :is(.strip, .view img)`);
+  /* The tabulator leads to the first picture of a group, arrow keys to the others. */
+  function reach(found, order) {
+    if (found.hasAttribute("tabindex")) return;
+    found.tabIndex = order;
+    found.setAttribute("role", "button");
+  }
+  for (const of of every(GROUP)) {
+    const found = of.querySelector(PICTURE);
+    if (found) reach(found, 0);
+  }
+  const picture = (target) => target.closest?.(`:is(${GROUP}) :is(${PICTURE})`);
   document.addEventListener("click", (event) => {
     const found = picture(event.target);
     if (!found || dialog.contains(found)) return;
@@ -191,13 +202,10 @@ const rosetta = (() => {
       event.preventDefault();
       open(found.closest(GROUP));
     } else if (found && event.key.startsWith("Arrow")) {
-      const of = within(".strip, .view img", found.closest(GROUP));
+      const of = within(PICTURE, found.closest(GROUP));
       const by = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
       const next = of[of.indexOf(found) + by];
-      if (next && !next.hasAttribute("tabindex")) {
-        next.tabIndex = -1;
-        next.setAttribute("role", "button");
-      }
+      if (next) reach(next, -1);
       next?.focus();
       event.preventDefault();
     }

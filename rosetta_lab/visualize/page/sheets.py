@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rosetta_lab.dictionary.schema import RosettaDictionary
+from rosetta_lab.dictionary.schema import Match, RosettaDictionary
 from rosetta_lab.mine.page.sprites import Sprite
 from rosetta_lab.models.units import Unit
 from rosetta_lab.pages.overlays import CELL, overlay
@@ -67,14 +67,14 @@ class Sheet:
         picture: its address.
         names: of the images.
         heads: what the rows of images are, from above.
-        units: model, unit, and r with the generator's unit above (None for the generator's).
+        units: model, unit, and its match with the generator's unit above (None for its own).
         sizes: how many cells the maps of these units have.
     """
 
     picture: str
     names: list[str]
     heads: tuple[str, ...]
-    units: list[tuple[str, Unit, float | None]]
+    units: list[tuple[str, Unit, Match | None]]
     sizes: list[str]
 
 
@@ -84,20 +84,21 @@ def describe(picture: str, seen: Seen, dictionary: RosettaDictionary, *heads: st
     Args:
         picture: its address.
         seen: what is on it.
-        dictionary: with the units' r.
+        dictionary: with the units' matches.
         heads: what the rows of images are, from above.
     """
-    r = {
-        (neuron.unit, name, match.unit): match.r
+    known = {
+        (neuron.unit, name, match.unit): match
         for neuron in dictionary.neurons
         for name, matches in neuron.matches.items()
         for match in matches
     }
-    units: list[tuple[str, Unit, float | None]] = []
+    units: list[tuple[str, Unit, Match | None]] = []
     current = None
     for model, unit in seen.maps:
         own = model == dictionary.reference.name
         current = unit if own else current
-        units.append((model, unit, None if current is None or own else r[current, model, unit]))
+        match = None if current is None or own else known[current, model, unit]
+        units.append((model, unit, match))
     sizes = [" \u00d7 ".join(map(str, maps.shape[-2:])) for maps in seen.maps.values()]
     return Sheet(picture, seen.names, heads, units, sizes)
