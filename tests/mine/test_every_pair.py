@@ -132,7 +132,7 @@ def test_the_list_has_every_clique_of_three_models(mined: Path) -> None:
 def test_the_page_tells_of_cliques(mined: Path) -> None:
     counts = json.loads((mined / "dictionary.json").read_text())["summary"]["cliques"]
     page = (mined / "index.html").read_text()
-    assert f'<th scope="row">3</th><td>{counts["3"]}</td>' in page
+    assert f'<th scope="row">3</th><td data-head="Cliques">{counts["3"]}</td>' in page
     assert "every model was the reference in turn" in page
 
 
