@@ -35,7 +35,7 @@ NAME = "dino_vit_fashion_sae"
 CONFIG = f"""\
 # @package disc.{NAME}
 defaults:
-  - /disc/dino_vit_fashion@disc.{NAME}.model
+  - /disc/dino_vit_fashion@model
 _target_: rosetta_lab.models.discriminative.codes.CodedModel
 layer: {LAYER}
 weights: WEIGHTS
