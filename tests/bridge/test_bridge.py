@@ -160,6 +160,7 @@ def test_images_are_carried_both_ways(run: tuple[Path, str]) -> None:
     assert len(record["overlaps"]) == 4 * 5 and "Look at it" in said
 
 
+@pytest.mark.slow
 def test_its_page(run: tuple[Path, str], driver: webdriver.Chrome) -> None:
     folder, _ = run
     check_page(driver, folder / "index.html", folder, 2 * 4 + 3 * 2)

@@ -116,6 +116,7 @@ def test_batches_and_processes_change_nothing(tmp_path: Path) -> None:
     assert dictionary(tmp_path / "one")["num_images"] == 30
 
 
+@pytest.mark.slow
 def test_the_first_so_many_are_taken(tmp_path: Path) -> None:
     folder = photos(tmp_path / "photos")
     few = run(tmp_path, "few", f"images={folder}", "num_images=9")

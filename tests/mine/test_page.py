@@ -196,6 +196,7 @@ def test_empty_dictionary_says_what_to_do(tmp_path: Path) -> None:
     assert 'id="tools"' not in text
 
 
+@pytest.mark.slow
 def test_a_thousand_neurons_stay_light(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sprites, "CELL", 8)  # the pictures' size does not matter here
     dictionary, text = write(tmp_path, neurons=1000, scale=90, extra=2)

@@ -16,6 +16,7 @@ SECRETS = (b"somebody", b"pass%20word", b"abcdef", b"Expires", b"s3cr3t")
 OPTIONS = ("disc=[resnet_fashion]", "num_images=8", "page_images=2", "k=2", "null=none")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", first(1, ["the command line", "a config"]))
 def test_a_run_keeps_no_secret(by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither on paper nor on the screen; and what it has fetched is found again, offline."""

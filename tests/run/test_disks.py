@@ -191,6 +191,7 @@ def test_two_runs_in_one_folder(folder: Path) -> None:
     assert run("invert", folder).returncode == 0  # a folder is free when its process has ended
 
 
+@pytest.mark.slow
 def test_two_runs_of_one_key(tmp_path: Path) -> None:
     """Each does its work; what both write of it is the same."""
     warm_up()

@@ -104,6 +104,7 @@ def test_modes_follow_the_umask(folder: Path) -> None:
         assert path.stat().st_mode & 0o777 == (0o750 if path.is_dir() else 0o640), path
 
 
+@pytest.mark.slow
 def test_home_folders(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(folder))
     elsewhere = folder / "elsewhere"

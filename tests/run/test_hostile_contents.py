@@ -119,7 +119,7 @@ NAMES = {
 }
 
 
-@pytest.mark.parametrize("name", first(3, NAMES))
+@pytest.mark.parametrize("name", first(1, NAMES))
 def test_names_of_models(name: str, folder: Path) -> None:
     """They stand in tables and on pages, and are no names of files."""
     mined, new = folder / "mined", NAMES[name]
