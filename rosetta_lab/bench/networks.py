@@ -72,11 +72,8 @@ def run(cfg: DictConfig, ways: Mapping[str, Way] = WAYS) -> str:
     device = chosen_device(cfg.device)
     plain = load_observer(cfg).to(device)
     latents = load_latents(cfg, plain.generator)
-    batch = latents.batch(list(range(min(cfg.batch_size, cfg.num_images))))
-    images = [
-        latents.batch(list(range(start, min(start + cfg.batch_size, cfg.num_images))))
-        for start in range(0, cfg.num_images, cfg.batch_size)
-    ]
+    images = list(latents.batch(list(range(cfg.num_images))).split(cfg.batch_size))
+    batch = images[0]
     means = pilot_run(plain, batch, len(batch))
     groups = {
         name: UnitGroups(layers, means[name].to(device))

@@ -32,8 +32,9 @@ MOVED = {
 
 # Keys of how a run is started, watched and wired: what it does stands elsewhere.
 WATCHING = ("datamodule", "hydra", "logger", "module", "recipe", "resume", "trust_sources")
-# With them, all keys on which no result depends (beyond rounding), but for PRECISION.
+# Keys of how it keeps to memory, disk and processes.
 HOW = ("batch_size", "disk", "memory", "row_blocks", "tables", "trainer")
+# All keys on which no result depends (beyond rounding), but for PRECISION.
 NO_RESULT = (*WATCHING, *HOW, "objective", "reference")
 PRECISION = "trainer.precision"
 

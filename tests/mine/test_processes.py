@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,25 @@ def found(folder: Path) -> tuple[list[object], dict[str, torch.Tensor]]:
     return [units, [c["neurons"] for c in mined["concepts"]]], tables
 
 
+def run_to_death(
+    folder: Path, caches: list[str], before: Callable[[], object], *arguments: str
+) -> None:
+    """Mine in two processes, each with a cache of its own, that ``before`` has end early."""
+    port = free_port()
+    processes = [
+        start(
+            *("mine", *SHARED, "trainer.strategy=ddp", "trainer.devices=2", *arguments),
+            cwd=folder,
+            before=before,
+            **torchrun(rank, 2, port),
+            ROSETTA_CACHE=cache,
+        )
+        for rank, cache in enumerate(caches)
+    ]
+    for process in processes:
+        process.join(180)
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of one process."""
@@ -155,19 +175,7 @@ def test_shared_tables_are_gone_on_with(kept: tuple[int, ...], alone: Path, tmp_
     """All processes are killed; each has its sums still, or none is taken for another's."""
     caches = [str(tmp_path / f"cache_{rank}") for rank in range(2)]
     words = ["tables=sharded", "save_tables=false", "logger=[csv]"]
-    port = free_port()
-    processes = [
-        start(
-            *("mine", *SHARED, "trainer.strategy=ddp", "trainer.devices=2", *words),
-            cwd=tmp_path,
-            before=end_at_the_third_batch,
-            **torchrun(rank, 2, port),
-            ROSETTA_CACHE=caches[rank],
-        )
-        for rank in range(2)
-    ]
-    for process in processes:
-        process.join(180)
+    run_to_death(tmp_path, caches, end_at_the_third_batch, *words)
     for rank, cache in enumerate(caches):
         (left,) = Path(cache).rglob(f"rank-{rank}-of-2.safetensors")
         if rank not in kept:
@@ -246,19 +254,7 @@ def test_more_processes_than_images(tmp_path: Path) -> None:
 def test_sums_that_only_one_process_has(kept: int, alone: Path, tmp_path: Path) -> None:
     """All go on with the shift that these began with: sums of two shifts do not add up."""
     caches = [str(tmp_path / f"cache_{rank}") for rank in range(2)]
-    port = free_port()
-    processes = [
-        start(
-            *("mine", *SHARED, "trainer.strategy=ddp", "trainer.devices=2"),
-            cwd=tmp_path,
-            before=another_shift_and_no_end,
-            **torchrun(rank, 2, port),
-            ROSETTA_CACHE=caches[rank],
-        )
-        for rank in range(2)
-    ]
-    for process in processes:
-        process.join(180)
+    run_to_death(tmp_path, caches, another_shift_and_no_end)
     left = [next(Path(cache).rglob("rank-*-of-2.safetensors")) for cache in caches]
     shutil.rmtree(left[1 - kept].parent)
     run(tmp_path / "after", 2, ROSETTA_CACHE=caches)
